@@ -1,0 +1,265 @@
+/**
+ * A network namespace of the kernel as data: what `observe` reads, what `desired*` functions return, what `diff`
+ * compares. One vocabulary for the host and for the inside of a container.
+ *
+ * Words and shapes are the kernel's (linux/if_link.h, rtnetlink.h, neighbour.h, netfilter/nf_tables.h). Objects are
+ * plain values: two that are equal by JSON are the same object in the same state. Arrays are sets, their order means
+ * nothing, except for the rules of an nftables chain.
+ */
+import type { Cidr, Ip, IpInterface } from "../../model/ip.ts";
+import type { Mac } from "../../model/mac.ts";
+
+export interface HostState {
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  readonly routes: readonly Route[];
+  readonly rules: readonly Rule[];
+  readonly neighbors: readonly Neighbor[];
+  readonly fdb: readonly FdbEntry[];
+  readonly sysctls: readonly Sysctl[];
+  readonly tables: readonly NftTable[];
+}
+
+export const EMPTY_HOST_STATE: HostState = {
+  links: [],
+  addresses: [],
+  routes: [],
+  rules: [],
+  neighbors: [],
+  fdb: [],
+  sysctls: [],
+  tables: [],
+};
+
+/** The union of parts, as `desired*` functions return them. */
+export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState {
+  const merge = <K extends keyof HostState>(key: K) =>
+    parts.flatMap((part) => (part[key] ?? []) as HostState[K][number][]);
+  return {
+    links: merge("links"),
+    addresses: merge("addresses"),
+    routes: merge("routes"),
+    rules: merge("rules"),
+    neighbors: merge("neighbors"),
+    fdb: merge("fdb"),
+    sysctls: merge("sysctls"),
+    tables: merge("tables"),
+  };
+}
+
+// ---- links -------------------------------------------------------------------------------------------------------
+
+interface LinkBase {
+  readonly name: string;
+  readonly up: boolean;
+  /** Bytes. Absent in a desired link: whatever the kernel chooses. Always present in an observed one. */
+  readonly mtu?: number;
+  /** Absent in a desired link: whatever the kernel chooses. Present in an observed one that has a MAC. */
+  readonly mac?: Mac;
+  /** `ifalias`; on links of ours it begins with `OWNER` (model/names.ts). */
+  readonly alias?: string;
+}
+
+export interface VxlanLink extends LinkBase {
+  readonly kind: "vxlan";
+  readonly vni: number;
+  readonly port: number;
+  /** Source address of the outer packets. */
+  readonly local?: Ip;
+  readonly learning: boolean;
+}
+
+export interface BridgeLink extends LinkBase {
+  readonly kind: "bridge";
+}
+
+/** One end of a veth pair. One without `peer` is never made nor deleted: it must be there. */
+export interface VethLink extends LinkBase {
+  readonly kind: "veth";
+  /**
+   * Desired only, used when the pair is created and never compared: the other end is made straight in the namespace
+   * at `netns` (a path) with this name, down. Absent where the pair must exist already (the container's side).
+   */
+  readonly peer?: VethPeer;
+}
+
+export interface VethPeer {
+  readonly netns: string;
+  readonly name: string;
+  readonly mac: Mac;
+  readonly mtu: number;
+}
+
+/** Any device that Weft does not make (eth0, lo, other people's bridges). Desired: it must exist and be up or down. */
+export interface DeviceLink extends LinkBase {
+  readonly kind: "device";
+}
+
+export type Link = VxlanLink | BridgeLink | VethLink | DeviceLink;
+
+// ---- addresses, routes, rules, neighbours --------------------------------------------------------------------------
+
+/** Identity: device and address with its length. Link-local IPv6 addresses are the kernel's and are never observed. */
+export interface Address {
+  readonly dev: string;
+  readonly address: IpInterface;
+}
+
+/** Identity: table, destination, metric. Written with ROUTE_PROTOCOL, in containers too, and observed only with it. */
+export interface Route {
+  readonly dst: Cidr;
+  /** 254 is the main table. */
+  readonly table: number;
+  /**
+   * IPv4 0 or up; IPv6 1 or up (the kernel turns 0 into 1024). Peer routes carry a unique one: with equal metrics the
+   * kernel's hash of next hops is quadratic (1.3 s instead of 34 ms for 10,000).
+   */
+  readonly metric: number;
+  /** `unreachable` refuses with ICMP and has no device. */
+  readonly type: "unicast" | "unreachable";
+  readonly dev?: string;
+  readonly via?: Ip;
+  /** The gateway is taken to be on the link, whatever the addresses of the device say. */
+  readonly onlink?: boolean;
+  /** Preferred source address of packets that this host sends. */
+  readonly src?: Ip;
+}
+
+/** A policy rule `from SRC lookup TABLE`, of protocol ROUTE_PROTOCOL. */
+export interface Rule {
+  readonly src: Cidr;
+  readonly table: number;
+  readonly priority: number;
+}
+
+/** A permanent neighbour. Identity: device and address. */
+export interface Neighbor {
+  readonly dev: string;
+  readonly ip: Ip;
+  readonly mac: Mac;
+}
+
+/** A permanent entry of a VXLAN device's own forwarding table. Identity: device and MAC. */
+export interface FdbEntry {
+  readonly dev: string;
+  readonly mac: Mac;
+  /** Where frames for the MAC are sent on the underlay. */
+  readonly dst: Ip;
+}
+
+/** `path` below /proc/sys with slashes, so that a dot in a device's name stays what it is. */
+export interface Sysctl {
+  readonly path: string;
+  readonly value: string;
+}
+
+// ---- nftables ------------------------------------------------------------------------------------------------------
+
+export type NftFamily = "ip" | "ip6" | "netdev";
+
+/** Identity: family and name. Tables named OWNER are ours, whole; all others are never looked at. */
+export interface NftTable {
+  readonly family: NftFamily;
+  readonly name: string;
+  readonly chains: readonly NftChain[];
+  readonly maps: readonly NftMap[];
+}
+
+export interface NftChain {
+  readonly name: string;
+  /** Absent: a chain that is only jumped to. */
+  readonly hook?: NftHook;
+  readonly rules: readonly NftRule[];
+}
+
+export interface NftHook {
+  readonly type: "filter" | "nat";
+  readonly hook: "prerouting" | "input" | "forward" | "output" | "postrouting" | "ingress";
+  readonly priority: number;
+  /** The one device of an `ingress` chain (netdev family). The kernel deletes the chain with the device. */
+  readonly device?: string;
+  readonly policy: "accept" | "drop";
+}
+
+/** Statements of one rule, left to right. */
+export type NftRule = readonly NftStatement[];
+
+export type NftStatement =
+  | { readonly kind: "match"; readonly field: NftAddressField; readonly op: "==" | "!="; readonly prefix: Cidr }
+  | { readonly kind: "udp dport"; readonly port: number }
+  | { readonly kind: "notrack" }
+  | { readonly kind: "masquerade" }
+  | { readonly kind: "accept" }
+  | { readonly kind: "drop" }
+  | { readonly kind: "return" }
+  | { readonly kind: "jump"; readonly chain: string }
+  /** `fwd ip to FIELD map @MAP device DEVICE`: sends the packet to the neighbour that the map names; else goes on. */
+  | {
+      readonly kind: "forward";
+      readonly field: "ip daddr" | "ip6 daddr";
+      readonly map: string;
+      readonly device: string;
+    }
+  /** Observed only: something that we did not write; never equal to anything desired. */
+  | { readonly kind: "unknown"; readonly text: string };
+
+export type NftAddressField = "ip saddr" | "ip daddr" | "ip6 saddr" | "ip6 daddr";
+
+/** A map from address to address. */
+export interface NftMap {
+  readonly name: string;
+  readonly type: "ipv4_addr" | "ipv6_addr";
+  /** Pairs of key and value, keys unique. */
+  readonly elements: readonly (readonly [Ip, Ip])[];
+}
+
+// ---- operations ----------------------------------------------------------------------------------------------------
+
+/**
+ * One change of the kernel. `diff` returns them in an order in which each finds what it needs. `add` of something that
+ * is there and `delete` of something that is not are errors (EEXIST, ENOENT and the like); `replace` and `set` are not.
+ */
+export type KernelOp =
+  /** Creates the link down; the `up` of `link` is carried out by a later `link.set`. */
+  | { readonly op: "link.add"; readonly link: VxlanLink | BridgeLink | VethLink }
+  | {
+      readonly op: "link.set";
+      readonly name: string;
+      readonly up?: boolean;
+      readonly mtu?: number;
+      readonly mac?: Mac;
+      readonly alias?: string;
+    }
+  | { readonly op: "link.delete"; readonly name: string }
+  | { readonly op: "address.replace"; readonly address: Address }
+  | { readonly op: "address.delete"; readonly address: Address }
+  | { readonly op: "route.replace"; readonly route: Route }
+  | { readonly op: "route.delete"; readonly route: Route }
+  | { readonly op: "rule.add"; readonly rule: Rule }
+  | { readonly op: "rule.delete"; readonly rule: Rule }
+  | { readonly op: "neighbor.replace"; readonly neighbor: Neighbor }
+  | { readonly op: "neighbor.delete"; readonly neighbor: Neighbor }
+  | { readonly op: "fdb.replace"; readonly entry: FdbEntry }
+  | { readonly op: "fdb.delete"; readonly entry: FdbEntry }
+  | { readonly op: "sysctl.set"; readonly sysctl: Sysctl }
+  /** Whole tables, chains and map elements. `replace` makes the object and all that is in it exactly so. */
+  | { readonly op: "nft.table.replace"; readonly table: NftTable }
+  | { readonly op: "nft.table.delete"; readonly family: NftFamily; readonly name: string }
+  | { readonly op: "nft.chain.replace"; readonly family: NftFamily; readonly table: string; readonly chain: NftChain }
+  | { readonly op: "nft.chain.delete"; readonly family: NftFamily; readonly table: string; readonly chain: string }
+  | {
+      readonly op: "nft.elements.add";
+      readonly family: NftFamily;
+      readonly table: string;
+      readonly map: string;
+      readonly type: NftMap["type"];
+      readonly elements: NftMap["elements"];
+    }
+  | {
+      readonly op: "nft.elements.delete";
+      readonly family: NftFamily;
+      readonly table: string;
+      readonly map: string;
+      readonly type: NftMap["type"];
+      readonly keys: readonly Ip[];
+    };

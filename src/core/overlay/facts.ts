@@ -1,0 +1,37 @@
+/**
+ * The few facts about a host that its desired state depends on, and that only its kernel knows.
+ */
+import { Fault } from "../../model/fault.ts";
+import { addressOf, type Ip } from "../../model/ip.ts";
+import { OWNER } from "../../model/names.ts";
+import type { HostState } from "../host/host-state.ts";
+
+export interface HostFacts {
+  /** The device that holds the agent's own address, and its MTU in bytes. */
+  readonly underlayDev: string;
+  readonly underlayMtu: number;
+  /**
+   * Devices of other people that may learn routes from router advertisements. Once the host forwards IPv6 they keep
+   * doing so only with accept_ra=2; without it the host would lose its default route.
+   */
+  readonly foreignDevs: readonly string[];
+}
+
+/** @throws Fault bad-request when no device holds `agentIp` */
+export function readFacts(observed: HostState, agentIp: Ip): HostFacts {
+  const holder = observed.addresses.find((address) => addressOf(address.address) === agentIp);
+  const underlay = observed.links.find((link) => link.name === holder?.dev);
+  if (underlay?.mtu === undefined)
+    throw new Fault(
+      "bad-request",
+      `no device of this host holds the address ${agentIp}; give one that it has with --ip ADDRESS`,
+      { ip: agentIp },
+    );
+  return {
+    underlayDev: underlay.name,
+    underlayMtu: underlay.mtu,
+    foreignDevs: observed.links
+      .filter((link) => link.name !== "lo" && !(link.alias ?? "").startsWith(OWNER))
+      .map((link) => link.name),
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Every interface to the outside, on one screen. Each has a real implementation and a simulated twin that refuses what
+ * the real one refuses; one contract suite (test/contract) runs against both.
+ */
+import type { HostState, KernelOp } from "../core/host/host-state.ts";
+import type { Attachment } from "../model/attachment.ts";
+import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
+import type { Ip } from "../model/ip.ts";
+
+// ---- kernel --------------------------------------------------------------------------------------------------------
+
+/** An errno with its name and what the kernel said of it (`NLMSGERR_ATTR_MSG`), as a value: the world failed, not us. */
+export interface KernelError {
+  readonly code: string; // "EEXIST"
+  readonly message: string; // "add vtep1024: file exists (EEXIST)"
+}
+
+/** One network namespace. Calls are carried out one after another in the order they were made. */
+export interface Kernel {
+  /**
+   * Reads what is there. Links and addresses: all (link-local IPv6 left out). Routes and rules: those of
+   * ROUTE_PROTOCOL. Neighbours: permanent ones. FDB: entries of VXLAN devices with a destination. Sysctls: the paths
+   * asked for, without those that do not exist. Tables: those named OWNER.
+   * @throws Fault no-rights, kernel-refused
+   */
+  observe(sysctlPaths: readonly string[]): Promise<HostState>;
+  /**
+   * Carries out the operations in order. One that fails does not stop the others.
+   * @returns what failed, each with its place in `ops`; empty when all is well
+   */
+  apply(ops: readonly KernelOp[]): Promise<readonly OpFailure[]>;
+  /** Calls back after anything of the kinds in HostState changed, by whomever; may call more often than needed. */
+  watch(onChange: (change: KernelChange) => void): Watch;
+  /** What this kernel can do. Probed once, in a throw-away namespace where need be, and remembered. */
+  features(): Promise<KernelFeatures>;
+  /**
+   * Opens the network namespace at `path` (a bind mount or /proc/PID/ns/net).
+   * @throws Fault bad-netns when the path is absent or no network namespace
+   */
+  enter(path: string): Promise<ContainerKernel>;
+  close(): void;
+}
+
+export interface OpFailure {
+  readonly index: number;
+  readonly op: KernelOp;
+  readonly error: KernelError;
+}
+
+export interface KernelChange {
+  /** `overrun`: events were lost, anything may have changed. */
+  readonly kind: "link" | "address" | "route" | "rule" | "neighbor" | "nftables" | "netconf" | "overrun";
+}
+
+export interface Watch {
+  close(): void;
+}
+
+export interface KernelFeatures {
+  /** `vxlan`, `bridge`, `veth` devices can be made, nftables spoken. A missing one is named in `missing`. */
+  readonly missing: readonly string[];
+  /** nftables can forward at ingress (NFT_FWD_NETDEV): no policy rule is needed for traffic to nodes. */
+  readonly ingressForward: boolean;
+}
+
+/** The namespace of a container, held open: it stays the same one even if its path is reused. */
+export interface ContainerKernel extends Kernel {
+  /** `DEVICE:INODE` of the namespace. */
+  readonly netnsId: string;
+}
+
+// ---- durable state -------------------------------------------------------------------------------------------------
+
+/** What the master must not forget. Each call is durable when it returns (synchronously). */
+export interface MasterStore {
+  /** `network` is the effective configuration, in the file's own form, as `saveNetwork` was given it. */
+  load(): { readonly network: unknown; readonly agents: readonly AgentRecord[] };
+  saveNetwork(network: unknown): void;
+  /** Adds the agent, or replaces the record with the same id in its place in the order. */
+  putAgent(record: AgentRecord): void;
+  deleteAgents(ids: readonly string[]): void;
+  close(): void;
+}
+
+/** What an agent must not forget. Each call is durable when it returns (synchronously). */
+export interface AgentStore {
+  identity(): string | undefined;
+  saveIdentity(id: string): void;
+  assignment(): Assignment | undefined;
+  saveAssignment(assignment: Assignment): void;
+  attachments(): readonly Attachment[];
+  /** Adds the attachment or replaces the one of the same container and interface. */
+  putAttachment(attachment: Attachment): void;
+  deleteAttachment(containerId: string, ifname: string): void;
+  close(): void;
+}
+
+// ---- time and chance -----------------------------------------------------------------------------------------------
+
+export interface Clock {
+  /** Milliseconds of a clock that never goes back. */
+  now(): number;
+  /** Calls once after `ms`; the result cancels it. */
+  after(ms: number, call: () => void): () => void;
+}
+
+export interface Random {
+  /** Uniform in [0, 1). */
+  fraction(): number;
+  uuid(): string;
+}
+
+// ---- the master as an agent sees it --------------------------------------------------------------------------------
+
+export interface RegisterRequest {
+  readonly agentId: string;
+  /** New for each start of the agent's process: tells a restart from a second agent with the same identity. */
+  readonly instanceId: string;
+  readonly ip: Ip;
+  readonly hostname: string;
+  readonly networkConfig: AgentNetworkConfig;
+}
+
+export interface MasterClient {
+  /** @throws Fault as the master refused, or `not-ready` when it cannot be reached */
+  register(request: RegisterRequest): Promise<Assignment>;
+  /** @throws as `register` */
+  reportStatus(report: StatusReport): Promise<void>;
+}
+
+export interface StatusReport {
+  readonly agentId: string;
+  readonly instanceId: string;
+  readonly overlays: readonly OverlayStatus[];
+}
+
+/**
+ * Where an agent learns of its peers. The master's stream today, gossip later.
+ * The first call of `onUpdate` after each (re)connection is a snapshot; until it comes, peers are unknown, not absent.
+ */
+export interface PeerSource {
+  start(onUpdate: (update: PeerUpdate) => void): void;
+  stop(): void;
+}
+
+export type PeerUpdate =
+  | { readonly type: "snapshot"; readonly peers: readonly Peer[] }
+  | { readonly type: "peer"; readonly peer: Peer }
+  | { readonly type: "gone"; readonly id: string }
+  /** The agent's own record changed on the master: register again. */
+  | { readonly type: "reassigned" };

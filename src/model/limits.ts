@@ -1,0 +1,46 @@
+/**
+ * Every bound of the product in one place, each with its unit and its reason. A queue, map, packet, body or retry that
+ * has no line here is a defect.
+ */
+
+/** IFNAMSIZ is 16 with the closing zero; two characters go to the prefix `m-` or `d-` (spec: overlay §1.4 B9). */
+export const NETWORK_NAME_MAX_BYTES = 13;
+/** Networks in one configuration: each costs every agent two bridges and some rules, and every packet a compare. */
+export const OVERLAYS_MAX = 256;
+/** RFC 791: every link carries 576 bytes; less VXLAN's headers, rounded as the original did (spec: overlay §1.1). */
+export const MTU_MIN = 552;
+export const MTU_MAX = 65_535;
+/** Outer Ethernet, IP, UDP and VXLAN headers around an inner frame. */
+export const VXLAN_OVERHEAD_IPV4 = 50;
+export const VXLAN_OVERHEAD_IPV6 = 70;
+/** A /8 leaves 24 bits, which is what the VTEP's MAC has room for (spec: overlay §1.4 B3). */
+export const VTEP_SUBNET_LENGTH_MIN = 8;
+/** Longest prefixes an agent's subnet may have, so that each half still holds a gateway and a container. */
+export const AGENT_SUBNET_LENGTH_MAX_IPV4 = 29;
+export const AGENT_SUBNET_LENGTH_MAX_IPV6 = 125;
+
+/** Bytes of a configuration file; a real one is a few kilobytes. */
+export const CONFIG_FILE_MAX_BYTES = 1 << 20;
+/** Bytes of one HTTP request body on either API. */
+export const HTTP_BODY_MAX_BYTES = 1 << 20;
+/** Bytes of one CNI call (configuration with prevResult, and environment). */
+export const CNI_CALL_MAX_BYTES = 1 << 20;
+/** Bytes of one line of the peer stream: a snapshot of 10,000 peers is about 3 MB. */
+export const PEER_STREAM_LINE_MAX_BYTES = 64 << 20;
+/** Bytes that may wait for one slow reader of the peer stream; then it is cut off and starts from a snapshot again. */
+export const PEER_STREAM_BACKLOG_MAX_BYTES = 32 << 20;
+/** Text of an error that an agent reports for a network, in characters. */
+export const STATUS_ERROR_MAX_LENGTH = 1_024;
+
+/** Registration back-off: the n-th wait is uniform in [0, min(MAX, FIRST · 2ⁿ)]. */
+export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
+export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
+/** The master writes a heartbeat on each peer stream this often; an agent reconnects after three missed ones. */
+export const PEER_STREAM_HEARTBEAT_MS = 5_000;
+export const PEER_STREAM_SILENCE_MAX_MS = 15_000;
+/** A full pass runs at least this often, whatever the kernel's events say. */
+export const RECONCILE_INTERVAL_MS = 30_000;
+/** Kernel events within this time make one pass. Damage is repaired within 1 s: this and the pass must fit in it. */
+export const RECONCILE_DEBOUNCE_MS = 50;
+/** Least time between two passes that events started, so that a noisy host costs a bounded share of a CPU. */
+export const RECONCILE_EVENT_GAP_MS = 200;

@@ -1,0 +1,40 @@
+/**
+ * Names that are fixed by the original, by the kernel or by us, and the rules for names that people choose.
+ */
+import { NETWORK_NAME_MAX_BYTES } from "./limits.ts";
+
+/** One VXLAN segment carries all overlays (spec: overlay §2.3). */
+export const VNI = 1024;
+export const VTEP_NAME = "vtep1024";
+export const VXLAN_PORT = 64_000;
+/** The original's routing table for node addresses; used only where the kernel cannot forward at ingress. */
+export const NODE_TABLE = 42;
+
+/** Marks kernel objects as ours: `ifalias` of links begins with it, nftables tables carry it as their name. */
+export const OWNER = "weft";
+/** Marks routes and rules as ours (`ip route show proto 87`). Unassigned in /etc/iproute2/rt_protos; 'W' in ASCII. */
+export const ROUTE_PROTOCOL = 87;
+
+export const RESERVED_NETWORK_NAMES: readonly string[] = ["host", "bridge", "default", "none"];
+
+export function mesosBridgeName(network: string): string {
+  return `m-${network}`;
+}
+
+export function dockerBridgeName(network: string): string {
+  return `d-${network}`;
+}
+
+/**
+ * What is wrong with a network's name, or `undefined`. The name becomes part of a device, a file and a Docker network,
+ * so it must be legal in all three.
+ */
+export function networkNameProblem(name: string): string | undefined {
+  if (name === "") return "is empty";
+  if (Buffer.byteLength(name) > NETWORK_NAME_MAX_BYTES)
+    return `has ${Buffer.byteLength(name)} bytes, at most ${NETWORK_NAME_MAX_BYTES} fit a device name`;
+  if (RESERVED_NETWORK_NAMES.includes(name)) return "is reserved by container engines";
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name))
+    return "may hold only letters, digits, '-', '_' and '.', and begins with a letter or digit";
+  return undefined;
+}
