@@ -223,8 +223,8 @@ function parse4(text: string): Uint8Array | undefined {
 function parse6(text: string): Uint8Array | undefined {
   const halves = text.split("::");
   if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] as string);
-  const tail = halves.length === 2 ? parseGroups(halves[1] as string) : [];
+  const head = parseGroups(halves[0] as string, halves.length === 1);
+  const tail = halves.length === 2 ? parseGroups(halves[1] as string, true) : [];
   if (head === undefined || tail === undefined) return undefined;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
@@ -236,14 +236,14 @@ function parse6(text: string): Uint8Array | undefined {
   return bytes;
 }
 
-/** The 16-bit groups of one side of `::`, a dotted IPv4 tail counting as two. */
-function parseGroups(text: string): number[] | undefined {
+/** The 16-bit groups of one side of `::`; the side that ends the address may close with a dotted IPv4 address. */
+function parseGroups(text: string, endsAddress: boolean): number[] | undefined {
   if (text === "") return [];
   const groups: number[] = [];
   const parts = text.split(":");
   for (const [i, part] of parts.entries()) {
     if (part.includes(".")) {
-      const bytes = i === parts.length - 1 ? parse4(part) : undefined;
+      const bytes = endsAddress && i === parts.length - 1 ? parse4(part) : undefined;
       if (bytes === undefined) return undefined;
       groups.push(((bytes[0] ?? 0) << 8) | (bytes[1] ?? 0), ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0));
     } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
