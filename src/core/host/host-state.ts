@@ -176,7 +176,10 @@ export interface NftHook {
   readonly type: "filter" | "nat";
   readonly hook: "prerouting" | "input" | "forward" | "output" | "postrouting" | "ingress";
   readonly priority: number;
-  /** The one device of an `ingress` chain (netdev family). The kernel deletes the chain with the device. */
+  /**
+   * The one device of an `ingress` chain (netdev family). Older kernels delete the chain with the device; newer ones
+   * (6.18 is one) take and keep a chain whose device is absent, and bind it to the next device of that name.
+   */
   readonly device?: string;
   readonly policy: "accept" | "drop";
 }
@@ -186,6 +189,9 @@ export type NftRule = readonly NftStatement[];
 
 export type NftStatement =
   | { readonly kind: "match"; readonly field: NftAddressField; readonly op: "==" | "!="; readonly prefix: Cidr }
+  /** The device a packet came in by, or leaves by; compared by name, so the device may come and go. */
+  | { readonly kind: "iifname"; readonly device: string }
+  | { readonly kind: "oifname"; readonly device: string }
   | { readonly kind: "udp dport"; readonly port: number }
   | { readonly kind: "notrack" }
   | { readonly kind: "masquerade" }
