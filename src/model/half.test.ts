@@ -9,7 +9,7 @@ test("network, gateway and (IPv4 only) broadcast are never leased", () => {
     ["9.0.1.0/25", "9.0.1.1", "9.0.1.2", "9.0.1.126"],
     ["9.0.1.128/25", "9.0.1.129", "9.0.1.130", "9.0.1.254"],
     ["9.0.1.4/30", "9.0.1.5", "9.0.1.6", "9.0.1.6"],
-    ["fd01:b:0:0:1::/81", "fd01:b:0:0:1::1", "fd01:b:0:0:1::2", "fd01:b::1:7fff:ffff:ffff"],
+    ["fd01:b:0:0:1::/81", "fd01:b::1:0:0:1", "fd01:b::1:0:0:2", "fd01:b::1:7fff:ffff:ffff"],
     ["fd01:b::4/126", "fd01:b::5", "fd01:b::6", "fd01:b::7"],
   ] as const;
   for (const [text, gateway, first, last] of rows) {
