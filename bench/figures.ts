@@ -1,0 +1,114 @@
+/**
+ * The common form of all benchmarks: options, alternation of the two sides, medians, and one line a figure.
+ *
+ * A figure says what was promised and whether it was reached. A target that is missed is printed as missed and the
+ * run still ends with status 0: a benchmark reports, it does not gate. A benchmark that cannot run throws.
+ */
+import { cpus, release } from "node:os";
+import { parseArgs } from "node:util";
+
+export interface Measured {
+  /** What was measured, as in docs/benchmarks.md: `program.1000`. */
+  readonly figure: string;
+  readonly unit: string;
+  readonly ours: number | null;
+  /** The same of the named peer, measured in the same run; null where there is none. */
+  readonly peer: number | null;
+  /** `ours<=20`, `ratio>=1.1` (ours divided by peer), or empty for a figure that is only a reference. */
+  readonly target: string;
+}
+
+export interface Run {
+  /** End in under a minute: fewer rounds. */
+  readonly quick: boolean;
+  figure(measured: Measured): void;
+}
+
+/** Runs one benchmark with `--json` and `--quick` from the command line. */
+export async function bench(name: string, body: (run: Run) => Promise<void>): Promise<void> {
+  const { values } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } });
+  if (!values.json) {
+    console.log(`${name}: ${cpus().length} × ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}`);
+    console.log(row(["figure", "unit", "ours", "peer", "ratio", "target", ""]));
+  }
+  await body({
+    quick: values.quick ?? false,
+    figure: (measured) => {
+      const line = judge(name, measured);
+      if (values.json) console.log(JSON.stringify(line));
+      else
+        console.log(
+          row([line.figure, line.unit, text(line.ours), text(line.peer), text(line.ratio), line.target, verdict(line)]),
+        );
+    },
+  });
+}
+
+/**
+ * Calls both sides `rounds` times, one after the other and each round in the other order, so that drift of the machine
+ * hits both alike.
+ * @returns the samples of each side, in order of rounds
+ */
+export async function alternate(
+  rounds: number,
+  ours: () => Promise<number> | number,
+  peer: () => Promise<number> | number,
+): Promise<{ ours: number[]; peer: number[] }> {
+  const samples = { ours: [] as number[], peer: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    const order = round % 2 === 0 ? (["ours", "peer"] as const) : (["peer", "ours"] as const);
+    for (const side of order) samples[side].push(await (side === "ours" ? ours() : peer()));
+  }
+  return samples;
+}
+
+export function median(samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+export interface FigureLine extends Measured {
+  readonly bench: string;
+  readonly ratio: number | null;
+  readonly ok: boolean;
+}
+
+/** Adds the ratio and whether the target is reached. */
+export function judge(benchName: string, measured: Measured): FigureLine {
+  const { figure, unit, ours, peer, target } = measured;
+  const ratio = ours === null || peer === null ? null : ours / peer;
+  const { subject, operator, bound } = parseTarget(target);
+  const value = subject === "ratio" ? ratio : ours;
+  const ok = operator === "" || (value !== null && (operator === "<=" ? value <= bound : value >= bound));
+  return { bench: benchName, figure, unit, ours: round3(ours), peer: round3(peer), ratio: round3(ratio), target, ok };
+}
+
+function parseTarget(target: string): { subject: string; operator: "" | "<=" | ">="; bound: number } {
+  if (target === "") return { subject: "", operator: "", bound: 0 };
+  const match = /^(ours|ratio)(<=|>=)([\d.]+)$/.exec(target);
+  if (match === null) throw new Error(`${target} is a target such as ours<=20 or ratio>=1.1`);
+  return { subject: match[1] as string, operator: match[2] as "<=" | ">=", bound: Number(match[3]) };
+}
+
+function round3(value: number | null): number | null {
+  return value === null ? null : Number(value.toPrecision(3));
+}
+
+function verdict(line: FigureLine): string {
+  if (line.target === "") return "reference";
+  return line.ok ? "reached" : "MISSED";
+}
+
+function text(value: number | null): string {
+  return value === null ? "-" : String(value);
+}
+
+function row(cells: readonly string[]): string {
+  const widths = [18, 10, 10, 10, 8, 12, 9];
+  return cells
+    .map((cell, i) => (i < 2 || i > 4 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+    .join(" ")
+    .trimEnd();
+}

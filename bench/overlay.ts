@@ -1,0 +1,125 @@
+/**
+ * Container to container across hosts: Weft's wiring against the original's made by hand with `ip` and `iptables`.
+ *
+ * `rr`: one-byte requests answered a second over TCP, with client, server and all softirq work on one processor. That
+ * measures the length of the path on both hosts together and is the least noisy of the ways to ask.
+ * `tcp`: one stream, sender and receiver on a processor each. `underlay.*`: the same between the hosts themselves,
+ * with no tunnel and no netfilter: what the wire gives. Tools: sockperf and iperf3.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { alternate, bench, median } from "./figures.ts";
+import { CONTAINER, HOST, openTwoHosts, run, wireByHand, wireByWeft } from "./two-hosts.ts";
+
+const RR_PORT = 5001;
+const LAST_CPU = "1";
+
+await bench("overlay", async ({ quick, figure }) => {
+  const weft = openTwoHosts("weft");
+  const hand = openTwoHosts("hand");
+  const bare = openTwoHosts("bare");
+  try {
+    await wireByWeft(weft);
+    wireByHand(hand);
+    const seconds = quick ? 1 : 2;
+    const rounds = quick ? 3 : 9;
+    const [ours, peer] = [weft.containers, hand.containers];
+    const target = CONTAINER[1];
+    const rr = await alternate(
+      rounds,
+      () => requestRate(ours, target, seconds),
+      () => requestRate(peer, target, seconds),
+    );
+    const tcp = await alternate(
+      rounds,
+      () => throughput(ours, target, seconds),
+      () => throughput(peer, target, seconds),
+    );
+    const wire = await alternate(
+      Math.min(rounds, 3),
+      () => requestRate(bare.hosts, HOST[1], seconds),
+      () => throughput(bare.hosts, HOST[1], seconds),
+    );
+    figure({ figure: "tcp", unit: "Gbit/s", ours: median(tcp.ours), peer: median(tcp.peer), target: "ratio>=1.0" });
+    figure({ figure: "rr", unit: "1/s", ours: median(rr.ours), peer: median(rr.peer), target: "ratio>=1.1" });
+    figure({ figure: "underlay.tcp", unit: "Gbit/s", ours: null, peer: median(wire.peer), target: "" });
+    figure({ figure: "underlay.rr", unit: "1/s", ours: null, peer: median(wire.ours), target: "" });
+  } finally {
+    for (const hosts of [weft, hand, bare]) hosts.close();
+  }
+});
+
+/** Requests a second of one connection, both ends on the last processor. */
+async function requestRate(
+  [client, server]: readonly [string, string],
+  address: string,
+  seconds: number,
+): Promise<number> {
+  const listen = ["sockperf", "server", "--tcp", "-i", address, "-p", String(RR_PORT)];
+  const stop = await serve(server, LAST_CPU, listen, RR_PORT);
+  try {
+    const ask = [
+      "sockperf",
+      "ping-pong",
+      "--tcp",
+      "-i",
+      address,
+      "-p",
+      String(RR_PORT),
+      "-m",
+      "14",
+      "-t",
+      String(seconds),
+    ];
+    const output = inNamespace(client, LAST_CPU, ask);
+    const oneWayUs = /avg-latency=([\d.]+)/.exec(output)?.[1];
+    if (oneWayUs === undefined) throw new Error(`sockperf gave no latency:\n${output}`);
+    return 1e6 / (2 * Number(oneWayUs));
+  } finally {
+    await stop();
+  }
+}
+
+/** Gbit/s of one TCP stream, sender and receiver on a processor each. */
+async function throughput(
+  [client, server]: readonly [string, string],
+  address: string,
+  seconds: number,
+): Promise<number> {
+  const stop = await serve(server, LAST_CPU, ["iperf3", "-s"], 5201);
+  try {
+    const output = inNamespace(client, "0", ["iperf3", "-J", "-c", address, "-t", String(seconds)]);
+    return (
+      (JSON.parse(output) as { end: { sum_received: { bits_per_second: number } } }).end.sum_received.bits_per_second /
+      1e9
+    );
+  } finally {
+    await stop();
+  }
+}
+
+/** Starts a server in a namespace and waits until it listens; the result ends it. */
+async function serve(
+  namespace: string,
+  cpu: string,
+  argv: readonly string[],
+  port: number,
+): Promise<() => Promise<void>> {
+  const child = spawn("ip", ["netns", "exec", namespace, "taskset", "-c", cpu, ...argv], { stdio: "ignore" });
+  const ended = once(child, "exit");
+  const stop = async () => {
+    child.kill("SIGTERM");
+    await ended;
+  };
+  for (let tries = 0; tries < 100; tries++) {
+    if (run(["ip", "netns", "exec", namespace, "ss", "-Hltn", `sport = :${port}`]) !== "") return stop;
+    await sleep(20);
+  }
+  await stop();
+  throw new Error(`${argv[0]} did not listen on port ${port}`);
+}
+
+function inNamespace(namespace: string, cpu: string, argv: readonly string[]): string {
+  return run(["ip", "netns", "exec", namespace, "taskset", "-c", cpu, ...argv]);
+}
