@@ -1,0 +1,145 @@
+/**
+ * One container's interface: a routed veth (docs/decisions/0002). The container has its address with a full-length
+ * prefix and sends everything to the gateway of its half; the host has a route for just that address.
+ *
+ * Both ends know the other's MAC from the start, so nothing is ever asked by ARP or neighbour discovery. The host's end
+ * has the same MAC on every host; it is never seen beyond the veth.
+ */
+import type { Attachment } from "../../model/attachment.ts";
+import { Fault } from "../../model/fault.ts";
+import { gatewayOf } from "../../model/half.ts";
+import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, withLength } from "../../model/ip.ts";
+import { mac } from "../../model/mac.ts";
+import { OWNER } from "../../model/names.ts";
+import { diff } from "../host/diff.ts";
+import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Route, type Sysctl } from "../host/host-state.ts";
+import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
+import { ingressChain } from "./nodes.ts";
+import { MAIN_TABLE, plainMetric } from "./subnets.ts";
+import { acceptRa } from "./sysctls.ts";
+import { vtepMtu } from "./vtep.ts";
+
+export type AttachmentContext = OverlayContext;
+
+/** The host's end of every veth. */
+const GATEWAY_MAC = mac("02:57:00:00:00:01");
+
+/** IFALIASZ of linux/if.h, less the closing zero. */
+const ALIAS_MAX_BYTES = 255;
+
+/** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
+export function containerMtu(context: AttachmentContext): number {
+  return Math.min(context.assignment.overlayMtu ?? Number.POSITIVE_INFINITY, vtepMtu(context));
+}
+
+/**
+ * The inside of the container's namespace, as far as this attachment goes. Read what is there with the sysctl paths of
+ * the result; the diff of the two is empty just when the attachment is whole.
+ * @throws Fault unknown-network when this host has no half that holds the attachment's addresses
+ */
+export function desiredContainer(attachment: Attachment, context: AttachmentContext): HostState {
+  const dev = attachment.ifname;
+  const addresses = servedAddresses(attachment, context);
+  const gateways = addresses.map((address) => requiredGateway(attachment, address, context));
+  return {
+    ...EMPTY_HOST_STATE,
+    links: [
+      { kind: "device", name: "lo", up: true },
+      { kind: "veth", name: dev, up: true, mtu: containerMtu(context), mac: attachment.mac },
+    ],
+    addresses: addresses.map((address) => ({ dev, address: withLength(address, addressBits(familyOf(address))) })),
+    routes: gateways.flatMap((gateway) => gatewayRoutes(dev, gateway)),
+    neighbors: gateways.map((ip) => ({ dev, ip, mac: GATEWAY_MAC })),
+    sysctls: deviceSysctls(dev, addresses),
+  };
+}
+
+/** The host's side: the pair, the routes to it, and its chain at ingress. `table netdev weft` holds that chain alone. */
+export function desiredAttachment(attachment: Attachment, context: AttachmentContext): Partial<HostState> {
+  const dev = attachment.hostIfname;
+  const mtu = containerMtu(context);
+  const addresses = servedAddresses(attachment, context);
+  const { network, containerId, ifname } = attachment;
+  return {
+    links: [
+      {
+        kind: "veth",
+        name: dev,
+        up: true,
+        mtu,
+        mac: GATEWAY_MAC,
+        alias: truncated(`${OWNER} ${network} ${containerId} ${ifname}`),
+        peer: { netns: attachment.netns, name: ifname, mac: attachment.mac, mtu },
+      },
+    ],
+    routes: addresses.map((address) => containerRoute(dev, address, gatewayFor(attachment, address, context))),
+    neighbors: addresses.map((ip) => ({ dev, ip, mac: attachment.mac })),
+    sysctls: deviceSysctls(dev, addresses),
+    tables: context.features.ingressForward
+      ? [{ family: "netdev", name: OWNER, chains: [ingressChain(dev)], maps: [] }]
+      : [],
+  };
+}
+
+/** The operations that attach on a host that `desiredHost` describes, without reading it. */
+export function attachOps(attachment: Attachment, context: AttachmentContext): KernelOp[] {
+  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
+  const tables = desired.tables.map((table) => ({ ...table, chains: [] }));
+  return diff({ ...EMPTY_HOST_STATE, tables }, desired);
+}
+
+/** The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure. */
+export function detachOps(attachment: Attachment, context: AttachmentContext): KernelOp[] {
+  const chain: KernelOp = { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname };
+  return [...(context.features.ingressForward ? [chain] : []), { op: "link.delete", name: attachment.hostIfname }];
+}
+
+/** The gateway of the half that holds the address; `undefined` when this host has none (its network was removed). */
+function gatewayFor(attachment: Attachment, address: Ip, context: AttachmentContext): Ip | undefined {
+  const holders = gatewayHolders(context).filter((holder) => holder.network === attachment.network);
+  const half = holders.flatMap((holder) => holder.halves).find((candidate: Cidr) => contains(candidate, address));
+  return half === undefined ? undefined : gatewayOf(half);
+}
+
+function requiredGateway(attachment: Attachment, address: Ip, context: AttachmentContext): Ip {
+  const gateway = gatewayFor(attachment, address, context);
+  if (gateway !== undefined) return gateway;
+  throw new Fault(
+    "unknown-network",
+    `container ${attachment.containerId}: network ${attachment.network} has no half on this host that holds ${address}; ` +
+      "see `weft networks` for what the host was given",
+    { network: attachment.network, ip: address },
+  );
+}
+
+/** With several interfaces in one container the lower number has the default route; both can be there. */
+function gatewayRoutes(dev: string, gateway: Ip): readonly Route[] {
+  const family = familyOf(gateway);
+  const metric = plainMetric(family) + Number(/\d{1,4}$/.exec(dev)?.[0] ?? 0);
+  const toGateway: Route = { dst: hostCidr(gateway), table: MAIN_TABLE, metric, type: "unicast", dev };
+  return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];
+}
+
+function containerRoute(dev: string, address: Ip, gateway: Ip | undefined): Route {
+  const metric = plainMetric(familyOf(address));
+  const route: Route = { dst: hostCidr(address), table: MAIN_TABLE, metric, type: "unicast", dev };
+  return gateway === undefined ? route : { ...route, src: gateway };
+}
+
+/** IPv6 is switched off where the attachment has none, so that no address appears that nobody gave. */
+function deviceSysctls(dev: string, addresses: readonly Ip[]): readonly Sysctl[] {
+  const hasIpv6 = addresses.some((address) => familyOf(address) === 6);
+  return [
+    { path: acceptRa(dev), value: "0" },
+    ...(hasIpv6 ? [] : [{ path: `net/ipv6/conf/${dev}/disable_ipv6`, value: "1" }]),
+  ];
+}
+
+function servedAddresses(attachment: Attachment, context: AttachmentContext): readonly Ip[] {
+  const addresses = [attachment.ip, attachment.ip6].filter((address) => address !== undefined);
+  return addresses.filter((address) => servedFamilies(context).includes(familyOf(address)));
+}
+
+function truncated(alias: string): string {
+  return Buffer.from(alias).subarray(0, ALIAS_MAX_BYTES).toString();
+}

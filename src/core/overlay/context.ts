@@ -1,0 +1,67 @@
+/**
+ * What every part of a host's desired state is computed from, and the few questions that several parts ask of it.
+ * Source of truth: the master's assignment; the rest are facts of this host that its kernel told.
+ */
+import type { Assignment } from "../../model/cluster.ts";
+import { gatewayOf } from "../../model/half.ts";
+import { addressOf, type Cidr, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import type { HostFacts } from "./facts.ts";
+
+export interface OverlayContext {
+  readonly assignment: Assignment;
+  readonly facts: HostFacts;
+  /** The part of the port's `KernelFeatures` that decides how containers reach nodes. */
+  readonly features: { readonly ingressForward: boolean };
+}
+
+/** IPv6 is left out of everything when the cluster's configuration turns it off. */
+export function servedFamilies(context: OverlayContext): readonly Family[] {
+  return context.assignment.enableIpv6 ? [4, 6] : [4];
+}
+
+/** The overlays' whole subnets of one family; none of a family that is not served. */
+export function overlayPrefixes(context: OverlayContext, family: Family): readonly Cidr[] {
+  return served(context, context.assignment.overlaySubnets, family);
+}
+
+/** The pools that VTEP addresses come from, of one family. */
+export function vtepPrefixes(context: OverlayContext, family: Family): readonly Cidr[] {
+  return served(context, context.assignment.vtepSubnets, family);
+}
+
+function served(context: OverlayContext, prefixes: readonly Cidr[], family: Family): readonly Cidr[] {
+  if (!servedFamilies(context).includes(family)) return [];
+  return prefixes.filter((prefix) => familyOf(prefix) === family);
+}
+
+/** One device that holds a gateway, with the network it belongs to and its halves (IPv4, IPv6) of served families. */
+export interface Holder {
+  readonly network: string;
+  readonly name: string;
+  readonly halves: readonly Cidr[];
+}
+
+/** The bridges of this host; none on a host without containers and for an overlay without a subnet. */
+export function gatewayHolders(context: OverlayContext): readonly Holder[] {
+  const families = servedFamilies(context);
+  return context.assignment.agent.overlays.flatMap((overlay) =>
+    [overlay.mesosBridge, overlay.dockerBridge].flatMap((bridge) => {
+      const halves = [bridge?.ip, bridge?.ip6].filter((half) => half !== undefined);
+      const servedHalves = halves.filter((half) => families.includes(familyOf(half)));
+      return bridge === undefined || servedHalves.length === 0
+        ? []
+        : [{ network: overlay.info.name, name: bridge.name, halves: servedHalves }];
+    }),
+  );
+}
+
+/** The addresses that this host itself has inside the cluster's network, of one family: its VTEP's and its gateways. */
+export function ownAddresses(context: OverlayContext, family: Family): readonly Ip[] {
+  const { vtepIp, vtepIp6 } = context.assignment.agent.backend;
+  const vtep = family === 4 ? vtepIp : vtepIp6;
+  if (!servedFamilies(context).includes(family)) return [];
+  const gateways = gatewayHolders(context).flatMap((holder) => holder.halves.map(gatewayOf));
+  return [...(vtep === undefined ? [] : [addressOf(vtep)]), ...gateways].filter(
+    (address) => familyOf(address) === family,
+  );
+}

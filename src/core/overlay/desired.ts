@@ -1,0 +1,86 @@
+/**
+ * What this host's kernel must look like, in one place: the tunnel, the host's own subnets, its peers, its containers,
+ * NAT, and the sysctls they need.
+ *
+ * A pure function of what the master assigned, what peers and attachments there are, and what the kernel has now. The
+ * last is asked only where the answer is somebody else's: peers that are not known yet, and what the kernel can do.
+ */
+import type { Attachment } from "../../model/attachment.ts";
+import type { Peer } from "../../model/cluster.ts";
+import { OWNER } from "../../model/names.ts";
+import { diff } from "../host/diff.ts";
+import { type HostState, type KernelOp, mergeHostStates } from "../host/host-state.ts";
+import { admitPeers, type PeerProblem } from "./admission.ts";
+import { desiredAttachment } from "./attach.ts";
+import type { OverlayContext } from "./context.ts";
+import { natTables } from "./nat.ts";
+import { nodeMaps, nodeRules, nodeTables } from "./nodes.ts";
+import { observedPeerEntries, peerEntries, peerState } from "./peers.ts";
+import { ownSubnets } from "./subnets.ts";
+import { hostSysctlPaths, hostSysctls, kernelHasIpv6 } from "./sysctls.ts";
+import { vtepLink, vtepState } from "./vtep.ts";
+
+export interface OverlayInput extends OverlayContext {
+  /** `undefined` until the first snapshot: then what the kernel has for peers stays as it is. */
+  readonly peers: readonly Peer[] | undefined;
+  readonly attachments: readonly Attachment[];
+  /** Read with the paths of `sysctlPaths`. */
+  readonly observed: HostState;
+}
+
+/** The whole state of the host as far as it is ours. Peers that `peerProblems` names are not in it. */
+export function desiredHost(input: OverlayInput): HostState {
+  const hasIpv6 = kernelHasIpv6(input.observed);
+  const context = hasIpv6 ? input : withoutIpv6(input);
+  const entries =
+    input.peers === undefined
+      ? observedPeerEntries(input.observed, context)
+      : peerEntries(admitPeers(input.peers, context).peers, context);
+  const attachments = mergeHostStates(
+    input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [] })),
+  );
+  const hostIfnames = input.attachments.map((attachment) => attachment.hostIfname);
+  const state = mergeHostStates([
+    vtepState(context),
+    ownSubnets(context),
+    peerState(entries),
+    attachments,
+    { rules: nodeRules(context) },
+    { tables: [...natTables(context), ...nodeTables(entries, hostIfnames, context)] },
+    { sysctls: hostSysctls(context, input.observed) },
+  ]);
+  return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };
+}
+
+/** The sysctls that must be read before `desiredHost` is asked. */
+export function sysctlPaths(input: OverlayContext & Pick<OverlayInput, "attachments">): string[] {
+  const ofAttachments = input.attachments.flatMap((attachment) => desiredAttachment(attachment, input).sysctls ?? []);
+  return [...hostSysctlPaths(input), ...ofAttachments.map(({ path }) => path)];
+}
+
+/** What of the peers is not served, and why. */
+export function peerProblems(peers: readonly Peer[], context: OverlayContext): readonly PeerProblem[] {
+  return admitPeers(peers, context).problems;
+}
+
+/**
+ * The operations for one peer that came (`before` absent), changed, or left (`after` absent), on a host that
+ * `desiredHost` describes, without reading it. A value that another peer claims too is settled by the next full pass.
+ */
+export function peerOps(before: Peer | undefined, after: Peer | undefined, context: OverlayContext): KernelOp[] {
+  return diff(onePeer(before, context), onePeer(after, context));
+}
+
+function onePeer(peer: Peer | undefined, context: OverlayContext): HostState {
+  const entries = peerEntries(admitPeers(peer === undefined ? [] : [peer], context).peers, context);
+  const maps = nodeMaps(entries, context);
+  return {
+    ...peerState(entries),
+    links: [vtepLink(context)],
+    tables: context.features.ingressForward ? [{ family: "netdev", name: OWNER, chains: [], maps }] : [],
+  };
+}
+
+function withoutIpv6<T extends OverlayContext>(context: T): T {
+  return { ...context, assignment: { ...context.assignment, enableIpv6: false } };
+}

@@ -1,0 +1,86 @@
+/**
+ * The tables `ip weft` and `ip6 weft`: which packets leave masqueraded, and which are not tracked.
+ *
+ * Masqueraded is what leaves all overlays by something else than the tunnel. Not tracked is what only passes through:
+ * the tunnel's own packets, container to container, and container to node, whose request left at the veth's ingress
+ * (nodes.ts) where connection tracking never saw it. What this host itself sends or receives stays tracked, so that a
+ * stateful firewall knows its replies. Plain compares, one per prefix: interval sets cost about 6 %.
+ */
+import { type Cidr, type Family, familyOf, hostCidr } from "../../model/ip.ts";
+import { OWNER, VXLAN_PORT } from "../../model/names.ts";
+import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
+import { type OverlayContext, overlayPrefixes, ownAddresses, vtepPrefixes } from "./context.ts";
+
+const RAW_PRIORITY = -300;
+const SRCNAT_PRIORITY = 100;
+
+const tunnelPacket: NftStatement = { kind: "udp dport", port: VXLAN_PORT };
+const accept: NftStatement = { kind: "accept" };
+const notrack: NftStatement = { kind: "notrack" };
+const leave: NftStatement = { kind: "return" };
+const toOverlays: NftStatement = { kind: "jump", chain: "to-overlays" };
+
+/** One table for each family that is spoken inside an overlay or on the underlay. */
+export function natTables(context: OverlayContext): readonly NftTable[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const isUnderlay = familyOf(context.assignment.agent.ip) === family;
+    const chains = [
+      ...rawChains(context, family, isUnderlay),
+      ...(overlayPrefixes(context, family).length === 0 ? [] : [postrouting(context, family)]),
+    ];
+    return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps: [] }];
+  });
+}
+
+function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean): readonly NftChain[] {
+  const inside = insidePrefixes(context, family);
+  const outer: readonly NftRule[] = isUnderlay ? [[tunnelPacket, notrack, accept]] : [];
+  // With the fallback of nodes.ts requests to nodes are tracked on their way out, so their replies must be as well.
+  const fromTunnel: readonly NftRule[] =
+    context.features.ingressForward && inside.length > 0
+      ? [[{ kind: "iifname", device: context.assignment.agent.backend.vtepName }, toOverlays]]
+      : [];
+  const prerouting = [...outer, ...fromTunnel, ...inside.map((prefix) => [saddr(prefix), toOverlays])];
+  return [
+    ...(inside.length === 0 ? [] : [passingThrough(context, family, inside)]),
+    ...(prerouting.length === 0 ? [] : [rawChain("prerouting", prerouting)]),
+    ...(outer.length === 0 ? [] : [rawChain("output", [[tunnelPacket, notrack]])]),
+  ];
+}
+
+function rawChain(hook: "prerouting" | "output", rules: readonly NftRule[]): NftChain {
+  return { name: `raw-${hook}`, hook: { type: "filter", hook, priority: RAW_PRIORITY, policy: "accept" }, rules };
+}
+
+function passingThrough(context: OverlayContext, family: Family, inside: readonly Cidr[]): NftChain {
+  const forThisHost = ownAddresses(context, family).map((address) => [daddr(hostCidr(address)), accept]);
+  return {
+    name: "to-overlays",
+    rules: [...forThisHost, ...inside.map((prefix) => [daddr(prefix), notrack, accept])],
+  };
+}
+
+function postrouting(context: OverlayContext, family: Family): NftChain {
+  return {
+    name: "postrouting",
+    hook: { type: "nat", hook: "postrouting", priority: SRCNAT_PRIORITY, policy: "accept" },
+    rules: [
+      [{ kind: "oifname", device: context.assignment.agent.backend.vtepName }, leave],
+      ...insidePrefixes(context, family).map((prefix) => [daddr(prefix), leave]),
+      ...overlayPrefixes(context, family).map((prefix): NftRule => [saddr(prefix), { kind: "masquerade" }]),
+    ],
+  };
+}
+
+function insidePrefixes(context: OverlayContext, family: Family): readonly Cidr[] {
+  if (overlayPrefixes(context, family).length === 0) return [];
+  return [...overlayPrefixes(context, family), ...vtepPrefixes(context, family)];
+}
+
+function saddr(prefix: Cidr): NftStatement {
+  return { kind: "match", field: familyOf(prefix) === 4 ? "ip saddr" : "ip6 saddr", op: "==", prefix };
+}
+
+function daddr(prefix: Cidr): NftStatement {
+  return { kind: "match", field: familyOf(prefix) === 4 ? "ip daddr" : "ip6 daddr", op: "==", prefix };
+}
