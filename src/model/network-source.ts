@@ -1,0 +1,47 @@
+/**
+ * The network configuration in the file's own form: keys in snake case, strings just as the operator wrote them
+ * (`FD01:B::/64`, `70:B3:D5:00:00:00`). This form is stored and shown by `/overlay-master/state`, which echoes it
+ * (spec: overlay §2.7); everything that calculates uses `NetworkConfig`.
+ *
+ * Invariant: a value of these types went through the validator (core/config), so conversion cannot fail.
+ */
+import { cidr } from "./ip.ts";
+import type { NetworkConfig, Overlay } from "./network.ts";
+
+export interface OverlaySource {
+  readonly name: string;
+  readonly subnet?: string;
+  readonly prefix?: number;
+  readonly subnet6?: string;
+  readonly prefix6?: number;
+  readonly enabled: boolean;
+}
+
+/** The `dcos_overlay_network` object: known keys only, `enabled` always there. */
+export interface NetworkSource {
+  readonly vtep_subnet: string;
+  readonly vtep_subnet6?: string;
+  readonly vtep_mac_oui: string;
+  readonly vtep_mtu?: number;
+  readonly overlays: readonly OverlaySource[];
+}
+
+export function networkOfSource(source: NetworkSource): NetworkConfig {
+  return {
+    vtepSubnet: cidr(source.vtep_subnet),
+    ...(source.vtep_subnet6 !== undefined && { vtepSubnet6: cidr(source.vtep_subnet6) }),
+    vtepMacOui: source.vtep_mac_oui,
+    ...(source.vtep_mtu !== undefined && { vtepMtu: source.vtep_mtu }),
+    overlays: source.overlays.map(overlayOfSource),
+  };
+}
+
+/** A slice length without its subnet means nothing and is left out. */
+export function overlayOfSource(source: OverlaySource): Overlay {
+  return {
+    name: source.name,
+    ...(source.subnet !== undefined && { subnet: cidr(source.subnet), prefix: source.prefix }),
+    ...(source.subnet6 !== undefined && { subnet6: cidr(source.subnet6), prefix6: source.prefix6 }),
+    enabled: source.enabled,
+  };
+}
