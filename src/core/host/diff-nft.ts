@@ -1,0 +1,111 @@
+/**
+ * nftables, no coarser than need be: a chain whose rules differ is replaced alone, a map gets and loses elements. Only
+ * a table that is missing, or whose maps differ in name or type, is replaced whole.
+ *
+ * Order: a chain is there before another jumps to it, and is deleted when none does any more.
+ */
+import { formatChain } from "./format.ts";
+import type { HostState, KernelOp, NftChain, NftMap, NftTable } from "./host-state.ts";
+
+export interface NftChanges {
+  /** Before devices go: elements that lead to them, chains that hang on them, tables that nobody wants. */
+  readonly before: readonly KernelOp[];
+  /** After all else is in place. */
+  readonly after: readonly KernelOp[];
+}
+
+/** @param gone devices that are deleted or made anew: a rule that forwards to one names the old device for ever */
+export function diffNft(
+  observed: HostState["tables"],
+  desired: HostState["tables"],
+  gone: ReadonlySet<string>,
+): NftChanges {
+  const before: KernelOp[] = [];
+  const after: KernelOp[] = [];
+  const present = new Map(observed.map((table) => [tableKey(table), table]));
+  const wanted = new Set(desired.map(tableKey));
+  for (const table of observed)
+    if (!wanted.has(tableKey(table))) before.push({ op: "nft.table.delete", family: table.family, name: table.name });
+  for (const want of desired) {
+    const there = present.get(tableKey(want));
+    if (there === undefined || !hasSameMaps(there, want)) {
+      after.push({ op: "nft.table.replace", table: want });
+      continue;
+    }
+    const chains = diffChains(there, want, gone);
+    const elements = diffElements(there, want);
+    before.push(...elements.deletes, ...chains.baseDeletes);
+    after.push(...chains.replaces, ...chains.deletes, ...elements.adds);
+  }
+  return { before, after };
+}
+
+function diffChains(there: NftTable, want: NftTable, gone: ReadonlySet<string>) {
+  const at = { family: want.family, table: want.name };
+  const present = new Map(there.chains.map((chain) => [chain.name, chain]));
+  const wanted = new Set(want.chains.map((chain) => chain.name));
+  const changed = want.chains.filter((chain) => {
+    const old = present.get(chain.name);
+    return old === undefined || isStale(old, gone) || formatChain(old) !== formatChain(chain);
+  });
+  const unwanted = there.chains.filter((chain) => !wanted.has(chain.name));
+  const remove = (chain: NftChain): KernelOp => ({ op: "nft.chain.delete", ...at, chain: chain.name });
+  return {
+    baseDeletes: unwanted.filter((chain) => chain.hook !== undefined).map(remove),
+    replaces: targetsFirst(changed).map((chain): KernelOp => ({ op: "nft.chain.replace", ...at, chain })),
+    deletes: targetsFirst(unwanted.filter((chain) => chain.hook === undefined))
+      .reverse()
+      .map(remove),
+  };
+}
+
+function isStale(chain: NftChain, gone: ReadonlySet<string>): boolean {
+  return chain.rules.some((rule) =>
+    rule.some((part) => part.kind === "unknown" || (part.kind === "forward" && gone.has(part.device))),
+  );
+}
+
+/** Chains so that each comes after those it jumps to. */
+function targetsFirst(chains: readonly NftChain[]): NftChain[] {
+  const left = new Map(chains.map((chain) => [chain.name, chain]));
+  const ordered: NftChain[] = [];
+  const visit = (chain: NftChain): void => {
+    left.delete(chain.name);
+    for (const part of chain.rules.flat()) {
+      const target = part.kind === "jump" ? left.get(part.chain) : undefined;
+      if (target !== undefined) visit(target);
+    }
+    ordered.push(chain);
+  };
+  for (const chain of chains) if (left.has(chain.name)) visit(chain);
+  return ordered;
+}
+
+function diffElements(there: NftTable, want: NftTable): { deletes: KernelOp[]; adds: KernelOp[] } {
+  const deletes: KernelOp[] = [];
+  const adds: KernelOp[] = [];
+  const present = new Map(there.maps.map((map) => [map.name, new Map(map.elements)]));
+  for (const { name, type, elements } of want.maps) {
+    const at = { family: want.family, table: want.name, map: name, type };
+    const old = present.get(name) ?? new Map();
+    const fresh = new Map(elements);
+    const keys = [...old.keys()].filter((key) => fresh.get(key) !== old.get(key));
+    const missing = elements.filter(([key, value]) => old.get(key) !== value);
+    if (keys.length > 0) deletes.push({ op: "nft.elements.delete", ...at, keys });
+    if (missing.length > 0) adds.push({ op: "nft.elements.add", ...at, elements: missing });
+  }
+  return { deletes, adds };
+}
+
+function hasSameMaps(there: NftTable, want: NftTable): boolean {
+  const shape = (maps: readonly NftMap[]): string =>
+    maps
+      .map((map) => `${map.name} ${map.type}`)
+      .sort()
+      .join();
+  return shape(there.maps) === shape(want.maps);
+}
+
+function tableKey(table: NftTable): string {
+  return `${table.family} ${table.name}`;
+}

@@ -1,0 +1,34 @@
+/**
+ * What is ours to delete. Everything else is other people's and is never deleted, whatever the desired state says.
+ *
+ * A link is ours by its alias. What hangs on a link is ours when the link is; routes and rules carry ROUTE_PROTOCOL and
+ * tables OWNER, and are not even observed without them. A route over a device of somebody else's is left alone unless
+ * the desired state speaks of that device: inside a container, one attachment must not clear the routes of another.
+ */
+import { OWNER } from "../../model/names.ts";
+import type { HostState, Link, Route } from "./host-state.ts";
+
+export function ownsLink(link: Link): boolean {
+  return (link.alias ?? "").startsWith(OWNER);
+}
+
+export interface Ownership {
+  /** Addresses, neighbours and FDB entries on the device. */
+  onDevice(dev: string): boolean;
+  route(route: Route): boolean;
+}
+
+/**
+ * A link that is desired with our alias counts as ours from the start: one without alias but with the right kind and
+ * attributes is taken over.
+ * @param blocked names desired with our alias that somebody else's device holds; that one is not taken over
+ */
+export function ownership(observed: HostState, desired: HostState, blocked: ReadonlySet<string>): Ownership {
+  const named = [...observed.links, ...desired.links].filter(ownsLink).map((link) => link.name);
+  const ours = new Set(named.filter((name) => !blocked.has(name)));
+  const spokenOf = new Set(desired.links.map((link) => link.name));
+  return {
+    onDevice: (dev) => ours.has(dev),
+    route: ({ dev }) => dev === undefined || ours.has(dev) || (spokenOf.has(dev) && !blocked.has(dev)),
+  };
+}
