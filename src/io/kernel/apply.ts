@@ -1,0 +1,287 @@
+/**
+ * Carries out operations in their order, packed into as few system calls as the order allows.
+ *
+ * Operations of rtnetlink go out many to a datagram and only the last asks for an answer: the kernel reports each that
+ * failed anyway. Consecutive ones of nftables are one transaction; when it is refused each is tried alone, so that one
+ * bad entry blocks no other. Devices are named here and numbered there: a number is looked up once for a whole call,
+ * and again after the device was made or deleted.
+ */
+import { existsSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import type { KernelOp } from "../../core/host/host-state.ts";
+import { Fault } from "../../model/fault.ts";
+import type { KernelError, OpFailure } from "../ports.ts";
+import { SystemCallError } from "./ffi.ts";
+import type { KernelSockets } from "./kernel-sockets.ts";
+import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
+import type { Verdict } from "./netlink/error-message.ts";
+import {
+  decodeLink,
+  encodeLinkAdd,
+  encodeLinkDelete,
+  encodeLinkGet,
+  encodeLinkMarks,
+  encodeLinkSet,
+  type NewLink,
+} from "./netlink/link-messages.ts";
+import { MessageWriter } from "./netlink/message.ts";
+import {
+  encodeFdbDelete,
+  encodeFdbReplace,
+  encodeNeighborDelete,
+  encodeNeighborReplace,
+} from "./netlink/neighbor-messages.ts";
+import { encodeRouteDelete, encodeRouteReplace } from "./netlink/route-messages.ts";
+import { encodeRuleAdd, encodeRuleDelete } from "./netlink/rule-messages.ts";
+import { openNetns } from "./netns.ts";
+import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
+import { kernelError, refusedOp } from "./op-text.ts";
+
+/**
+ * Messages in one datagram. Even if each failed, the answers (about 1 kB each in the kernel's accounting) would fit a
+ * receive buffer of the default size, and the event loop waits no longer than a millisecond or two.
+ */
+const BATCH_MESSAGES = 256;
+
+type Numbered = { readonly index: number; readonly op: KernelOp };
+
+/** @returns what failed, in the order of `ops` */
+export async function applyOps(sockets: KernelSockets, ops: readonly KernelOp[]): Promise<readonly OpFailure[]> {
+  const run = new Run(sockets);
+  const numbered = ops.map((op, index) => ({ index, op }));
+  for (let at = 0; at < numbered.length; ) {
+    const end = endOfStretch(ops, at);
+    run.carryOut(numbered.slice(at, end));
+    at = end;
+    if (at < ops.length) await setImmediate();
+  }
+  return run.failures.toSorted((a, b) => a.index - b.index);
+}
+
+/** A stretch ends where nftables begins or ends, because of the transaction, or where it is long enough. */
+function endOfStretch(ops: readonly KernelOp[], start: number): number {
+  const isNft = (at: number) => ops[at]?.op.startsWith("nft.") === true;
+  let end = start + 1;
+  while (end < ops.length && isNft(end) === isNft(start) && (isNft(start) || end - start < BATCH_MESSAGES)) end++;
+  return end;
+}
+
+class Run {
+  readonly failures: OpFailure[] = [];
+  readonly #sockets: KernelSockets;
+  readonly #ifindexes = new Map<string, number | undefined>();
+  readonly #batch = new MessageWriter(1, 64 << 10);
+  /** The operations of the batch, one to a message. */
+  #batched: Numbered[] = [];
+
+  constructor(sockets: KernelSockets) {
+    this.#sockets = sockets;
+  }
+
+  /** All of nftables, or none of it. */
+  carryOut(stretch: readonly Numbered[]): void {
+    const nft = stretch.filter((each): each is NumberedNft => isNftOp(each.op));
+    if (nft.length > 0) this.#transaction(nft);
+    else for (const each of stretch) this.#carryOutOne(each);
+    this.#flush();
+  }
+
+  #carryOutOne(each: Numbered): void {
+    const { op } = each;
+    if (op.op === "link.add" || op.op === "sysctl.set") {
+      this.#flush();
+      const error = op.op === "link.add" ? this.#addLink(op, op.link) : this.#setSysctl(op);
+      if (error !== undefined) this.#fail(each, error);
+      return;
+    }
+    const dev = deviceOf(op);
+    const ifindex = dev === undefined ? undefined : this.#indexOf(dev);
+    if (dev !== undefined && ifindex === undefined) {
+      this.#fail(each, noDevice(op, dev));
+      return;
+    }
+    encode(this.#batch, op, ifindex);
+    this.#batched.push(each);
+    if (op.op === "link.delete") this.#ifindexes.delete(op.name);
+  }
+
+  #flush(): void {
+    const batched = this.#batched;
+    if (batched.length === 0) return;
+    const first = this.#batch.nextSequence - batched.length;
+    this.#batched = [];
+    this.#batch.acknowledgeLast();
+    try {
+      this.#sockets.route.execute(this.#batch, (sequence, verdict) => {
+        const each = batched[sequence - first];
+        if (each !== undefined && verdict.errno !== 0) this.#fail(each, refusedOp(each.op, verdict));
+      });
+    } catch (error) {
+      // Which of them were carried out is not known: all are reported, and the next reading shows.
+      for (const each of batched) this.#fail(each, thrownError(each.op, error));
+    }
+    this.#batch.clear();
+  }
+
+  #indexOf(dev: string): number | undefined {
+    if (!this.#ifindexes.has(dev)) {
+      this.#flush(); // it may hold the deletion of a device of that name
+      let ifindex: number | undefined;
+      const question = new MessageWriter();
+      encodeLinkGet(question, dev);
+      this.#sockets.route.ask(question, (message) => {
+        ifindex = decodeLink(message).ifindex;
+      });
+      this.#ifindexes.set(dev, ifindex);
+    }
+    return this.#ifindexes.get(dev);
+  }
+
+  /** In two steps: the second would otherwise mark somebody else's link of that name as ours. */
+  #addLink(op: KernelOp, link: NewLink): KernelError | undefined {
+    this.#ifindexes.delete(link.name);
+    try {
+      const peer = link.kind === "veth" && link.peer !== undefined ? openNetns(link.peer.netns) : undefined;
+      const made = this.#executeOne((writer) => encodeLinkAdd(writer, link, peer?.fd));
+      peer?.close();
+      const verdict = made.errno !== 0 ? made : this.#executeOne((writer) => encodeLinkMarks(writer, link, hasIpv6()));
+      return verdict.errno === 0 ? undefined : refusedOp(op, verdict);
+    } catch (error) {
+      return thrownError(op, error);
+    }
+  }
+
+  #executeOne(encodeRequest: (writer: MessageWriter) => void): Verdict {
+    const request = new MessageWriter();
+    encodeRequest(request);
+    request.acknowledgeLast();
+    return this.#sockets.route.ask(request, () => {});
+  }
+
+  #setSysctl(op: Extract<KernelOp, { op: "sysctl.set" }>): KernelError | undefined {
+    try {
+      this.#sockets.writeSysctl(op.sysctl.path, op.sysctl.value);
+      return undefined;
+    } catch (error) {
+      return thrownError(op, error);
+    }
+  }
+
+  #transaction(ops: readonly NumberedNft[]): void {
+    const refused = this.#tryTransaction(ops);
+    if (refused === undefined) return;
+    for (const each of ops) {
+      const error = ops.length === 1 ? refused : this.#tryTransaction([each]);
+      if (error !== undefined) this.#fail(each, error);
+    }
+  }
+
+  /** The first error, after which nothing was changed; `undefined` when all was done. */
+  #tryTransaction(ops: readonly NumberedNft[]): KernelError | undefined {
+    const [first] = ops;
+    const socket = this.#sockets.netfilter();
+    if (first === undefined) return undefined;
+    if (socket === undefined) return kernelError(first.op, "EPROTONOSUPPORT", "this kernel has no nftables");
+    const request = new MessageWriter(1, 64 << 10);
+    let error: KernelError | undefined;
+    encodeTransaction(request, () => {
+      for (const { op } of ops) {
+        const missing = encodeNftOp(request, op, (dev) => this.#indexOf(dev));
+        if (missing !== undefined) error ??= noDevice(op, missing.missingDevice);
+      }
+    });
+    if (error !== undefined) return error;
+    try {
+      socket.execute(request, (_sequence, verdict) => {
+        if (verdict.errno !== 0) error ??= refusedOp(first.op, verdict);
+      });
+    } catch (thrown) {
+      return thrownError(first.op, thrown);
+    }
+    return error;
+  }
+
+  #fail({ index, op }: Numbered, error: KernelError): void {
+    this.failures.push({ index, op, error });
+  }
+}
+
+type NumberedNft = { readonly index: number; readonly op: NftOp };
+
+/** The device whose number the operation's message carries. */
+function deviceOf(op: KernelOp): string | undefined {
+  switch (op.op) {
+    case "address.replace":
+    case "address.delete":
+      return op.address.dev;
+    case "route.replace":
+    case "route.delete":
+      return op.route.dev;
+    case "neighbor.replace":
+    case "neighbor.delete":
+      return op.neighbor.dev;
+    case "fdb.replace":
+    case "fdb.delete":
+      return op.entry.dev;
+    default:
+      return undefined;
+  }
+}
+
+/** Writes the one message of an operation. `ifindex` is that of `deviceOf(op)`. */
+function encode(writer: MessageWriter, op: KernelOp, ifindex = 0): void {
+  switch (op.op) {
+    case "link.set":
+      encodeLinkSet(writer, op);
+      break;
+    case "link.delete":
+      encodeLinkDelete(writer, op.name);
+      break;
+    case "address.replace":
+      encodeAddressReplace(writer, op.address, ifindex);
+      break;
+    case "address.delete":
+      encodeAddressDelete(writer, op.address, ifindex);
+      break;
+    case "route.replace":
+      encodeRouteReplace(writer, op.route, ifindex);
+      break;
+    case "route.delete":
+      encodeRouteDelete(writer, op.route, ifindex);
+      break;
+    case "rule.add":
+      encodeRuleAdd(writer, op.rule);
+      break;
+    case "rule.delete":
+      encodeRuleDelete(writer, op.rule);
+      break;
+    case "neighbor.replace":
+      encodeNeighborReplace(writer, op.neighbor, ifindex);
+      break;
+    case "neighbor.delete":
+      encodeNeighborDelete(writer, op.neighbor, ifindex);
+      break;
+    case "fdb.replace":
+      encodeFdbReplace(writer, op.entry, ifindex);
+      break;
+    case "fdb.delete":
+      encodeFdbDelete(writer, op.entry, ifindex);
+      break;
+  }
+}
+
+function noDevice(op: KernelOp, dev: string): KernelError {
+  return kernelError(op, "ENODEV", `there is no device ${dev}`);
+}
+
+/** What a call threw instead of answering: a failed system call, a path that is no namespace. All else is a bug. */
+function thrownError(op: KernelOp, error: unknown): KernelError {
+  if (error instanceof Fault) return kernelError(op, error.code, error.message);
+  const code = error instanceof SystemCallError ? error.code : (error as NodeJS.ErrnoException).code;
+  if (code === undefined) throw error;
+  return kernelError(op, code, (error as Error).message);
+}
+
+function hasIpv6(): boolean {
+  return existsSync("/proc/sys/net/ipv6");
+}

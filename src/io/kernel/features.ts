@@ -1,0 +1,75 @@
+/**
+ * What this kernel can do, found out by doing it in an empty namespace that nobody else sees and that is gone after.
+ */
+import type { KernelOp, NftTable } from "../../core/host/host-state.ts";
+import { cidr, ip } from "../../model/ip.ts";
+import { mac } from "../../model/mac.ts";
+import { OWNER, VNI, VXLAN_PORT } from "../../model/names.ts";
+import type { KernelFeatures } from "../ports.ts";
+import { applyOps } from "./apply.ts";
+import { KernelSockets } from "./kernel-sockets.ts";
+import { createNetns, type Netns } from "./netns.ts";
+
+const INGRESS_FORWARD = "nftables ingress forward";
+
+/** @throws Fault no-rights without CAP_SYS_ADMIN and CAP_NET_ADMIN */
+export async function probeFeatures(): Promise<KernelFeatures> {
+  const netns = createNetns();
+  const sockets = new KernelSockets(netns);
+  try {
+    const probes = probesIn(netns);
+    const failures = await applyOps(
+      sockets,
+      probes.map(([, op]) => op),
+    );
+    const failed = new Set(failures.map(({ index }) => probes[index]?.[0] ?? ""));
+    const ingressForward = !failed.delete(INGRESS_FORWARD);
+    return { missing: [...failed], ingressForward };
+  } finally {
+    sockets.close();
+  }
+}
+
+/** Each feature with an operation that needs it. */
+function probesIn(netns: Netns): readonly (readonly [feature: string, op: KernelOp])[] {
+  const common = { up: false, learning: false } as const;
+  const peer = { netns: `/proc/self/fd/${netns.fd}`, name: "probe3", mac: mac("02:57:00:00:00:02"), mtu: 1_500 };
+  return [
+    ["vxlan", { op: "link.add", link: { ...common, kind: "vxlan", name: "probe0", vni: VNI, port: VXLAN_PORT } }],
+    ["bridge", { op: "link.add", link: { kind: "bridge", name: "probe1", up: false } }],
+    ["veth", { op: "link.add", link: { kind: "veth", name: "probe2", up: false, peer } }],
+    ["nftables", { op: "nft.table.replace", table: PLAIN }],
+    [INGRESS_FORWARD, { op: "nft.table.replace", table: FORWARDING }],
+  ];
+}
+
+const PLAIN: NftTable = {
+  family: "ip",
+  name: OWNER,
+  maps: [],
+  chains: [
+    {
+      name: "raw",
+      hook: { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
+      rules: [[{ kind: "udp dport", port: VXLAN_PORT }, { kind: "notrack" }]],
+    },
+    {
+      name: "nat",
+      hook: { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
+      rules: [[{ kind: "match", field: "ip saddr", op: "==", prefix: cidr("192.0.2.0/25") }, { kind: "masquerade" }]],
+    },
+  ],
+};
+
+const FORWARDING: NftTable = {
+  family: "netdev",
+  name: OWNER,
+  maps: [{ name: "nodes", type: "ipv4_addr", elements: [[ip("192.0.2.1"), ip("192.0.2.2")]] }],
+  chains: [
+    {
+      name: "ingress",
+      hook: { type: "filter", hook: "ingress", priority: 0, device: "lo", policy: "accept" },
+      rules: [[{ kind: "forward", field: "ip daddr", map: "nodes", device: "lo" }]],
+    },
+  ],
+};

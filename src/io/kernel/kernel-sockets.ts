@@ -1,0 +1,55 @@
+/**
+ * The doors into one network namespace: its netlink sockets, and its part of /proc/sys.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { SystemCallError } from "./ffi.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
+import { inNetns, type Netns } from "./netns.ts";
+
+export class KernelSockets {
+  /** `undefined`: the namespace that the process is in. */
+  readonly netns: Netns | undefined;
+  readonly route: NetlinkSocket;
+  #netfilter: NetlinkSocket | undefined;
+
+  constructor(netns: Netns | undefined) {
+    this.netns = netns;
+    this.route = inNetns(netns, () => new NetlinkSocket(NETLINK_ROUTE));
+  }
+
+  /** Opened at the first use: most containers need none. `undefined` where the kernel has no netfilter. */
+  netfilter(): NetlinkSocket | undefined {
+    try {
+      this.#netfilter ??= inNetns(this.netns, () => new NetlinkSocket(NETLINK_NETFILTER));
+      return this.#netfilter;
+    } catch (error) {
+      if (error instanceof SystemCallError && error.code === "EPROTONOSUPPORT") return undefined;
+      throw error;
+    }
+  }
+
+  /** The value without surrounding white space; `undefined` where there is no such setting. */
+  readSysctls(paths: readonly string[]): readonly (string | undefined)[] {
+    return inNetns(this.netns, () => paths.map(readSysctl));
+  }
+
+  /** @throws NodeJS.ErrnoException */
+  writeSysctl(path: string, value: string): void {
+    inNetns(this.netns, () => writeFileSync(`/proc/sys/${path}`, value));
+  }
+
+  close(): void {
+    this.route.close();
+    this.#netfilter?.close();
+    this.netns?.close();
+  }
+}
+
+function readSysctl(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${path}`, "utf8").trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}

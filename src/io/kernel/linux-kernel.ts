@@ -1,0 +1,87 @@
+/**
+ * The Kernel port on Linux, spoken over netlink in this process.
+ *
+ * Calls of one port are carried out one after another; each does its system calls synchronously, in stretches of a
+ * millisecond or two between which the event loop goes on. Nothing about the kernel is remembered from one call to the
+ * next. Containers are entered by setns for the moment in which a socket is opened (netns.ts).
+ */
+import type { HostState, KernelOp } from "../../core/host/host-state.ts";
+import type { ContainerKernel, Kernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
+import { applyOps } from "./apply.ts";
+import { watchNetns } from "./events.ts";
+import { probeFeatures } from "./features.ts";
+import { KernelSockets } from "./kernel-sockets.ts";
+import { type Netns, openNetns } from "./netns.ts";
+import { observeKernel } from "./observe.ts";
+
+/**
+ * The network namespace that the process is in.
+ * @throws SystemCallError where there is no netlink
+ */
+export function openLinuxKernel(): Kernel {
+  return new LinuxKernel(undefined);
+}
+
+class LinuxKernel implements Kernel {
+  readonly #sockets: KernelSockets;
+  readonly #watches = new Set<Watch>();
+  #features: Promise<KernelFeatures> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param netns becomes the kernel's own: it is closed with it */
+  constructor(netns: Netns | undefined) {
+    this.#sockets = new KernelSockets(netns);
+  }
+
+  observe(sysctlPaths: readonly string[]): Promise<HostState> {
+    return this.#inOrder(() => observeKernel(this.#sockets, sysctlPaths));
+  }
+
+  apply(ops: readonly KernelOp[]): Promise<readonly OpFailure[]> {
+    return this.#inOrder(() => applyOps(this.#sockets, ops));
+  }
+
+  watch(onChange: (change: KernelChange) => void): Watch {
+    const watch = watchNetns(this.#sockets.netns, onChange);
+    this.#watches.add(watch);
+    return {
+      close: () => {
+        this.#watches.delete(watch);
+        watch.close();
+      },
+    };
+  }
+
+  features(): Promise<KernelFeatures> {
+    this.#features ??= probeFeatures().catch((error) => {
+      this.#features = undefined; // rights may come later
+      throw error;
+    });
+    return this.#features;
+  }
+
+  async enter(path: string): Promise<ContainerKernel> {
+    return new LinuxContainerKernel(openNetns(path));
+  }
+
+  close(): void {
+    for (const watch of this.#watches) watch.close();
+    this.#watches.clear();
+    this.#sockets.close();
+  }
+
+  #inOrder<T>(call: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(call);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+class LinuxContainerKernel extends LinuxKernel implements ContainerKernel {
+  readonly netnsId: string;
+
+  constructor(netns: Netns) {
+    super(netns);
+    this.netnsId = netns.id;
+  }
+}

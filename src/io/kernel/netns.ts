@@ -1,0 +1,114 @@
+/**
+ * Network namespaces: opening one by its path, and doing something inside it.
+ *
+ * setns moves only the calling thread, but threads and child processes started meanwhile inherit where it is. So a
+ * window is strictly synchronous, the thread pool is started before the first one, and the process ends when the way
+ * back fails: no line of ours may ever run in the wrong namespace.
+ */
+import { constants, fstatSync, openSync, stat, statfsSync } from "node:fs";
+import { Fault } from "../../model/fault.ts";
+import { closeFd, isNetns, SystemCallError, setNetns, unshareNetns } from "./ffi.ts";
+
+const OWN_NETNS = "/proc/thread-self/ns/net";
+/** linux/magic.h */
+const NSFS_MAGIC = 0x6e736673;
+
+/** A network namespace held open: it lives, and stays the same one, until `close`. */
+export interface Netns {
+  readonly fd: number;
+  /** `DEVICE:INODE`, which tells a reused path apart. */
+  readonly id: string;
+  close(): void;
+}
+
+/**
+ * Opens the network namespace at `path`.
+ * @throws Fault bad-netns when the path is absent or something else, no-rights when it may not be opened
+ */
+export function openNetns(path: string): Netns {
+  const wrong = (what: string) =>
+    new Fault("bad-netns", `${path} ${what}; give the path of a network namespace, such as /proc/PID/ns/net`, { path });
+  let fd: number;
+  try {
+    // Looked at before it is opened: opening a fifo or a device has effects.
+    if (statfsSync(path).type !== NSFS_MAGIC) throw wrong("is no network namespace");
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EACCES" || code === "EPERM") throw noRights(`open ${path}`);
+    throw wrong(code === "ENOENT" ? "does not exist" : `cannot be opened (${code})`);
+  }
+  if (!isNetns(fd)) {
+    closeFd(fd);
+    throw wrong("is a namespace, but not of the network");
+  }
+  return netnsOf(fd);
+}
+
+/**
+ * Makes an empty network namespace; it is gone when its last user closes it.
+ * @throws Fault no-rights without CAP_SYS_ADMIN
+ */
+export function createNetns(): Netns {
+  return inWindow(() => {
+    try {
+      unshareNetns();
+    } catch (error) {
+      if (error instanceof SystemCallError && error.code === "EPERM") throw noRights("make a network namespace");
+      throw error;
+    }
+    return netnsOf(openSync(OWN_NETNS, constants.O_RDONLY));
+  });
+}
+
+/** Calls `body` inside the namespace; `undefined` is the one the process is in. `body` must not be asynchronous. */
+export function inNetns<T>(netns: Netns | undefined, body: () => T): T {
+  if (netns === undefined) return body();
+  return inWindow(() => {
+    try {
+      setNetns(netns.fd);
+    } catch (error) {
+      if (error instanceof SystemCallError && error.code === "EPERM") throw noRights("enter a network namespace");
+      throw error;
+    }
+    return body();
+  });
+}
+
+/** The refusal of everything that needs more rights than the process has. `what` says what was tried. */
+export function noRights(what: string): Fault {
+  return new Fault(
+    "no-rights",
+    `this process may not ${what}; run it as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN`,
+  );
+}
+
+let threadPoolStarted = false;
+
+/** libuv makes all threads of its pool at the first use: inside a window they would stay in the wrong namespace. */
+function startThreadPool(): void {
+  if (threadPoolStarted) return;
+  stat("/", () => {});
+  threadPoolStarted = true;
+}
+
+function inWindow<T>(body: () => T): T {
+  startThreadPool();
+  const home = openSync(OWN_NETNS, constants.O_RDONLY);
+  try {
+    return body();
+  } finally {
+    try {
+      setNetns(home);
+    } catch {
+      process.abort();
+    }
+    closeFd(home);
+  }
+}
+
+function netnsOf(fd: number): Netns {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return { fd, id: `${dev}:${ino}`, close: () => closeFd(fd) };
+}

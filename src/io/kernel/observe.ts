@@ -1,0 +1,160 @@
+/**
+ * Reads a network namespace into a HostState. What the kernel can leave out by itself (other protocols' routes,
+ * counters, other devices' forwarding tables) it is asked to leave out.
+ *
+ * Each list is consistent in itself; between two lists the kernel may change, which the next event and pass set right.
+ * The nftables lists belong together and are read again until they are of one generation.
+ */
+import { setImmediate } from "node:timers/promises";
+import type { HostState, NftChain, NftMap, NftTable } from "../../core/host/host-state.ts";
+import { Fault } from "../../model/fault.ts";
+import { OWNER } from "../../model/names.ts";
+import type { KernelSockets } from "./kernel-sockets.ts";
+import { decodeAddress, encodeAddressDump } from "./netlink/address-messages.ts";
+import { decodeLink, encodeLinkGet } from "./netlink/link-messages.ts";
+import { type Message, MessageWriter } from "./netlink/message.ts";
+import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/neighbor-messages.ts";
+import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
+import { decodeRule, encodeRuleDump } from "./netlink/rule-messages.ts";
+import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
+import * as nft from "./nftables/objects.ts";
+import type { NameOf } from "./nftables/statements.ts";
+
+/** How often the rule set may change under the reading before it is given up. */
+const GENERATION_ATTEMPTS = 20;
+
+/** @throws Fault no-rights, kernel-refused */
+export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonly string[]): Promise<HostState> {
+  const { route } = sockets;
+  const list = <T>(
+    what: string,
+    encode: (writer: MessageWriter) => void,
+    decode: (message: Message) => T | undefined,
+  ) => dumpOf(route, what, encode, decode);
+
+  const numbered = list("links", encodeLinkGet, decodeLink);
+  const names = new Map(numbered.map(({ ifindex, link }) => [ifindex, link.name]));
+  const nameOf = (ifindex: number) => names.get(ifindex);
+  const addresses = list("addresses", encodeAddressDump, (message) => decodeAddress(message, nameOf));
+  await setImmediate();
+  const readRoute = (message: Message) => decodeRoute(message, nameOf);
+  const routes = ([4, 6] as const).flatMap((family) =>
+    list("routes", (writer) => encodeRouteDump(writer, family), readRoute),
+  );
+  const rules = list("rules", encodeRuleDump, decodeRule);
+  await setImmediate();
+  const neighbors = list("neighbors", encodeNeighborDump, (message) => decodeNeighbor(message, nameOf));
+  await setImmediate();
+  const fdb = numbered.flatMap(({ ifindex, link }) =>
+    link.kind === "vxlan"
+      ? list(
+          `forwarding table of ${link.name}`,
+          (writer) => encodeNeighborDump(writer, ifindex),
+          (message) => decodeFdbEntry(message, link.name),
+        )
+      : [],
+  );
+  await setImmediate();
+  const netfilter = sockets.netfilter();
+  const values = sockets.readSysctls(sysctlPaths);
+  return {
+    links: numbered.map(({ link }) => link),
+    addresses,
+    routes,
+    rules,
+    neighbors,
+    fdb,
+    sysctls: sysctlPaths.flatMap((path, i) => {
+      const value = values[i];
+      return value === undefined ? [] : [{ path, value }];
+    }),
+    tables: netfilter === undefined ? [] : readTables(netfilter, nameOf),
+  };
+}
+
+function dumpOf<T>(
+  socket: NetlinkSocket,
+  what: string,
+  encode: (writer: MessageWriter) => void,
+  decode: (message: Message) => T | undefined,
+): T[] {
+  const question = new MessageWriter();
+  encode(question);
+  return socket.dump(what, question, decode);
+}
+
+function readTables(socket: NetlinkSocket, nameOf: NameOf): readonly NftTable[] {
+  for (let attempt = 0; attempt < GENERATION_ATTEMPTS; attempt++) {
+    const generation = readGeneration(socket);
+    const tables = readTablesOnce(socket, nameOf);
+    if (readGeneration(socket) === generation) return tables;
+  }
+  throw new Fault(
+    "kernel-refused",
+    `cannot read nftables: the rules changed during each of ${GENERATION_ATTEMPTS} readings; find out what changes them without pause`,
+  );
+}
+
+function readGeneration(socket: NetlinkSocket): number {
+  let generation = 0;
+  const question = new MessageWriter();
+  nft.encodeGenerationGet(question);
+  const verdict = socket.ask(question, (message) => {
+    generation = nft.decodeGeneration(message);
+  });
+  if (verdict.errno !== 0) throw refusal("read nftables", verdict);
+  return generation;
+}
+
+function readTablesOnce(socket: NetlinkSocket, nameOf: NameOf): NftTable[] {
+  const tables = dumpOf(socket, "tables", (writer) => nft.encodeDumpAll(writer, "table"), nft.decodeTable);
+  const ours = tables.filter((table) => table.name === OWNER);
+  if (ours.length === 0) return [];
+  const chains = dumpOf(socket, "chains", (writer) => nft.encodeDumpAll(writer, "chain"), nft.decodeChain);
+  return ours.map((table) => ({
+    ...table,
+    chains: readChains(
+      socket,
+      table,
+      chains.filter((chain) => chain.table.family === table.family && chain.table.name === table.name),
+      nameOf,
+    ),
+    maps: readMaps(socket, table),
+  }));
+}
+
+function readChains(
+  socket: NetlinkSocket,
+  table: nft.TableKey,
+  chains: readonly nft.ObservedChain[],
+  nameOf: NameOf,
+): NftChain[] {
+  const rules = dumpOf(
+    socket,
+    "rules",
+    (writer) => nft.encodeDumpOf(writer, "rule", table),
+    (message) => nft.decodeRule(message, nameOf),
+  );
+  const byChain = Map.groupBy(rules, (rule) => rule.chain);
+  return chains.map(({ name, hook, foreign }) => ({
+    name,
+    ...(hook !== undefined && { hook }),
+    rules: [
+      ...(foreign === undefined ? [] : [[{ kind: "unknown" as const, text: foreign }]]),
+      ...(byChain.get(name) ?? []).map(({ rule }) => rule),
+    ],
+  }));
+}
+
+function readMaps(socket: NetlinkSocket, table: nft.TableKey): NftMap[] {
+  const maps = dumpOf(socket, "maps", (writer) => nft.encodeDumpOf(writer, "set", table), nft.decodeMap);
+  return maps.map((map) => ({
+    ...map,
+    elements: dumpOf(
+      socket,
+      `map ${map.name}`,
+      (writer) => nft.encodeDumpOf(writer, "element", table, map.name),
+      nft.decodeElements,
+    ).flat(),
+  }));
+}
