@@ -12,6 +12,7 @@ export interface FaultRow {
 }
 
 export const FAULT_TABLE: Readonly<Record<FaultCode, FaultRow>> = {
+  "bad-environment": { http: 400, cni: 4, exit: 64 },
   "bad-config": { http: 400, cni: 7, exit: 78 },
   "bad-request": { http: 400, cni: 7, exit: 64 },
   "bad-netns": { http: 400, cni: 4, exit: 64 },
@@ -28,6 +29,7 @@ export const FAULT_TABLE: Readonly<Record<FaultCode, FaultRow>> = {
   "not-ready": { http: 503, cni: 11, exit: 75 },
   "port-taken": { http: 409, cni: 102, exit: 69 },
   storage: { http: 507, cni: 5, exit: 74 },
+  undecodable: { http: 400, cni: 6, exit: 65 },
   "unknown-agent": { http: 404, cni: 107, exit: 1 },
   "unknown-container": { http: 404, cni: 3, exit: 1 },
   "unknown-network": { http: 404, cni: 107, exit: 1 },

@@ -9,6 +9,8 @@
 export type FaultCode =
   | "bad-config" // a configuration that cannot be served
   | "bad-request" // a malformed call: the caller must change it
+  | "bad-environment" // CNI: a variable that is missing or wrong
+  | "undecodable" // CNI: the configuration is no JSON object
   | "bad-netns" // the path is no network namespace
   | "check-failed" // CNI CHECK: what is there is not what ADD made
   | "corrupt-store" // a database that cannot be read

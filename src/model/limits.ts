@@ -25,6 +25,12 @@ export const CONFIG_FILE_MAX_BYTES = 1 << 20;
 export const HTTP_BODY_MAX_BYTES = 1 << 20;
 /** Bytes of one CNI call (configuration with prevResult, and environment). */
 export const CNI_CALL_MAX_BYTES = 1 << 20;
+/** Bytes of a container's id: with network and interface it must fit the alias of a device (IFALIASZ is 256). */
+export const CNI_CONTAINER_ID_MAX_BYTES = 200;
+/** IFNAMSIZ is 16 with the closing zero. */
+export const IFNAME_MAX_BYTES = 15;
+/** PATH_MAX of Linux, with the closing zero. */
+export const PATH_MAX_BYTES = 4_096;
 /** Bytes of one line of the peer stream: a snapshot of 10,000 peers is about 3 MB. */
 export const PEER_STREAM_LINE_MAX_BYTES = 64 << 20;
 /** Bytes that may wait for one slow reader of the peer stream; then it is cut off and starts from a snapshot again. */

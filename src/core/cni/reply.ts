@@ -1,0 +1,89 @@
+/**
+ * What the executable prints, and whether it succeeds: results (CNI 1.1.0 section 5 and its forerunners), errors and
+ * the answer to VERSION. The HTTP status carries the exit status: 200 is 0, any other is 1.
+ */
+import type { Fault } from "../../model/fault.ts";
+import { FAULT_TABLE } from "../../model/fault-table.ts";
+import { addressBits, familyOf, type Ip, withLength } from "../../model/ip.ts";
+import type { Mac } from "../../model/mac.ts";
+import type { JsonObject, PrevResult } from "./network-config.ts";
+import { atLeast, CNI_VERSIONS, type CniCommand, type CniVersion } from "./version.ts";
+
+export interface CniReply {
+  /** HTTP status. */
+  readonly status: number;
+  /** JSON in one line, or nothing: success of every verb but ADD and VERSION. */
+  readonly body: string;
+}
+
+/** What ADD made: one interface in the container, its other end on the host, and what they carry. */
+export interface AddResult {
+  readonly host: { readonly name: string; readonly mac: Mac };
+  readonly container: { readonly name: string; readonly mac: Mac; readonly netns: string };
+  /** Of both ends, in bytes. */
+  readonly mtu: number;
+  /** At most one of each family. */
+  readonly ips: readonly { readonly address: Ip; readonly gateway: Ip }[];
+  readonly dns: JsonObject;
+}
+
+export const EMPTY_REPLY: CniReply = { status: 200, body: "" };
+
+/** The answer to ADD; what an earlier plugin of the chain made comes before what we made. */
+export function addReply(version: CniVersion, result: AddResult, prevResult?: PrevResult): CniReply {
+  const before = prevResult?.json ?? {};
+  const list = (key: string) => (before[key] ?? []) as JsonObject[];
+  const interfaces = [...list("interfaces"), ...interfacesOf(version, result)];
+  const json = {
+    ...before,
+    cniVersion: version,
+    interfaces,
+    ips: [...list("ips"), ...result.ips.map((ip) => ipOf(version, ip, interfaces.length - 1))],
+    routes: [...list("routes"), ...result.ips.map(({ gateway }) => ({ dst: defaultRoute(gateway), gw: gateway }))],
+    dns: { ...(before.dns as JsonObject | undefined), ...result.dns },
+  };
+  return { status: 200, body: JSON.stringify(json) };
+}
+
+function interfacesOf(version: CniVersion, { host, container, mtu }: AddResult): JsonObject[] {
+  const withMtu = atLeast(version, "1.1.0") ? { mtu } : {};
+  return [
+    { name: host.name, mac: host.mac, ...withMtu },
+    { name: container.name, mac: container.mac, ...withMtu, sandbox: container.netns },
+  ];
+}
+
+function ipOf(version: CniVersion, ip: AddResult["ips"][number], index: number): JsonObject {
+  const family = familyOf(ip.address);
+  return {
+    // Required before 1.0.0, gone since.
+    ...(atLeast(version, "1.0.0") ? {} : { version: String(family) }),
+    interface: index,
+    address: withLength(ip.address, addressBits(family)),
+    gateway: ip.gateway,
+  };
+}
+
+function defaultRoute(gateway: Ip): string {
+  return familyOf(gateway) === 4 ? "0.0.0.0/0" : "::/0";
+}
+
+/** The answer to VERSION, with the asked version echoed. */
+export function versionReply(asked: string): CniReply {
+  return { status: 200, body: JSON.stringify({ cniVersion: asked, supportedVersions: CNI_VERSIONS }) };
+}
+
+/** CNI 1.1.0, "STATUS": the plugin cannot take an ADD now. */
+const STATUS_NOT_AVAILABLE = 50;
+
+/** A refused call as CNI writes it; code and HTTP status by the table of faults. */
+export function errorReply(version: CniVersion, command: CniCommand | undefined, fault: Fault): CniReply {
+  const row = FAULT_TABLE[fault.code];
+  const json = {
+    cniVersion: version,
+    code: command === "STATUS" && fault.code !== "bad-request" ? STATUS_NOT_AVAILABLE : row.cni,
+    msg: fault.message,
+    details: `${fault.code} ${JSON.stringify(fault.facts)}`,
+  };
+  return { status: row.http, body: JSON.stringify(json) };
+}
