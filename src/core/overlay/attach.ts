@@ -16,7 +16,7 @@ import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Route, type Sysct
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
 import { ingressChain } from "./nodes.ts";
 import { MAIN_TABLE, plainMetric } from "./subnets.ts";
-import { acceptRa } from "./sysctls.ts";
+import { acceptRa, disableIpv6 } from "./sysctls.ts";
 import { vtepMtu } from "./vtep.ts";
 
 export type AttachmentContext = OverlayContext;
@@ -131,7 +131,7 @@ function deviceSysctls(dev: string, addresses: readonly Ip[]): readonly Sysctl[]
   const hasIpv6 = addresses.some((address) => familyOf(address) === 6);
   return [
     { path: acceptRa(dev), value: "0" },
-    ...(hasIpv6 ? [] : [{ path: `net/ipv6/conf/${dev}/disable_ipv6`, value: "1" }]),
+    { path: disableIpv6(dev), value: hasIpv6 ? "0" : "1" },
   ];
 }
 

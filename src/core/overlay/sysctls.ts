@@ -1,10 +1,12 @@
 /**
- * The host's sysctls: forwarding on, router advertisements off on our devices and kept on other people's, a loose
- * reverse-path filter on the VTEP, and bridged frames kept out of netfilter.
+ * The host's sysctls: forwarding on, router advertisements off on our devices and kept on other people's, IPv6 on where
+ * we put an address even if the host has it off by default, a loose reverse-path filter on the VTEP, and bridged frames
+ * kept out of netfilter.
  *
  * Whoever switches IPv6 forwarding on takes router advertisements from every device whose accept_ra is 1, and with them
  * perhaps the host's default route; so those devices get 2 first. A host that forwarded before is left as it is.
  */
+import { familyOf } from "../../model/ip.ts";
 import type { HostState, Sysctl } from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
 
@@ -19,7 +21,10 @@ export function hostSysctls(context: OverlayContext, observed: HostState): reado
   return [
     { path: FORWARD_IPV4, value: "1" },
     { path: `net/ipv4/conf/${vtepName}/rp_filter`, value: "2" },
-    ...ownDevices(context).map((dev) => ({ path: acceptRa(dev), value: "0" })),
+    ...ownDevices(context).map(({ name }) => ({ path: acceptRa(name), value: "0" })),
+    ...ownDevices(context)
+      .filter(({ hasIpv6 }) => hasIpv6)
+      .map(({ name }) => ({ path: disableIpv6(name), value: "0" })),
     ...(servedFamilies(context).includes(6) ? forwardIpv6(context, current) : []),
     ...BRIDGE_CALLS.filter((path) => current.has(path)).map((path) => ({ path, value: "0" })),
   ];
@@ -28,7 +33,7 @@ export function hostSysctls(context: OverlayContext, observed: HostState): reado
 /** Every path that `hostSysctls` may ask for or decide by. */
 export function hostSysctlPaths(context: OverlayContext): readonly string[] {
   const { vtepName } = context.assignment.agent.backend;
-  const devices = [...ownDevices(context), ...advertised(context)];
+  const own = ownDevices(context).map(({ name }) => name);
   return [FORWARD_IPV4, FORWARD_IPV6, `net/ipv4/conf/${vtepName}/rp_filter`, ...devices.map(acceptRa), ...BRIDGE_CALLS];
 }
 
@@ -39,6 +44,10 @@ export function kernelHasIpv6(observed: HostState): boolean {
 
 export function acceptRa(dev: string): string {
   return `net/ipv6/conf/${dev}/accept_ra`;
+}
+
+export function disableIpv6(dev: string): string {
+  return `net/ipv6/conf/${dev}/disable_ipv6`;
 }
 
 function forwardIpv6(context: OverlayContext, current: ReadonlyMap<string, string>): readonly Sysctl[] {
@@ -52,6 +61,17 @@ function advertised(context: OverlayContext): readonly string[] {
   return [...context.facts.foreignDevs, "default"];
 }
 
-function ownDevices(context: OverlayContext): readonly string[] {
-  return [context.assignment.agent.backend.vtepName, ...gatewayHolders(context).map(({ name }) => name)];
+interface OwnDevice {
+  readonly name: string;
+  readonly hasIpv6: boolean;
+}
+
+function ownDevices(context: OverlayContext): readonly OwnDevice[] {
+  const { vtepName, vtepIp6 } = context.assignment.agent.backend;
+  const vtep = { name: vtepName, hasIpv6: vtepIp6 !== undefined && servedFamilies(context).includes(6) };
+  const holders = gatewayHolders(context).map(({ name, halves }) => ({
+    name,
+    hasIpv6: halves.some((half) => familyOf(half) === 6),
+  }));
+  return [vtep, ...holders];
 }
