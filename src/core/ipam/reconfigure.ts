@@ -1,0 +1,191 @@
+/**
+ * What a changed configuration may do to a cluster that runs (docs/decisions/0009-configuration-changes.md). Additions
+ * are taken. What agents use stays as it is stored, and each change of it is refused by one sentence; everything
+ * else is served. So no file, however different, keeps the master from starting.
+ *
+ * Invariant: what comes out holds every resource of every record, and no two of its prefixes overlap. Parts of one file
+ * never overlap each other (the validator saw to it), so only what deviates from the file can be in the way.
+ */
+import type { AgentRecord } from "../../model/cluster.ts";
+import { type Cidr, cidr, overlaps } from "../../model/ip.ts";
+import { OVERLAYS_MAX } from "../../model/limits.ts";
+import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
+
+export interface Reconfiguration {
+  readonly network: NetworkSource;
+  /** One sentence for each change of the file that is not in force. */
+  readonly refused: readonly string[];
+}
+
+interface Claim {
+  readonly owner: string;
+  readonly prefix: Cidr;
+}
+
+/** @param stored undefined at the first start */
+export function reconfigure(
+  stored: NetworkSource | undefined,
+  records: readonly AgentRecord[],
+  file: NetworkSource,
+): Reconfiguration {
+  if (stored === undefined || records.length === 0) return { network: file, refused: [] };
+  const merge = new Merge(stored, records, file);
+  const vtepSubnet = merge.keepPool("vtep_subnet", records.length) ?? file.vtep_subnet;
+  const users6 = records.filter(({ backend }) => backend.vtepIp6 !== undefined).length;
+  const kept6 = users6 > 0 ? merge.keepPool("vtep_subnet6", users6) : undefined;
+  merge.keepOverlays();
+  const vtepSubnet6 = kept6 ?? merge.addVtepSubnet6();
+  merge.extendOverlays();
+  merge.addOverlays();
+  const network: NetworkSource = {
+    vtep_subnet: vtepSubnet,
+    ...(vtepSubnet6 !== undefined && { vtep_subnet6: vtepSubnet6 }),
+    vtep_mac_oui: file.vtep_mac_oui,
+    ...(file.vtep_mtu !== undefined && { vtep_mtu: file.vtep_mtu }),
+    overlays: merge.overlays(),
+  };
+  return { network, refused: merge.refused };
+}
+
+class Merge {
+  readonly refused: string[] = [];
+  readonly #stored: NetworkSource;
+  readonly #file: NetworkSource;
+  /** How many agents have a share of the network. */
+  readonly #users: ReadonlyMap<string, number>;
+  readonly #claims: Claim[] = [];
+  readonly #overlays = new Map<string, OverlaySource>();
+
+  constructor(stored: NetworkSource, records: readonly AgentRecord[], file: NetworkSource) {
+    this.#stored = stored;
+    this.#file = file;
+    const names = records.flatMap(({ overlays }) => overlays.map(({ info }) => info.name));
+    this.#users = new Map([...Map.groupBy(names, (name) => name)].map(([name, each]) => [name, each.length]));
+  }
+
+  /** In the order of the file; what it does not name any more comes last. */
+  overlays(): readonly OverlaySource[] {
+    const named = this.#file.overlays.flatMap(({ name }) => this.#overlays.get(name) ?? []);
+    return [...named, ...[...this.#overlays.values()].filter((overlay) => !named.includes(overlay))];
+  }
+
+  /** The stored pool, in the file's own words if it means the same there. */
+  keepPool(key: "vtep_subnet" | "vtep_subnet6", users: number): string | undefined {
+    const before = this.#stored[key];
+    const after = this.#file[key];
+    if (before === undefined) return undefined;
+    this.#claim(key, before);
+    if (sameCidr(before, after)) return after;
+    this.refused.push(
+      `${key}: ${before} cannot ${after === undefined ? "go" : `become ${after}`} while ${agents(users)} VTEP addresses of it; ` +
+        `it stays ${before} until those agents are deleted`,
+    );
+    return before;
+  }
+
+  addVtepSubnet6(): string | undefined {
+    const after = this.#file.vtep_subnet6;
+    const inTheWay = after && this.#overlapOf([after]);
+    if (!inTheWay) {
+      if (after !== undefined) this.#claim("vtep_subnet6", after);
+      return after;
+    }
+    this.refused.push(`vtep_subnet6: ${after} overlaps ${inTheWay}, which stays; it is not added`);
+    const before = this.#stored.vtep_subnet6;
+    if (before !== undefined) this.#claim("vtep_subnet6", before);
+    return before;
+  }
+
+  keepOverlays(): void {
+    for (const before of this.#stored.overlays) {
+      const users = this.#users.get(before.name);
+      if (users === undefined) continue;
+      const after = this.#file.overlays.find(({ name }) => name === before.name);
+      const change = after === undefined ? "be removed" : incompatibleChange(before, after);
+      if (change !== undefined)
+        this.refused.push(
+          `network ${before.name}: it cannot ${change} while ${agents(users)} a share of it; ` +
+            "its stored definition stays in force until those agents are deleted",
+        );
+      this.#accept({ ...before, ...(after !== undefined && { enabled: after.enabled }) });
+    }
+  }
+
+  /** Gives networks in use the family that the file adds to them. */
+  extendOverlays(): void {
+    for (const kept of [...this.#overlays.values()]) {
+      const after = this.#file.overlays.find(({ name }) => name === kept.name);
+      if (after === undefined || incompatibleChange(kept, after) !== undefined) continue;
+      const added = prefixesOf(after).filter((prefix) => !prefixesOf(kept).some((had) => sameCidr(had, prefix)));
+      const inTheWay = this.#overlapOf(added);
+      if (inTheWay === undefined) this.#accept(after);
+      else
+        this.refused.push(`network ${kept.name}: ${added.join()} overlaps ${inTheWay}, which stays; it is not added`);
+    }
+  }
+
+  /** Networks that no agent has: those of the file, and for one that is refused its stored definition if that fits. */
+  addOverlays(): void {
+    const fallBack: OverlaySource[] = [];
+    for (const overlay of this.#file.overlays) {
+      if (this.#users.has(overlay.name)) continue;
+      const reason = this.#reasonAgainst(overlay);
+      if (reason === undefined) {
+        this.#accept(overlay);
+        continue;
+      }
+      const before = this.#stored.overlays.find(({ name }) => name === overlay.name);
+      if (before !== undefined) fallBack.push(before);
+      this.refused.push(`network ${overlay.name}: ${reason}; it is not ${before === undefined ? "added" : "changed"}`);
+    }
+    for (const before of fallBack) if (this.#reasonAgainst(before) === undefined) this.#accept(before);
+  }
+
+  #reasonAgainst(overlay: OverlaySource): string | undefined {
+    const inTheWay = this.#overlapOf(prefixesOf(overlay));
+    if (inTheWay !== undefined) return `${prefixesOf(overlay).join()} overlaps ${inTheWay}, which stays`;
+    const twin = [...this.#overlays.keys()].find((name) => name.toLowerCase() === overlay.name.toLowerCase());
+    if (twin !== undefined) return `its name differs only by case from ${twin}, which stays`;
+    return this.#overlays.size >= OVERLAYS_MAX ? `there are ${OVERLAYS_MAX} networks already` : undefined;
+  }
+
+  #accept(overlay: OverlaySource): void {
+    this.#overlays.set(overlay.name, overlay);
+    for (const prefix of prefixesOf(overlay)) this.#claim(`network ${overlay.name}`, prefix);
+  }
+
+  #claim(owner: string, prefix: string): void {
+    this.#claims.push({ owner, prefix: cidr(prefix) });
+  }
+
+  /** What overlaps one of the prefixes: `9.0.0.0/8 of network dcos`. */
+  #overlapOf(prefixes: readonly string[]): string | undefined {
+    const found = this.#claims.find((claim) => prefixes.some((prefix) => overlaps(claim.prefix, cidr(prefix))));
+    return found && `${found.prefix} of ${found.owner}`;
+  }
+}
+
+/** What the file would do to a network that is in use, or `undefined` when it takes nothing away. */
+function incompatibleChange(before: OverlaySource, after: OverlaySource): string | undefined {
+  if (before.subnet !== undefined && !(sameCidr(before.subnet, after.subnet) && before.prefix === after.prefix))
+    return `change from ${before.subnet} in /${before.prefix} to ${slices(after.subnet, after.prefix)}`;
+  if (before.subnet6 !== undefined && !(sameCidr(before.subnet6, after.subnet6) && before.prefix6 === after.prefix6))
+    return `change from ${before.subnet6} in /${before.prefix6} to ${slices(after.subnet6, after.prefix6)}`;
+  return undefined;
+}
+
+function slices(subnet: string | undefined, prefix: number | undefined): string {
+  return subnet === undefined ? "nothing" : `${subnet} in /${prefix}`;
+}
+
+function prefixesOf({ subnet, subnet6 }: OverlaySource): string[] {
+  return [subnet, subnet6].filter((prefix) => prefix !== undefined);
+}
+
+function sameCidr(a: string, b: string | undefined): boolean {
+  return b !== undefined && cidr(a) === cidr(b);
+}
+
+function agents(count: number): string {
+  return count === 1 ? "1 agent has" : `${count} agents have`;
+}
