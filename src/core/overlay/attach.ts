@@ -89,7 +89,7 @@ export function attachOps(attachment: Attachment, context: AttachmentContext): K
 }
 
 /** The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure. */
-export function detachOps(attachment: Attachment, context: AttachmentContext): KernelOp[] {
+export function detachOps(attachment: Attachment, context: Pick<AttachmentContext, "features">): KernelOp[] {
   const chain: KernelOp = { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname };
   return [...(context.features.ingressForward ? [chain] : []), { op: "link.delete", name: attachment.hostIfname }];
 }

@@ -34,7 +34,14 @@ export function hostSysctls(context: OverlayContext, observed: HostState): reado
 export function hostSysctlPaths(context: OverlayContext): readonly string[] {
   const { vtepName } = context.assignment.agent.backend;
   const own = ownDevices(context).map(({ name }) => name);
-  return [FORWARD_IPV4, FORWARD_IPV6, `net/ipv4/conf/${vtepName}/rp_filter`, ...devices.map(acceptRa), ...BRIDGE_CALLS];
+  return [
+    FORWARD_IPV4,
+    FORWARD_IPV6,
+    `net/ipv4/conf/${vtepName}/rp_filter`,
+    ...[...own, ...advertised(context)].map(acceptRa),
+    ...own.map(disableIpv6),
+    ...BRIDGE_CALLS,
+  ];
 }
 
 /** A kernel without IPv6 lacks the whole directory. `observed` was read with `sysctlPaths`. */

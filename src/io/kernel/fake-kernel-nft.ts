@@ -1,0 +1,98 @@
+/**
+ * nftables of the simulated kernel. Each operation is one transaction: it is checked whole before it changes anything.
+ */
+import type { KernelOp, NftChain, NftFamily, NftStatement } from "../../core/host/host-state.ts";
+import { type FakeNamespace, type FakeTable, refuse } from "./fake-kernel-namespace.ts";
+
+type Op<K extends KernelOp["op"]> = Extract<KernelOp, { op: K }>;
+
+export function replaceTable(namespace: FakeNamespace, { table }: Op<"nft.table.replace">): void {
+  const made: FakeTable = {
+    family: table.family,
+    name: table.name,
+    chains: new Map(table.chains.map((chain) => [chain.name, chain])),
+    maps: new Map(table.maps.map(({ name, type, elements }) => [name, { type, elements: new Map(elements) }])),
+  };
+  for (const chain of table.chains) checkChain(namespace, made, chain);
+  namespace.tables.set(tableKey(table.family, table.name), made);
+}
+
+export function deleteTable(namespace: FakeNamespace, { family, name }: Op<"nft.table.delete">): void {
+  if (!namespace.tables.delete(tableKey(family, name)))
+    refuse("ENOENT", `delete table ${family} ${name}: no such file or directory`);
+}
+
+export function replaceChain(namespace: FakeNamespace, { family, table, chain }: Op<"nft.chain.replace">): void {
+  const there = findTable(namespace, family, table);
+  checkChain(namespace, { ...there, chains: new Map(there.chains).set(chain.name, chain) }, chain);
+  there.chains.set(chain.name, chain);
+}
+
+export function deleteChain(namespace: FakeNamespace, { family, table, chain }: Op<"nft.chain.delete">): void {
+  const { chains } = findTable(namespace, family, table);
+  if (!chains.has(chain)) refuse("ENOENT", `delete chain ${family} ${table} ${chain}: no such file or directory`);
+  const jumps = [...chains.values()].flatMap(({ rules }) => rules.flat());
+  if (jumps.some((part) => part.kind === "jump" && part.chain === chain))
+    refuse("EBUSY", `delete chain ${family} ${table} ${chain}: device or resource busy`);
+  chains.delete(chain);
+}
+
+export function addElements(namespace: FakeNamespace, op: Op<"nft.elements.add">): void {
+  const elements = findMap(namespace, op);
+  for (const [key, value] of op.elements) {
+    const there = elements.get(key);
+    if (there !== undefined && there !== value) refuse("EEXIST", `add element ${key} to ${op.map}: file exists`);
+  }
+  for (const [key, value] of op.elements) elements.set(key, value);
+}
+
+export function deleteElements(namespace: FakeNamespace, op: Op<"nft.elements.delete">): void {
+  const elements = findMap(namespace, op);
+  for (const key of op.keys)
+    if (!elements.has(key)) refuse("ENOENT", `delete element ${key} of ${op.map}: no such file or directory`);
+  for (const key of op.keys) elements.delete(key);
+}
+
+function findMap(namespace: FakeNamespace, at: { family: NftFamily; table: string; map: string }) {
+  const map = findTable(namespace, at.family, at.table).maps.get(at.map);
+  return map?.elements ?? refuse("ENOENT", `map ${at.family} ${at.table} ${at.map}: no such file or directory`);
+}
+
+function findTable(namespace: FakeNamespace, family: NftFamily, name: string): FakeTable {
+  const table = namespace.tables.get(tableKey(family, name));
+  return table ?? refuse("ENOENT", `table ${family} ${name}: no such file or directory`);
+}
+
+function checkChain(namespace: FakeNamespace, table: FakeTable, chain: NftChain): void {
+  const what = `chain ${table.family} ${table.name} ${chain.name}`;
+  const isIngress = chain.hook?.hook === "ingress";
+  if (chain.hook !== undefined && isIngress !== (table.family === "netdev"))
+    refuse("EOPNOTSUPP", `${what}: no hook ${chain.hook.hook} in this family`);
+  if (isIngress && chain.hook?.device === undefined) refuse("EINVAL", `${what}: ingress needs a device`);
+  for (const part of chain.rules.flat()) checkStatement(namespace, table, chain, part, what);
+}
+
+function checkStatement(
+  namespace: FakeNamespace,
+  table: FakeTable,
+  chain: NftChain,
+  part: NftStatement,
+  what: string,
+): void {
+  if (part.kind === "jump") {
+    const target = table.chains.get(part.chain) ?? refuse("ENOENT", `${what}: jump to ${part.chain}: no such chain`);
+    if (target.hook !== undefined) refuse("EOPNOTSUPP", `${what}: jump to the base chain ${part.chain}`);
+  } else if (part.kind === "forward") {
+    if (table.family !== "netdev") refuse("EOPNOTSUPP", `${what}: fwd belongs to the netdev family`);
+    const map = table.maps.get(part.map) ?? refuse("ENOENT", `${what}: map ${part.map}: no such file or directory`);
+    if (map.type !== (part.field === "ip daddr" ? "ipv4_addr" : "ipv6_addr"))
+      refuse("EINVAL", `${what}: map ${part.map} has keys of the other family`);
+    namespace.link(part.device);
+  } else if (part.kind === "masquerade" && chain.hook?.type !== "nat") {
+    refuse("EOPNOTSUPP", `${what}: masquerade outside a nat chain`);
+  } else if (part.kind === "unknown") refuse("EINVAL", `${what}: ${part.text}`);
+}
+
+function tableKey(family: NftFamily, name: string): string {
+  return `${family} ${name}`;
+}
