@@ -1,0 +1,131 @@
+/**
+ * The shapes of model values as they arrive from outside: a database file, an HTTP body. Each schema accepts exactly the
+ * type of the same name, canonical text included; what passes is trusted from then on. Unknown keys are dropped.
+ */
+import { z } from "zod";
+import type { Attachment } from "./attachment.ts";
+import type {
+  AgentNetworkConfig,
+  AgentOverlay,
+  AgentRecord,
+  Assignment,
+  Backend,
+  Bridge,
+  OverlayStatus,
+  Peer,
+} from "./cluster.ts";
+import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
+import { type Mac, parseMac } from "./mac.ts";
+import type { Overlay } from "./network.ts";
+
+/** A string that `parse` gives back unchanged. */
+function canonical<T extends string>(parse: (text: string) => T | undefined, what: string, example: string) {
+  const schema = z
+    .string()
+    .refine((text) => parse(text) === text, { error: `is not ${what} in canonical form, such as ${example}` })
+    .meta({ examples: [example] });
+  return schema as unknown as z.ZodType<T, T>;
+}
+
+export const ipSchema = canonical<Ip>(parseIp, "an IP address", "10.0.0.11");
+export const cidrSchema = canonical<Cidr>(parseCidr, "a network", "9.0.1.0/24");
+export const ipInterfaceSchema = canonical<IpInterface>(parseIpInterface, "an address with length", "44.128.0.2/20");
+export const macSchema = canonical<Mac>(parseMac, "a MAC address", "70:b3:d5:80:00:02");
+
+/** Becomes part of URLs and of log lines. */
+export const agentIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+  error: "is not 1 to 64 letters, digits, '.', '_' and '-'",
+});
+/** RFC 1035 allows 253 characters; what is not printable has no place in a table. */
+export const hostnameSchema = z.string().regex(/^[!-~]{1,253}$/, { error: "is not 1 to 253 printable characters" });
+
+export const overlaySchema: z.ZodType<Overlay> = z.object({
+  name: z.string(),
+  subnet: cidrSchema.optional(),
+  prefix: z.int().optional(),
+  subnet6: cidrSchema.optional(),
+  prefix6: z.int().optional(),
+  enabled: z.boolean(),
+});
+
+export const backendSchema: z.ZodType<Backend> = z.object({
+  vni: z.int(),
+  vtepName: z.string(),
+  vtepIp: ipInterfaceSchema,
+  vtepIp6: ipInterfaceSchema.optional(),
+  vtepMac: macSchema,
+  vtepMtu: z.int().optional(),
+});
+
+export const bridgeSchema: z.ZodType<Bridge> = z.object({
+  name: z.string(),
+  ip: cidrSchema.optional(),
+  ip6: cidrSchema.optional(),
+});
+
+export const agentOverlaySchema: z.ZodType<AgentOverlay> = z.object({
+  info: overlaySchema,
+  subnet: cidrSchema.optional(),
+  subnet6: cidrSchema.optional(),
+  mesosBridge: bridgeSchema.optional(),
+  dockerBridge: bridgeSchema.optional(),
+});
+
+export const agentRecordSchema: z.ZodType<AgentRecord> = z.object({
+  id: agentIdSchema,
+  ip: ipSchema,
+  hostname: hostnameSchema,
+  backend: backendSchema,
+  overlays: z.array(agentOverlaySchema),
+});
+
+export const agentNetworkConfigSchema: z.ZodType<AgentNetworkConfig> = z.object({
+  allocateSubnet: z.boolean(),
+  mesosBridge: z.boolean(),
+  dockerBridge: z.boolean(),
+});
+
+export const assignmentSchema: z.ZodType<Assignment> = z.object({
+  agent: agentRecordSchema,
+  overlaySubnets: z.array(cidrSchema),
+  vtepSubnets: z.array(cidrSchema),
+  overlayMtu: z.int().optional(),
+  enableIpv6: z.boolean(),
+});
+
+export const peerSchema: z.ZodType<Peer> = z.object({
+  id: agentIdSchema,
+  ip: ipSchema,
+  vtepIp: ipSchema,
+  vtepIp6: ipSchema.optional(),
+  vtepMac: macSchema,
+  subnets: z.array(cidrSchema),
+});
+
+export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
+  name: z.string(),
+  status: z.enum(["STATUS_INVALID", "STATUS_OK", "STATUS_FAILED", "STATUS_CONFIGURING"]),
+  error: z.string().optional(),
+});
+
+export const attachmentSchema: z.ZodType<Attachment> = z.object({
+  containerId: z.string(),
+  ifname: z.string(),
+  network: z.string(),
+  netns: z.string(),
+  netnsId: z.string(),
+  hostIfname: z.string(),
+  mac: macSchema,
+  ip: ipSchema.optional(),
+  ip6: ipSchema.optional(),
+  state: z.enum(["pending", "attached"]),
+  requestId: z.string(),
+});
+
+/** `overlays[0].subnet: is not a network …`, one for each problem, for the message of a fault. */
+export function issuesOf(error: z.ZodError): string[] {
+  return error.issues.map(({ path, message }) => {
+    const where = path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
+    return `${where.replace(/^\./, "") || "the value"}: ${message}`;
+  });
+}
