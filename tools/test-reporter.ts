@@ -1,5 +1,5 @@
 /**
- * How `npm test` shows the runner's events: one line a file, each failure where it happens and again at the end, then by
+ * How `npm test` shows the runner's events: one line a file, each failure where it happens and its name at the end, then by
  * name what was skipped and why, then the runner's own counts. Nothing here counts anything itself.
  */
 import { relative } from "node:path";
@@ -18,9 +18,9 @@ export async function* report(events: AsyncIterable<TestEvent>, lastWords = ""):
   const counts: string[] = [];
   for await (const event of events) {
     if (event.type === "test:fail" && !isParentOfFailure(event.data.details.error)) {
-      const text = `✖ ${placeOf(event.data)} ${event.data.name}\n${indent(explain(event.data.details.error))}\n`;
-      failures.push(text);
-      yield text;
+      const name = `✖ ${placeOf(event.data)} ${event.data.name}\n`;
+      failures.push(name);
+      yield `${name}${indent(explain(event.data.details.error))}\n`;
     }
     if (event.type === "test:pass" && event.data.skip !== undefined)
       skipped.push({ name: event.data.name, reason: reasonOf(event.data.skip) });
