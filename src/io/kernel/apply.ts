@@ -6,10 +6,10 @@
  * bad entry blocks no other. Devices are named here and numbered there: a number is looked up once for a whole call,
  * and again after the device was made or deleted.
  */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import type { KernelOp } from "../../core/host/host-state.ts";
-import { Fault } from "../../model/fault.ts";
+import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
+import { assert, Fault } from "../../model/fault.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import { SystemCallError } from "./ffi.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
@@ -33,7 +33,7 @@ import {
 } from "./netlink/neighbor-messages.ts";
 import { encodeRouteDelete, encodeRouteReplace } from "./netlink/route-messages.ts";
 import { encodeRuleAdd, encodeRuleDelete } from "./netlink/rule-messages.ts";
-import { openNetns } from "./netns.ts";
+import { inNetns, openNetns } from "./netns.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
 
@@ -42,6 +42,9 @@ import { kernelError, refusedOp } from "./op-text.ts";
  * receive buffer of the default size, and the event loop waits no longer than a millisecond or two.
  */
 const BATCH_MESSAGES = 256;
+
+/** The sysctl's form of what encodeLinkMarks sets. */
+const ADDR_GEN_MODE_NONE = "1";
 
 type Numbered = { readonly index: number; readonly op: KernelOp };
 
@@ -141,13 +144,27 @@ class Run {
   #addLink(op: KernelOp, link: NewLink): KernelError | undefined {
     this.#ifindexes.delete(link.name);
     try {
-      const peer = link.kind === "veth" && link.peer !== undefined ? openNetns(link.peer.netns) : undefined;
-      const made = this.#executeOne((writer) => encodeLinkAdd(writer, link, peer?.fd));
-      peer?.close();
+      const made =
+        link.kind === "veth" ? this.#addPair(link) : this.#executeOne((writer) => encodeLinkAdd(writer, link));
       const verdict = made.errno !== 0 ? made : this.#executeOne((writer) => encodeLinkMarks(writer, link, hasIpv6()));
       return verdict.errno === 0 ? undefined : refusedOp(op, verdict);
     } catch (error) {
       return thrownError(op, error);
+    }
+  }
+
+  /** The other end gets no link-local IPv6 address either. */
+  #addPair(link: VethLink): Verdict {
+    assert(link.peer !== undefined, `the veth ${link.name} is made with its other end`);
+    const { name, netns: path } = link.peer;
+    const netns = openNetns(path);
+    try {
+      const verdict = this.#executeOne((writer) => encodeLinkAdd(writer, link, netns.fd));
+      if (verdict.errno === 0 && hasIpv6())
+        inNetns(netns, () => writeFileSync(`/proc/sys/net/ipv6/conf/${name}/addr_gen_mode`, ADDR_GEN_MODE_NONE));
+      return verdict;
+    } finally {
+      netns.close();
     }
   }
 
@@ -276,7 +293,7 @@ function noDevice(op: KernelOp, dev: string): KernelError {
 
 /** What a call threw instead of answering: a failed system call, a path that is no namespace. All else is a bug. */
 function thrownError(op: KernelOp, error: unknown): KernelError {
-  if (error instanceof Fault) return kernelError(op, error.code, error.message);
+  if (error instanceof Fault) return kernelError(op, String(error.facts.errno ?? error.code), error.message);
   const code = error instanceof SystemCallError ? error.code : (error as NodeJS.ErrnoException).code;
   if (code === undefined) throw error;
   return kernelError(op, code, (error as Error).message);

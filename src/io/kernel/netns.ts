@@ -23,25 +23,28 @@ export interface Netns {
 
 /**
  * Opens the network namespace at `path`.
- * @throws Fault bad-netns when the path is absent or something else, no-rights when it may not be opened
+ * @throws Fault bad-netns (with `errno`) when the path is absent or something else, no-rights when it may not be opened
  */
 export function openNetns(path: string): Netns {
-  const wrong = (what: string) =>
-    new Fault("bad-netns", `${path} ${what}; give the path of a network namespace, such as /proc/PID/ns/net`, { path });
+  const wrong = (what: string, errno: string) =>
+    new Fault("bad-netns", `${path} ${what}; give the path of a network namespace, such as /proc/PID/ns/net`, {
+      path,
+      errno,
+    });
   let fd: number;
   try {
     // Looked at before it is opened: opening a fifo or a device has effects.
-    if (statfsSync(path).type !== NSFS_MAGIC) throw wrong("is no network namespace");
+    if (statfsSync(path).type !== NSFS_MAGIC) throw wrong("is no network namespace", "EINVAL");
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     if (error instanceof Fault) throw error;
-    const code = (error as NodeJS.ErrnoException).code;
+    const { code = "EIO" } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") throw noRights(`open ${path}`);
-    throw wrong(code === "ENOENT" ? "does not exist" : `cannot be opened (${code})`);
+    throw wrong(code === "ENOENT" ? "does not exist" : `cannot be opened (${code})`, code);
   }
   if (!isNetns(fd)) {
     closeFd(fd);
-    throw wrong("is a namespace, but not of the network");
+    throw wrong("is a namespace, but not of the network", "EINVAL");
   }
   return netnsOf(fd);
 }
