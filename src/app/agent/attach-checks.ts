@@ -1,0 +1,56 @@
+/**
+ * What an attach must find before it begins, and what CHECK says of what it found.
+ */
+import type { CniCall } from "../../core/cni/call.ts";
+import { addressesOf } from "../../core/ipam/lease.ts";
+import type { ContainerKernel } from "../../io/ports.ts";
+import type { Attachment } from "../../model/attachment.ts";
+import { Fault } from "../../model/fault.ts";
+import { addressOf } from "../../model/ip.ts";
+import { mesosBridgeName } from "../../model/names.ts";
+
+type AddCall = Extract<CniCall, { command: "ADD" }>;
+type CheckCall = Extract<CniCall, { command: "CHECK" }>;
+
+/** How many differences CHECK names; the first ones tell the story. */
+const DIFFERENCES_SHOWN = 3;
+
+/** @throws Fault interface-exists; bad-netns when the namespace is the host's own */
+export async function requireFree(call: AddCall, inside: ContainerKernel): Promise<void> {
+  const { links } = await inside.observe([]);
+  const names = links.map(({ name }) => name);
+  if (names.includes(mesosBridgeName(call.config.network)))
+    throw new Fault("bad-netns", `${call.netns} is the host's own network namespace; give the container's`, {
+      path: call.netns,
+    });
+  if (names.includes(call.ifname)) throw interfaceExists(call.containerId, call.ifname, "is there already");
+}
+
+export function interfaceExists(containerId: string, ifname: string, fact: string): Fault {
+  return new Fault(
+    "interface-exists",
+    `container ${containerId}: interface ${ifname} ${fact}; detach it first (DEL), or choose another CNI_IFNAME`,
+    { containerId, ifname },
+  );
+}
+
+/** What the runtime remembers of ADD against what we do. Other interfaces of the chain are not our business. */
+export function unlikePrevious(attachment: Attachment, { config }: CheckCall): readonly string[] {
+  const { interfaces = [], ips = [] } = config.prevResult ?? {};
+  const index = interfaces.findIndex(({ name, sandbox }) => name === attachment.ifname && sandbox !== "");
+  if (index < 0) return [`prevResult has no interface ${attachment.ifname} in a sandbox`];
+  const listed = new Set(ips.filter((ip) => ip.interface === index).map(({ address }) => addressOf(address)));
+  return addressesOf(attachment)
+    .filter((address) => !listed.has(address))
+    .map((address) => `prevResult does not have the leased address ${address} on ${attachment.ifname}`);
+}
+
+export function checkFailed({ containerId, ifname, network }: Attachment, problems: readonly string[]): Fault {
+  const more = problems.length - DIFFERENCES_SHOWN;
+  const shown = problems.slice(0, DIFFERENCES_SHOWN).join("; ") + (more > 0 ? `; and ${more} more` : "");
+  return new Fault(
+    "check-failed",
+    `container ${containerId}: ${ifname} on network ${network} is not as it was made: ${shown}. Detach it and attach it again`,
+    { containerId, ifname, network, problems },
+  );
+}

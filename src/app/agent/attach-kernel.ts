@@ -1,0 +1,121 @@
+/**
+ * What attaching does to the kernel: build both sides of an attachment, take them away, compare them with what they
+ * should be. No step remembers anything; what each side looks like is decided in core/overlay/attach.
+ */
+
+import { diff } from "../../core/host/diff.ts";
+import { difference } from "../../core/host/differences.ts";
+import type { HostState, KernelOp } from "../../core/host/host-state.ts";
+import { EMPTY_HOST_STATE } from "../../core/host/host-state.ts";
+import {
+  type AttachmentContext,
+  attachOps,
+  desiredAttachment,
+  desiredContainer,
+  detachOps,
+} from "../../core/overlay/attach.ts";
+import type { ContainerKernel, Kernel, OpFailure } from "../../io/ports.ts";
+import type { Attachment } from "../../model/attachment.ts";
+import { Fault } from "../../model/fault.ts";
+import { OWNER } from "../../model/names.ts";
+
+/**
+ * Makes the pair, the host's side and the container's inside. A device that is in the way under the host's name is
+ * ours from another time: it is removed first.
+ * @throws Fault kernel-refused, no-rights; what was made so far stays
+ */
+export async function build(
+  attachment: Attachment,
+  context: AttachmentContext,
+  kernel: Kernel,
+  inside: ContainerKernel,
+): Promise<void> {
+  let failures = await kernel.apply(attachOps(attachment, context));
+  if (failures.some(({ op, error }) => op.op === "link.add" && error.code === "EEXIST")) {
+    await takeDown(attachment, kernel);
+    failures = await kernel.apply(attachOps(attachment, context));
+  }
+  refuse(attachment, failures);
+  refuse(attachment, await inside.apply(await insideOps(attachment, context, inside)));
+}
+
+/**
+ * Removes what `build` makes; the container's end goes with the host's.
+ * @throws Fault kernel-refused, no-rights; not for what is gone already
+ */
+export async function takeDown(attachment: Attachment, kernel: Kernel): Promise<void> {
+  const features = await kernel.features();
+  const failures = await kernel.apply(detachOps(attachment, { features }));
+  refuse(
+    attachment,
+    failures.filter(({ error }) => !["ENOENT", "ENODEV"].includes(error.code)),
+  );
+}
+
+/** What of the attachment is not as it should be, in words; empty when it is whole. */
+export async function differences(
+  attachment: Attachment,
+  context: AttachmentContext,
+  kernel: Kernel,
+  inside: ContainerKernel,
+): Promise<readonly string[]> {
+  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
+  const observed = await kernel.observe(desired.sysctls.map(({ path }) => path));
+  const hostOps = diff(partOf(observed, attachment), desired);
+  return [
+    ...(await insideOps(attachment, context, inside)).map((op) => `in the container ${difference(op)}`),
+    ...hostOps.map((op) => `on the host ${difference(op)}`),
+  ];
+}
+
+/** Whether the container's end of the pair is there, recognized by its MAC; `taken`: its name belongs to another. */
+export async function presenceOf(
+  attachment: Attachment,
+  inside: ContainerKernel,
+): Promise<"whole" | "absent" | "taken"> {
+  const { links } = await inside.observe([]);
+  const end = links.find((link) => link.name === attachment.ifname);
+  if (end === undefined) return "absent";
+  return end.mac === attachment.mac ? "whole" : "taken";
+}
+
+async function insideOps(
+  attachment: Attachment,
+  context: AttachmentContext,
+  inside: ContainerKernel,
+): Promise<KernelOp[]> {
+  const desired = desiredContainer(attachment, context);
+  return diff(await inside.observe(desired.sysctls.map(({ path }) => path)), desired);
+}
+
+/** Of the host's state, what `desiredAttachment` speaks of. */
+function partOf(observed: HostState, { hostIfname }: Attachment): HostState {
+  return {
+    ...EMPTY_HOST_STATE,
+    links: observed.links.filter(({ name }) => name === hostIfname),
+    routes: observed.routes.filter(({ dev }) => dev === hostIfname),
+    neighbors: observed.neighbors.filter(({ dev }) => dev === hostIfname),
+    sysctls: observed.sysctls,
+    tables: observed.tables
+      .filter(({ family, name }) => family === "netdev" && name === OWNER)
+      .map((table) => ({ ...table, chains: table.chains.filter(({ name }) => name === hostIfname), maps: [] })),
+  };
+}
+
+function refuse(attachment: Attachment, failures: readonly OpFailure[]): void {
+  const first = failures.find(({ op, error }) => !isAbsentSysctl(op, error.code));
+  if (first === undefined) return;
+  const { containerId, ifname, network } = attachment;
+  const code = ["EPERM", "EACCES"].includes(first.error.code) ? "no-rights" : "kernel-refused";
+  throw new Fault(
+    code,
+    `container ${containerId}: ${ifname} on network ${network}: the kernel refused to ${first.error.message}; ` +
+      "nothing of the call is left, it may be sent again",
+    { containerId, ifname, network, failures: failures.map(({ error }) => error.message) },
+  );
+}
+
+/** A kernel without IPv6 has none of its sysctls. */
+function isAbsentSysctl(op: KernelOp, code: string): boolean {
+  return op.op === "sysctl.set" && op.sysctl.path.startsWith("net/ipv6/") && code === "ENOENT";
+}
