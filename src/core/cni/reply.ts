@@ -2,7 +2,7 @@
  * What the executable prints, and whether it succeeds: results (CNI 1.1.0 section 5 and its forerunners), errors and
  * the answer to VERSION. The HTTP status carries the exit status: 200 is 0, any other is 1.
  */
-import type { Fault } from "../../model/fault.ts";
+import type { Fault, FaultCode } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
 import { addressBits, familyOf, type Ip, withLength } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
@@ -76,12 +76,15 @@ export function versionReply(asked: string): CniReply {
 /** CNI 1.1.0, "STATUS": the plugin cannot take an ADD now. */
 const STATUS_NOT_AVAILABLE = 50;
 
+/** Faults of the call itself, not of what it asks about. */
+const CALL_FAULTS: readonly FaultCode[] = ["bad-request", "undecodable", "bad-environment", "unsupported-version"];
+
 /** A refused call as CNI writes it; code and HTTP status by the table of faults. */
 export function errorReply(version: CniVersion, command: CniCommand | undefined, fault: Fault): CniReply {
   const row = FAULT_TABLE[fault.code];
   const json = {
     cniVersion: version,
-    code: command === "STATUS" && fault.code !== "bad-request" ? STATUS_NOT_AVAILABLE : row.cni,
+    code: command === "STATUS" && !CALL_FAULTS.includes(fault.code) ? STATUS_NOT_AVAILABLE : row.cni,
     msg: fault.message,
     details: `${fault.code} ${JSON.stringify(fault.facts)}`,
   };

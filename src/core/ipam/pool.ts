@@ -23,19 +23,15 @@ export interface Pool {
  */
 export function pickAddress(pool: Pool, leased: ReadonlySet<Ip>, last: Ip | undefined): Ip {
   const { half } = pool;
-  const range = leaseRange(half);
-  const size = range.last - range.first + 1n;
-  const lastIndex = last !== undefined && contains(half, last) ? indexOfAddress(half, last) : range.first - 1n;
-  for (let step = 1n; step <= size; step++) {
-    const address = nthAddress(half, range.first + modulo(lastIndex + step - range.first, size));
+  const { first, last: end } = leaseRange(half);
+  const size = end - first + 1n;
+  const lastIndex = last !== undefined && contains(half, last) ? indexOfAddress(half, last) : 0n;
+  const start = lastIndex < first ? 0n : lastIndex - first + 1n;
+  for (let step = 0n; step < size; step++) {
+    const address = nthAddress(half, first + ((start + step) % size));
     if (!leased.has(address)) return address;
   }
   throw exhausted(pool, size > 0n ? size : 0n);
-}
-
-/** The gateway, the network's own and the broadcast address lie outside the range: the remainder must not be negative. */
-function modulo(value: bigint, by: bigint): bigint {
-  return ((value % by) + by) % by;
 }
 
 function exhausted({ network, agent, half }: Pool, size: bigint): Fault {
