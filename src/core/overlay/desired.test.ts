@@ -1,0 +1,342 @@
+/**
+ * Golden text: what the seeds' hosts and a container of theirs must look like, as `ip` and `nft` would show it.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  BARE_HOST,
+  peerOf,
+  SEED_ATTACHMENT,
+  seedAgent,
+  seedAssignment,
+  seedContext,
+  seedInput,
+} from "../../../test/support/seed-cluster.ts";
+import { cidr, ip } from "../../model/ip.ts";
+import { formatHostState } from "../host/format.ts";
+import { EMPTY_HOST_STATE, type HostState } from "../host/host-state.ts";
+import { containerMtu, desiredContainer } from "./attach.ts";
+import { desiredHost, type OverlayInput, sysctlPaths } from "./desired.ts";
+
+/** Golden texts begin on a line of their own. */
+function assertText(state: HostState, golden: string): void {
+  assert.equal(formatHostState(state), golden.slice(1));
+}
+
+/** The lines of the state that hold `word`. */
+function lines(input: OverlayInput, word: string): string[] {
+  return formatHostState(desiredHost(input))
+    .split("\n")
+    .filter((line) => line.includes(word))
+    .map((line) => line.trim());
+}
+
+function withAssignment(input: OverlayInput, change: Partial<OverlayInput["assignment"]>): OverlayInput {
+  return { ...input, assignment: { ...input.assignment, ...change } };
+}
+
+test("host 1 of the seeds, with one container", () => {
+  assertText(
+    desiredHost({ ...seedInput(1), attachments: [SEED_ATTACHMENT] }),
+    `
+link d-dcos bridge up alias "weft dcos"
+link d-dcos6 bridge up alias "weft dcos6"
+link m-dcos bridge up alias "weft dcos"
+link m-dcos6 bridge up alias "weft dcos6"
+link vtep1024 vxlan id 1024 local 10.0.0.11 dstport 64000 nolearning address 70:b3:d5:80:00:02 mtu 1450 up alias "weft"
+link weft0123456789 veth peer eth0 address 02:57:09:00:01:02 mtu 1420 netns /run/netns/c1 address 02:57:00:00:00:01 mtu 1420 up alias "weft dcos c1 eth0"
+addr 9.0.1.1/25 dev m-dcos
+addr 9.0.1.129/25 dev d-dcos
+addr 44.128.0.2/20 dev vtep1024
+addr fd01:a::2/64 dev vtep1024
+addr fd01:b::1:0:0:1/81 dev m-dcos6
+addr fd01:b::1:8000:0:1/81 dev d-dcos6
+route 9.0.0.0/24 via 44.128.0.1 dev vtep1024 proto 87 metric 8388609 onlink
+route 9.0.1.2/32 dev weft0123456789 proto 87 src 9.0.1.1
+route 9.0.2.0/24 via 44.128.0.3 dev vtep1024 proto 87 metric 8388611 onlink
+route fd01:b::/80 via fd01:a::1 dev vtep1024 proto 87 metric 8388609 onlink
+route fd01:b:0:0:2::/80 via fd01:a::3 dev vtep1024 proto 87 metric 8388611 onlink
+route unreachable 9.0.0.0/8 proto 87 metric 2147418112
+route unreachable fd01:b::/64 proto 87 metric 2147418112
+neigh 9.0.1.2 dev weft0123456789 lladdr 02:57:09:00:01:02 PERMANENT
+neigh 44.128.0.1 dev vtep1024 lladdr 70:b3:d5:80:00:01 PERMANENT
+neigh 44.128.0.3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
+neigh fd01:a::1 dev vtep1024 lladdr 70:b3:d5:80:00:01 PERMANENT
+neigh fd01:a::3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
+fdb 70:b3:d5:80:00:01 dev vtep1024 dst 10.0.0.10 self permanent
+fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
+sysctl net/bridge/bridge-nf-call-iptables = 0
+sysctl net/ipv4/conf/vtep1024/rp_filter = 2
+sysctl net/ipv4/ip_forward = 1
+sysctl net/ipv6/conf/all/forwarding = 1
+sysctl net/ipv6/conf/d-dcos/accept_ra = 0
+sysctl net/ipv6/conf/d-dcos6/accept_ra = 0
+sysctl net/ipv6/conf/d-dcos6/disable_ipv6 = 0
+sysctl net/ipv6/conf/default/accept_ra = 2
+sysctl net/ipv6/conf/eth0/accept_ra = 2
+sysctl net/ipv6/conf/m-dcos/accept_ra = 0
+sysctl net/ipv6/conf/m-dcos6/accept_ra = 0
+sysctl net/ipv6/conf/m-dcos6/disable_ipv6 = 0
+sysctl net/ipv6/conf/vtep1024/accept_ra = 0
+sysctl net/ipv6/conf/vtep1024/disable_ipv6 = 0
+sysctl net/ipv6/conf/weft0123456789/accept_ra = 0
+sysctl net/ipv6/conf/weft0123456789/disable_ipv6 = 1
+table ip weft {
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+    oifname "vtep1024" return
+    ip daddr 9.0.0.0/8 return
+    ip daddr 44.128.0.0/20 return
+    ip saddr 9.0.0.0/8 masquerade
+  }
+  chain raw-output {
+    type filter hook output priority -300; policy accept;
+    udp dport 64000 notrack
+  }
+  chain raw-prerouting {
+    type filter hook prerouting priority -300; policy accept;
+    udp dport 64000 notrack accept
+    iifname "vtep1024" jump to-overlays
+    ip saddr 9.0.0.0/8 jump to-overlays
+    ip saddr 44.128.0.0/20 jump to-overlays
+  }
+  chain to-overlays {
+    ip daddr 44.128.0.2/32 accept
+    ip daddr 9.0.1.1/32 accept
+    ip daddr 9.0.1.129/32 accept
+    ip daddr 9.0.0.0/8 notrack accept
+    ip daddr 44.128.0.0/20 notrack accept
+  }
+}
+table ip6 weft {
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+    oifname "vtep1024" return
+    ip6 daddr fd01:b::/64 return
+    ip6 daddr fd01:a::/64 return
+    ip6 saddr fd01:b::/64 masquerade
+  }
+  chain raw-prerouting {
+    type filter hook prerouting priority -300; policy accept;
+    iifname "vtep1024" jump to-overlays
+    ip6 saddr fd01:b::/64 jump to-overlays
+    ip6 saddr fd01:a::/64 jump to-overlays
+  }
+  chain to-overlays {
+    ip6 daddr fd01:a::2/128 accept
+    ip6 daddr fd01:b::1:0:0:1/128 accept
+    ip6 daddr fd01:b::1:8000:0:1/128 accept
+    ip6 daddr fd01:b::/64 notrack accept
+    ip6 daddr fd01:a::/64 notrack accept
+  }
+}
+table netdev weft {
+  map nodes4 {
+    type ipv4_addr : ipv4_addr
+      10.0.0.10 : 44.128.0.1
+      10.0.0.12 : 44.128.0.3
+  }
+  map nodes6 {
+    type ipv6_addr : ipv6_addr
+  }
+  chain to-nodes {
+    fwd ip to ip daddr map @nodes4 device "vtep1024"
+    fwd ip6 to ip6 daddr map @nodes6 device "vtep1024"
+  }
+  chain weft0123456789 {
+    type filter hook ingress device "weft0123456789" priority 0; policy accept;
+    jump to-nodes
+  }
+}
+`,
+  );
+});
+
+test("host 0 takes part without containers: the tunnel and the routes, no bridges", () => {
+  assertText(
+    { ...desiredHost(seedInput(0)), tables: [] },
+    `
+link vtep1024 vxlan id 1024 local 10.0.0.10 dstport 64000 nolearning address 70:b3:d5:80:00:01 mtu 1450 up alias "weft"
+addr 44.128.0.1/20 dev vtep1024
+addr fd01:a::1/64 dev vtep1024
+route 9.0.1.0/24 via 44.128.0.2 dev vtep1024 proto 87 metric 8388610 onlink
+route 9.0.2.0/24 via 44.128.0.3 dev vtep1024 proto 87 metric 8388611 onlink
+route fd01:b:0:0:1::/80 via fd01:a::2 dev vtep1024 proto 87 metric 8388610 onlink
+route fd01:b:0:0:2::/80 via fd01:a::3 dev vtep1024 proto 87 metric 8388611 onlink
+route unreachable 9.0.0.0/8 proto 87 metric 2147418112
+route unreachable fd01:b::/64 proto 87 metric 2147418112
+neigh 44.128.0.2 dev vtep1024 lladdr 70:b3:d5:80:00:02 PERMANENT
+neigh 44.128.0.3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
+neigh fd01:a::2 dev vtep1024 lladdr 70:b3:d5:80:00:02 PERMANENT
+neigh fd01:a::3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
+fdb 70:b3:d5:80:00:02 dev vtep1024 dst 10.0.0.11 self permanent
+fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
+sysctl net/bridge/bridge-nf-call-iptables = 0
+sysctl net/ipv4/conf/vtep1024/rp_filter = 2
+sysctl net/ipv4/ip_forward = 1
+sysctl net/ipv6/conf/all/forwarding = 1
+sysctl net/ipv6/conf/default/accept_ra = 2
+sysctl net/ipv6/conf/eth0/accept_ra = 2
+sysctl net/ipv6/conf/vtep1024/accept_ra = 0
+sysctl net/ipv6/conf/vtep1024/disable_ipv6 = 0
+`,
+  );
+});
+
+test("the inside of a container", () => {
+  assertText(
+    desiredContainer(SEED_ATTACHMENT, seedContext(1)),
+    `
+link eth0 veth address 02:57:09:00:01:02 mtu 1420 up
+link lo device up
+addr 9.0.1.2/32 dev eth0
+route 0.0.0.0/0 via 9.0.1.1 dev eth0 proto 87
+route 9.0.1.1/32 dev eth0 proto 87
+neigh 9.0.1.1 dev eth0 lladdr 02:57:00:00:00:01 PERMANENT
+sysctl net/ipv6/conf/eth0/accept_ra = 0
+sysctl net/ipv6/conf/eth0/disable_ipv6 = 1
+`,
+  );
+});
+
+test("a container with both families has both gateways; another interface of it leaves the default to the first", () => {
+  const both = { ...SEED_ATTACHMENT, network: "both", ip6: ip("fd01:b::1:0:0:2"), ifname: "net1" };
+  const [dcos, dcos6] = seedAgent(1).overlays;
+  const bridge = { ...dcos?.mesosBridge, ...dcos6?.mesosBridge, name: "m-both" };
+  const overlay = { info: { name: "both", enabled: true }, mesosBridge: bridge };
+  const context = seedContext(1);
+  const assignment = { ...context.assignment, agent: { ...seedAgent(1), overlays: [overlay] } };
+  assertText(
+    desiredContainer(both, { ...context, assignment }),
+    `
+link lo device up
+link net1 veth address 02:57:09:00:01:02 mtu 1420 up
+addr 9.0.1.2/32 dev net1
+addr fd01:b::1:0:0:2/128 dev net1
+route ::/0 via fd01:b::1:0:0:1 dev net1 proto 87 metric 1025
+route 0.0.0.0/0 via 9.0.1.1 dev net1 proto 87 metric 1
+route 9.0.1.1/32 dev net1 proto 87 metric 1
+route fd01:b::1:0:0:1/128 dev net1 proto 87 metric 1025
+neigh 9.0.1.1 dev net1 lladdr 02:57:00:00:00:01 PERMANENT
+neigh fd01:b::1:0:0:1 dev net1 lladdr 02:57:00:00:00:01 PERMANENT
+sysctl net/ipv6/conf/net1/accept_ra = 0
+sysctl net/ipv6/conf/net1/disable_ipv6 = 0
+`,
+  );
+});
+
+test("a container whose network this host has no more: its host side stays, its inside cannot be told", () => {
+  const orphan = { ...SEED_ATTACHMENT, network: "removed" };
+  assert.deepEqual(lines({ ...seedInput(1), attachments: [orphan] }, "9.0.1.2/32"), [
+    "route 9.0.1.2/32 dev weft0123456789 proto 87",
+  ]);
+  assert.throws(() => desiredContainer(orphan, seedContext(1)), /network removed has no half on this host/);
+});
+
+test("enable_ipv6 = false leaves IPv6 out of everything, whatever was allocated", () => {
+  const off = withAssignment({ ...seedInput(1), attachments: [SEED_ATTACHMENT] }, { enableIpv6: false });
+  assert.deepEqual(lines(off, "fd01"), []);
+  assert.deepEqual(lines(off, "ip6"), []);
+  assert.deepEqual(lines(off, "dcos6"), []);
+  assert.deepEqual(lines(off, "forwarding"), []);
+  assert.deepEqual(lines(off, "eth0/accept_ra"), []);
+  assert.equal(lines(off, "9.0.2.0/24").length, 1, "positive control");
+});
+
+test("a kernel without IPv6 is asked for none of it, not even for its sysctls", () => {
+  const observed = { ...BARE_HOST, sysctls: BARE_HOST.sysctls.filter(({ path }) => !path.includes("ipv6")) };
+  assert.deepEqual(lines({ ...seedInput(1), attachments: [SEED_ATTACHMENT], observed }, "ipv6"), []);
+});
+
+test("an overlay that this agent has no subnet of has routes to others and a refusal, no bridge", () => {
+  const agent = { ...seedAgent(1), overlays: seedAgent(1).overlays.map(({ info }) => ({ info })) };
+  const input = withAssignment(seedInput(1), { agent });
+  assert.deepEqual(lines(input, "bridge "), []);
+  assert.equal(lines(input, "9.0.0.0/8 proto").length, 1);
+  assert.equal(lines(input, "via 44.128.0.3").length, 1);
+});
+
+test("over an IPv6 underlay the tunnel, its MTU, its untracked packets and the map of nodes are IPv6", () => {
+  const over6 = (n: 0 | 1 | 2) => ({ ...seedAgent(n), ip: ip(`fd00::1${n}`) });
+  const input = {
+    ...withAssignment(seedInput(1), { agent: over6(1) }),
+    peers: [peerOf(over6(0)), peerOf(seedAgent(2))],
+  };
+  assert.deepEqual(lines(input, "link vtep1024"), [
+    'link vtep1024 vxlan id 1024 local fd00::11 dstport 64000 nolearning address 70:b3:d5:80:00:02 mtu 1430 up alias "weft"',
+  ]);
+  assert.deepEqual(lines(input, "fd00::10"), [
+    "fdb 70:b3:d5:80:00:01 dev vtep1024 dst fd00::10 self permanent",
+    "fd00::10 : fd01:a::1",
+  ]);
+  const tables = desiredHost(input).tables.filter((table) => JSON.stringify(table).includes('"udp dport"'));
+  assert.deepEqual(
+    tables.map(({ family }) => family),
+    ["ip6"],
+  );
+  assert.deepEqual(lines(input, "44.128.0.3"), [], "a peer on the other family is left out");
+});
+
+test("MTU: what is configured, else the underlay's less the headers; a container never exceeds the tunnel", () => {
+  const context = seedContext(1);
+  assert.equal(containerMtu(context), 1420);
+  const { overlayMtu: _, ...assignment } = seedAssignment(1);
+  assert.equal(containerMtu({ ...context, assignment }), 1450);
+  assert.equal(containerMtu({ ...context, assignment: { ...assignment, overlayMtu: 9000 } }), 1450);
+  const backend = { ...seedAgent(1).backend, vtepMtu: 8000 };
+  assert.equal(containerMtu({ ...context, assignment: { ...assignment, agent: { ...seedAgent(1), backend } } }), 8000);
+});
+
+test("peers that are not known yet: what the kernel has for them is kept, nothing is invented", () => {
+  const known = desiredHost({ ...seedInput(1), attachments: [SEED_ATTACHMENT] });
+  const observed = { ...known, sysctls: BARE_HOST.sysctls };
+  const unknown = { ...seedInput(1), attachments: [SEED_ATTACHMENT], peers: undefined };
+  assert.equal(formatHostState(desiredHost({ ...unknown, observed })), formatHostState(known));
+  const fresh = formatHostState(desiredHost({ ...unknown, observed: BARE_HOST }));
+  assert.equal(fresh, formatHostState(desiredHost({ ...unknown, peers: [] })));
+});
+
+test("without forwarding at ingress: the original's table 42, for both families, and replies stay tracked", () => {
+  const context = { ...seedInput(1), features: { ingressForward: false } };
+  const input = { ...context, attachments: [SEED_ATTACHMENT] };
+  assert.deepEqual(lines(input, "lookup"), [
+    "rule 32042: from 9.0.0.0/8 lookup 42",
+    "rule 32042: from fd01:b::/64 lookup 42",
+  ]);
+  assert.deepEqual(lines(input, "table 42"), [
+    "route 10.0.0.10/32 via 44.128.0.1 dev vtep1024 table 42 proto 87 metric 8388609 onlink",
+    "route 10.0.0.12/32 via 44.128.0.3 dev vtep1024 table 42 proto 87 metric 8388611 onlink",
+  ]);
+  assert.deepEqual(lines(input, "netdev"), []);
+  assert.deepEqual(lines(input, "iifname"), []);
+});
+
+test("router advertisements are kept for other people's devices only by the host that stops forwarding being off", () => {
+  assert.equal(lines(seedInput(1), "eth0/accept_ra = 2").length, 1);
+  const change = (path: string, value: string): OverlayInput => ({
+    ...seedInput(1),
+    observed: { ...BARE_HOST, sysctls: BARE_HOST.sysctls.map((s) => (s.path === path ? { path, value } : s)) },
+  });
+  assert.deepEqual(lines(change("net/ipv6/conf/eth0/accept_ra", "0"), "eth0/accept_ra"), []);
+  assert.deepEqual(lines(change("net/ipv6/conf/all/forwarding", "1"), "eth0/accept_ra"), []);
+});
+
+test("every sysctl that is desired is among those that are read", () => {
+  const input = { ...seedInput(1), attachments: [SEED_ATTACHMENT] };
+  const read = new Set(sysctlPaths(input));
+  const desired = desiredHost({ ...input, observed: { ...EMPTY_HOST_STATE, sysctls: BARE_HOST.sysctls } }).sysctls;
+  assert.deepEqual(
+    desired.filter(({ path }) => !read.has(path)),
+    [],
+  );
+  for (const { path } of BARE_HOST.sysctls) assert.ok(read.has(path), path);
+});
+
+test("a peer that no subnet is given for is reachable as a node all the same", () => {
+  const peer = { ...peerOf(seedAgent(2)), subnets: [cidr("9.0.2.0/24")].slice(1) };
+  const input = { ...seedInput(1), peers: [peer] };
+  assert.deepEqual(lines(input, "10.0.0.12"), [
+    "fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent",
+    "10.0.0.12 : 44.128.0.3",
+  ]);
+});
