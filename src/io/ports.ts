@@ -76,8 +76,8 @@ export interface MasterStore {
   /** `network` is the effective configuration, in the file's own form, as `saveNetwork` was given it. */
   load(): { readonly network: unknown; readonly agents: readonly AgentRecord[] };
   saveNetwork(network: unknown): void;
-  /** Adds the agent, or replaces the record with the same id in its place in the order. */
-  putAgent(record: AgentRecord): void;
+  /** Adds the agent, or replaces the record with the id `replaces` (by default its own) in its place in the order. */
+  putAgent(record: AgentRecord, replaces?: string): void;
   deleteAgents(ids: readonly string[]): void;
   close(): void;
 }

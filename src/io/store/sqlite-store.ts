@@ -1,0 +1,120 @@
+/**
+ * The stores of master and agent on SQLite. Values are kept as JSON, one row for each thing that changes by itself; what
+ * is read is checked against its schema, so that a damaged file is refused at the start and not met later.
+ */
+import { z } from "zod";
+import type { Attachment } from "../../model/attachment.ts";
+import type { AgentRecord, Assignment } from "../../model/cluster.ts";
+import { agentIdSchema, agentRecordSchema, assignmentSchema, attachmentSchema } from "../../model/schemas.ts";
+import type { AgentStore, MasterStore } from "../ports.ts";
+import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
+
+/** "WftM" and "WftA". */
+const MASTER: DatabaseKind = {
+  file: "master.db",
+  applicationId: 0x5766744d,
+  schemaVersion: 1,
+  schema: `
+    CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
+    CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT`,
+  remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
+};
+
+const AGENT: DatabaseKind = {
+  file: "agent.db",
+  applicationId: 0x57667441,
+  schemaVersion: 1,
+  schema: `
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE attachment (
+      container_id TEXT NOT NULL, ifname TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container_id, ifname)
+    ) STRICT`,
+  remedy:
+    "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
+    "and containers have to be attached again",
+};
+
+/** @throws Fault in-use, corrupt-store, storage, unsupported-version; the store's calls throw `storage` */
+export function openMasterStore(dir: string): MasterStore {
+  const db = new SqliteDatabase(dir, MASTER);
+  return {
+    load: () => ({ network: loadNetwork(db), agents: loadAgents(db) }),
+    saveNetwork: (network) =>
+      db.run(
+        "INSERT INTO network (id, source) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET source = excluded.source",
+        JSON.stringify(network),
+      ),
+    putAgent: (record, replaces = record.id) => putAgent(db, record, replaces),
+    deleteAgents: (ids) =>
+      db.transaction(() => {
+        for (const id of ids) db.run("DELETE FROM agent WHERE id = ?", id);
+      }),
+    close: () => db.close(),
+  };
+}
+
+function loadNetwork(db: SqliteDatabase): unknown {
+  const [row] = db.all("SELECT source FROM network");
+  return row && db.decode(row.source, z.unknown(), "the network configuration");
+}
+
+function loadAgents(db: SqliteDatabase): readonly AgentRecord[] {
+  return db
+    .all("SELECT id, record FROM agent ORDER BY position")
+    .map((row) => db.decode(row.record, agentRecordSchema, `the record of agent ${row.id}`));
+}
+
+function putAgent(db: SqliteDatabase, record: AgentRecord, replaces: string): void {
+  const json = JSON.stringify(record);
+  const upsert = "INSERT INTO agent (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record";
+  if (replaces === record.id) {
+    db.run(upsert, record.id, json);
+    return;
+  }
+  db.transaction(() => {
+    db.run("UPDATE agent SET id = ? WHERE id = ?", record.id, replaces);
+    db.run(upsert, record.id, json);
+  });
+}
+
+/** @throws as `openMasterStore` */
+export function openAgentStore(dir: string): AgentStore {
+  const db = new SqliteDatabase(dir, AGENT);
+  return {
+    identity: () => readFact<string>(db, "identity", agentIdSchema),
+    saveIdentity: (id) => writeFact(db, "identity", id),
+    assignment: () => readFact<Assignment>(db, "assignment", assignmentSchema),
+    saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
+    attachments: () => loadAttachments(db),
+    putAttachment: (attachment) =>
+      db.run(
+        "INSERT INTO attachment (container_id, ifname, value) VALUES (?, ?, ?) " +
+          "ON CONFLICT (container_id, ifname) DO UPDATE SET value = excluded.value",
+        attachment.containerId,
+        attachment.ifname,
+        JSON.stringify(attachment),
+      ),
+    deleteAttachment: (containerId, ifname) =>
+      db.run("DELETE FROM attachment WHERE container_id = ? AND ifname = ?", containerId, ifname),
+    close: () => db.close(),
+  };
+}
+
+function loadAttachments(db: SqliteDatabase): readonly Attachment[] {
+  return db
+    .all("SELECT container_id, value FROM attachment ORDER BY rowid")
+    .map((row) => db.decode(row.value, attachmentSchema, `the attachment of container ${row.container_id}`));
+}
+
+function readFact<T>(db: SqliteDatabase, name: string, schema: z.ZodType<T>): T | undefined {
+  const [row] = db.all("SELECT value FROM fact WHERE name = ?", name);
+  return row && db.decode(row.value, schema, `the ${name}`);
+}
+
+function writeFact(db: SqliteDatabase, name: string, value: unknown): void {
+  db.run(
+    "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    name,
+    JSON.stringify(value),
+  );
+}

@@ -1,0 +1,165 @@
+/**
+ * What every store of master and agent must do, whatever it keeps its data in. A place is what survives a store: a
+ * directory, or a disk in memory.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { AgentStore, MasterStore } from "../../src/io/ports.ts";
+import type { Attachment } from "../../src/model/attachment.ts";
+import type { AgentRecord, Assignment } from "../../src/model/cluster.ts";
+import { cidr, ip, ipInterface } from "../../src/model/ip.ts";
+import { mac } from "../../src/model/mac.ts";
+
+export interface StorePlace {
+  openMaster(): MasterStore;
+  openAgent(): AgentStore;
+  /** Removes all that the place left behind. */
+  dispose(): void;
+}
+
+export function agentRecord(n: number): AgentRecord {
+  const subnet = cidr(`9.0.${n}.0/24`);
+  return {
+    id: `agent-${n}`,
+    ip: ip(`10.0.0.${n}`),
+    hostname: `host-${n}`,
+    backend: {
+      vni: 1024,
+      vtepName: "vtep1024",
+      vtepIp: ipInterface(`44.128.0.${n}/20`),
+      vtepMac: mac(`70:b3:d5:80:00:${n.toString(16).padStart(2, "0")}`),
+    },
+    overlays: [{ info: { name: "dcos", subnet: cidr("9.0.0.0/8"), prefix: 24, enabled: true }, subnet }],
+  };
+}
+
+const ASSIGNMENT: Assignment = {
+  agent: agentRecord(1),
+  overlaySubnets: [cidr("9.0.0.0/8"), cidr("fd01:b::/64")],
+  vtepSubnets: [cidr("44.128.0.0/20")],
+  overlayMtu: 1420,
+  enableIpv6: true,
+};
+
+const attachment = (n: number, delta: Partial<Attachment> = {}): Attachment => ({
+  containerId: `container-${n}`,
+  ifname: "eth0",
+  network: "dcos",
+  netns: `/run/netns/${n}`,
+  netnsId: `4:${n}`,
+  hostIfname: `weft000000000${n}`,
+  mac: mac(`02:57:09:00:01:0${n}`),
+  ip: ip(`9.0.1.${n}`),
+  state: "attached",
+  requestId: `request-${n}`,
+  ...delta,
+});
+
+/** Registers the suite for one kind of store. */
+export function storeContract(name: string, newPlace: () => StorePlace): void {
+  const using = (what: string, body: (place: StorePlace) => void) =>
+    test(`${name}: ${what}`, () => {
+      const place = newPlace();
+      try {
+        body(place);
+      } finally {
+        place.dispose();
+      }
+    });
+  masterContract(using);
+  agentContract(using);
+}
+
+type Using = (what: string, body: (place: StorePlace) => void) => void;
+
+function masterContract(using: Using): void {
+  using("a new master store is empty", (place) => {
+    const store = place.openMaster();
+    assert.deepEqual(store.load(), { network: undefined, agents: [] });
+    store.close();
+  });
+
+  using("a master store gives back what it was given, in order, after it was closed and opened", (place) => {
+    const store = place.openMaster();
+    store.saveNetwork({ vtep_subnet: "44.128.0.0/20", overlays: [] });
+    for (const n of [3, 1, 2]) store.putAgent(agentRecord(n));
+    const changed = { ...agentRecord(3), hostname: "renamed" };
+    store.putAgent(changed);
+    store.saveNetwork({ vtep_subnet: "44.128.0.0/16" });
+    const expected = { network: { vtep_subnet: "44.128.0.0/16" }, agents: [changed, agentRecord(1), agentRecord(2)] };
+    assert.deepEqual(store.load(), expected);
+    store.close();
+    const again = place.openMaster();
+    assert.deepEqual(again.load(), expected);
+    again.close();
+  });
+
+  using("a record can replace that of another identity, in its place", (place) => {
+    const store = place.openMaster();
+    for (const n of [1, 2]) store.putAgent(agentRecord(n));
+    const heir = { ...agentRecord(1), id: "heir" };
+    store.putAgent(heir, "agent-1");
+    store.putAgent(agentRecord(3), "nobody");
+    assert.deepEqual(store.load().agents, [heir, agentRecord(2), agentRecord(3)]);
+    store.close();
+  });
+
+  using("agents are deleted, unknown ones are no error, and one that comes back is the last", (place) => {
+    const store = place.openMaster();
+    for (const n of [1, 2, 3]) store.putAgent(agentRecord(n));
+    store.deleteAgents(["agent-1", "nobody", "agent-3"]);
+    store.putAgent(agentRecord(1));
+    assert.deepEqual(store.load().agents, [agentRecord(2), agentRecord(1)]);
+    store.close();
+  });
+
+  using("a place has one master at a time, and is free again when that one closes", (place) => {
+    const store = place.openMaster();
+    assert.throws(() => place.openMaster(), { code: "in-use" });
+    store.putAgent(agentRecord(1));
+    store.close();
+    place.openMaster().close();
+  });
+}
+
+function agentContract(using: Using): void {
+  using("a new agent store is empty", (place) => {
+    const store = place.openAgent();
+    assert.deepEqual([store.identity(), store.assignment(), store.attachments()], [undefined, undefined, []]);
+    store.close();
+  });
+
+  using("an agent store gives back identity, assignment and attachments after it was closed and opened", (place) => {
+    const store = place.openAgent();
+    store.saveIdentity("agent-1");
+    store.saveAssignment({ ...ASSIGNMENT, enableIpv6: false });
+    store.saveAssignment(ASSIGNMENT);
+    store.putAttachment(attachment(1, { state: "pending" }));
+    store.putAttachment(attachment(2, { ip: undefined, ip6: ip("fd01:b::2") }));
+    store.putAttachment(attachment(1));
+    store.putAttachment(attachment(1, { ifname: "eth1" }));
+    store.close();
+    const again = place.openAgent();
+    assert.equal(again.identity(), "agent-1");
+    assert.deepEqual(again.assignment(), ASSIGNMENT);
+    const { ip: _, ...six } = attachment(2, { ip6: ip("fd01:b::2") });
+    assert.deepEqual(again.attachments(), [attachment(1), six, attachment(1, { ifname: "eth1" })]);
+    again.close();
+  });
+
+  using("an attachment is deleted by container and interface, an unknown one is no error", (place) => {
+    const store = place.openAgent();
+    for (const ifname of ["eth0", "eth1"]) store.putAttachment(attachment(1, { ifname }));
+    store.deleteAttachment("container-1", "eth0");
+    store.deleteAttachment("container-1", "eth9");
+    assert.deepEqual(store.attachments(), [attachment(1, { ifname: "eth1" })]);
+    store.close();
+  });
+
+  using("a place has one agent at a time, and is free again when that one closes", (place) => {
+    const agent = place.openAgent();
+    assert.throws(() => place.openAgent(), { code: "in-use" });
+    agent.close();
+    place.openAgent().close();
+  });
+}
