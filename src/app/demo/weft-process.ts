@@ -1,0 +1,122 @@
+/**
+ * Weft's own programs in a lab, started by `bin/weft` as anybody would: a master and agents, each with its files in a
+ * folder of its own, so that many run on one machine. Killed and started again, they find those files.
+ */
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { callApi, parseApiAddress, type Service } from "../cli/api-client.ts";
+import type { LabHost } from "./lab.ts";
+import type { RuntimeHost } from "./runtime.ts";
+import { waitFor } from "./wait.ts";
+
+export const WEFT = join(import.meta.dirname, "../../../bin/weft");
+const READY_TIMEOUT_MS = 20_000;
+
+export interface ProcessOptions {
+  readonly host: LabHost;
+  /** For its database, sockets, log and what else it writes. */
+  readonly folder: string;
+  /** More of the command line. */
+  readonly args?: readonly string[];
+}
+
+export abstract class WeftProcess {
+  readonly host: LabHost;
+  readonly folder: string;
+  readonly #service: Service;
+  readonly #args: readonly string[];
+  #child: ChildProcess | undefined;
+
+  constructor(service: Service, { host, folder }: ProcessOptions, args: readonly string[]) {
+    this.#service = service;
+    this.host = host;
+    this.folder = folder;
+    this.#args = [service, ...args];
+    mkdirSync(folder, { recursive: true });
+  }
+
+  /** Its own socket, which needs no network: `unix:PATH`. */
+  get address(): string {
+    return `unix:${this.socket}`;
+  }
+
+  get socket(): string {
+    return join(this.folder, `${this.#service}.sock`);
+  }
+
+  /** What it has written so far. */
+  get log(): string {
+    return readFileSync(join(this.folder, "log"), "utf8");
+  }
+
+  /** Starts the program; `args` replace what it was made with. @returns once it answers requests */
+  async start(args: readonly string[] = this.#args): Promise<void> {
+    const log = openSync(join(this.folder, "log"), "a");
+    const child = this.host.spawn(WEFT, args, { stdio: ["ignore", log, log] });
+    this.#child = child;
+    await waitFor(`the ${this.#service} on ${this.host.name} to answer`, READY_TIMEOUT_MS, async () => {
+      if (child.exitCode === null) return (await this.get("/healthz")) ?? true;
+      throw new Error(`it ended with status ${child.exitCode}: ${this.log.trim().split("\n").at(-1)}`);
+    });
+  }
+
+  /** @returns once the process is gone */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await gone;
+  }
+
+  get(path: string): Promise<unknown> {
+    return callApi(parseApiAddress(this.address, this.#service), this.#service, "GET", path);
+  }
+}
+
+export class Master extends WeftProcess {
+  /** Where agents reach it. */
+  readonly url: string;
+
+  constructor(options: ProcessOptions & { readonly config: string }) {
+    const { folder, config, args = [] } = options;
+    const files = ["--config", config, "--data-dir", folder, "--socket", join(folder, "master.sock")];
+    super("master", options, [...files, ...args]);
+    this.url = `http://${this.host.address}:5050`;
+  }
+}
+
+/** The parts of `/overlay-agent/overlay` that a lab looks at. */
+interface AgentDocument {
+  readonly overlays?: readonly { readonly state?: { readonly status: string; readonly error?: string } }[];
+}
+
+export class Agent extends WeftProcess implements RuntimeHost {
+  readonly confDir: string;
+  readonly binDir: string;
+
+  constructor(options: ProcessOptions & { readonly masters: readonly string[]; readonly ip?: string }) {
+    const { folder, masters, args = [] } = options;
+    const confDir = join(folder, "cni/net.d");
+    const files = ["--data-dir", folder, "--socket", join(folder, "agent.sock"), "--cni-conf-dir", confDir];
+    const identity = ["--ip", options.ip ?? options.host.address, "--hostname", options.host.name];
+    super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...args]);
+    this.confDir = confDir;
+    this.binDir = join(dirname(folder), "cni/bin");
+  }
+
+  get netns(): LabHost {
+    return this.host;
+  }
+
+  /** @returns once every network it has is in its kernel */
+  async ready(): Promise<void> {
+    await waitFor(`all networks on ${this.host.name} to be STATUS_OK`, READY_TIMEOUT_MS, async () => {
+      const { overlays = [] } = (await this.get("/overlay-agent/overlay")) as AgentDocument;
+      const failed = overlays.find(({ state }) => state?.status !== "STATUS_OK");
+      if (failed !== undefined) throw new Error(failed.state?.error ?? failed.state?.status);
+      return overlays.length > 0 ? true : undefined;
+    });
+  }
+}
