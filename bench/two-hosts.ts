@@ -7,6 +7,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { diff } from "../src/core/host/diff.ts";
+import type { HostState } from "../src/core/host/host-state.ts";
 import { desiredContainer } from "../src/core/overlay/attach.ts";
 import { desiredHost, sysctlPaths } from "../src/core/overlay/desired.ts";
 import { readFacts } from "../src/core/overlay/facts.ts";
@@ -104,10 +105,18 @@ export async function wireByWeft({ hosts, containers }: TwoHosts): Promise<void>
       const assignment = assignmentOf(i);
       const facts = readFacts(await kernel.observe([]), assignment.agent.ip);
       const attachment = attachmentOf(i, containers[i], container.netnsId);
-      await converge(kernel, (observed) =>
-        desiredHost({ assignment, facts, features, peers: [peerOf(1 - i)], attachments: [attachment], observed }),
+      const context = { assignment, facts, features };
+      const attachments = [attachment];
+      const paths = sysctlPaths({ ...context, attachments });
+      await converge(kernel, paths, (observed) =>
+        desiredHost({ ...context, peers: [peerOf(1 - i)], attachments, observed }),
       );
-      await converge(container, () => desiredContainer(attachment, { assignment, facts, features }));
+      const inside = desiredContainer(attachment, context);
+      await converge(
+        container,
+        inside.sysctls.map(({ path }) => path),
+        () => inside,
+      );
       container.close();
       kernel.close();
     }
@@ -118,13 +127,16 @@ export async function wireByWeft({ hosts, containers }: TwoHosts): Promise<void>
 
 async function converge(
   kernel: Kernel,
-  desired: (observed: Awaited<ReturnType<Kernel["observe"]>>) => ReturnType<typeof desiredHost>,
-) {
-  const first = desired(await kernel.observe([]));
-  const paths = sysctlPaths(first);
-  const failures = await kernel.apply(diff(await kernel.observe(paths), first));
+  sysctlPaths: readonly string[],
+  desired: (observed: HostState) => HostState,
+): Promise<void> {
+  const pass = async () => {
+    const observed = await kernel.observe(sysctlPaths);
+    return diff(observed, desired(observed));
+  };
+  const failures = await kernel.apply(await pass());
   assert(failures.length === 0, `the wiring is programmed without failure: ${JSON.stringify(failures)}`);
-  const rest = diff(await kernel.observe(paths), desired(await kernel.observe(paths)));
+  const rest = await pass();
   assert(rest.length === 0, `a second pass finds nothing to do: ${JSON.stringify(rest)}`);
 }
 
