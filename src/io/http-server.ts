@@ -1,0 +1,119 @@
+/**
+ * HTTP on a TCP address or on a Unix socket, for both programs. A socket is for this host's root only (mode 0600); one
+ * that a dead process left behind is replaced, one that a live process serves is refused.
+ *
+ * `close` ends what goes on for ever (streams) as well as what is idle, so that a program ends within a moment.
+ */
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import type { Server } from "node:http";
+import { type AddressInfo, connect, isIPv6, type ListenOptions } from "node:net";
+import { dirname } from "node:path";
+import { createAdaptorServer } from "@hono/node-server";
+import { Fault, type FaultCode, messageOf } from "../model/fault.ts";
+import { parseIp } from "../model/ip.ts";
+
+export type Fetch = (request: Request) => Response | Promise<Response>;
+
+export interface HttpServer {
+  /** Where it listens: `0.0.0.0:5050`, `[::]:5050`, with the port that was really taken; or the socket's path. */
+  readonly address: string;
+  /** Ends all connections; resolves when they are gone. */
+  close(): Promise<void>;
+}
+
+export interface TcpAddress {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+}
+
+/**
+ * Parses `ADDRESS:PORT` or `[IPV6]:PORT`.
+ * @throws Fault bad-request
+ */
+export function parseTcpAddress(text: string): TcpAddress {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const host = parseIp(match?.[1] ?? match?.[2] ?? "");
+  const port = Number(match?.[3]);
+  if (host !== undefined && port <= 65_535 && isIPv6(host) === (match?.[1] !== undefined)) return { host, port };
+  throw new Fault("bad-request", `'${text}' is no address to listen on; give ADDRESS:PORT, such as 0.0.0.0:5050`);
+}
+
+/** @throws Fault port-taken, no-rights, bad-request */
+export async function listenTcp(fetch: Fetch, { host, port }: TcpAddress): Promise<HttpServer> {
+  const shown = isIPv6(host) ? `[${host}]` : host;
+  const server = await listen(fetch, { host, port }, `${shown}:${port}`);
+  return {
+    address: `${shown}:${(server.address() as AddressInfo).port}`,
+    close: () => closeServer(server),
+  };
+}
+
+/** @throws Fault port-taken (a live process serves it), no-rights, bad-request */
+export async function listenUnix(fetch: Fetch, path: string): Promise<HttpServer> {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    await removeStaleSocket(path);
+  } catch (thrown) {
+    throw thrown instanceof Fault ? thrown : listenFault(thrown as NodeJS.ErrnoException, path);
+  }
+  // The mode must hold from the first moment on: another process could connect before a chmod.
+  const before = process.umask(0o177);
+  const listening = listen(fetch, { path }, path);
+  process.umask(before);
+  const server = await listening;
+  chmodSync(path, 0o600);
+  // Node removes the socket's file when the server closes.
+  return { address: path, close: () => closeServer(server) };
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket())
+    throw new Fault("bad-request", `${path} is there and is no socket; remove it, or give another path with --socket`, {
+      path,
+    });
+  if (await answers(path))
+    throw new Fault("port-taken", `another process serves ${path}; stop it, or give another path with --socket`, {
+      path,
+    });
+  unlinkSync(path);
+}
+
+function answers(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect(path);
+  socket.once("connect", () => resolve(true));
+  // Anything but "nobody listens" may be a live one that is busy.
+  socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code !== "ECONNREFUSED" && code !== "ENOENT"));
+  return promise.finally(() => socket.destroy());
+}
+
+function listen(fetch: Fetch, where: ListenOptions, shown: string): Promise<Server> {
+  const server = createAdaptorServer({ fetch, overrideGlobalObjects: false }) as Server;
+  const { promise, resolve, reject } = Promise.withResolvers<Server>();
+  server.once("error", (error: NodeJS.ErrnoException) => reject(listenFault(error, shown)));
+  server.listen(where, () => resolve(server));
+  return promise;
+}
+
+const REASONS: Readonly<Record<string, readonly [FaultCode, string]>> = {
+  EADDRINUSE: ["port-taken", "another process listens there; stop it, or give another address"],
+  EADDRNOTAVAIL: ["bad-request", "no device of this host holds that address; give one that it has, or 0.0.0.0"],
+  EACCES: ["no-rights", "this user may not listen there; run as root, or give another address"],
+  EPERM: ["no-rights", "this user may not listen there; run as root, or give another address"],
+  EROFS: ["no-rights", "the file system is read-only; give another path"],
+};
+
+function listenFault(error: NodeJS.ErrnoException, shown: string): Fault {
+  const [code, reason] = REASONS[error.code ?? ""] ?? ["bad-request", `${messageOf(error)}; give another address`];
+  return new Fault(code, `cannot listen on ${shown}: ${reason}`, { address: shown }, { cause: error });
+}
+
+function closeServer(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  server.closeAllConnections();
+  return promise;
+}
