@@ -4,9 +4,17 @@
  * texts; only the rules of a chain keep their order.
  */
 import { ROUTE_PROTOCOL } from "../../model/names.ts";
-import type { HostState, Link, NftChain, NftMap, NftRule, NftStatement, NftTable, Route } from "./host-state.ts";
-
-const MAIN_TABLE = 254;
+import {
+  type HostState,
+  type Link,
+  MAIN_TABLE,
+  type NftChain,
+  type NftMap,
+  type NftRule,
+  type NftStatement,
+  type NftTable,
+  type Route,
+} from "./host-state.ts";
 
 /** One line an object, nftables in blocks; ends with a newline unless the state is empty. */
 export function formatHostState(state: HostState): string {

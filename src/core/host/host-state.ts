@@ -105,10 +105,13 @@ export interface Address {
   readonly address: IpInterface;
 }
 
+/** The kernel's number of its main routing table. */
+export const MAIN_TABLE = 254;
+
 /** Identity: table, destination, metric. Written with ROUTE_PROTOCOL, in containers too, and observed only with it. */
 export interface Route {
   readonly dst: Cidr;
-  /** 254 is the main table. */
+  /** `MAIN_TABLE`, or another's number. */
   readonly table: number;
   /**
    * IPv4 0 or up; IPv6 1 or up (the kernel turns 0 into 1024). Peer routes carry a unique one: with equal metrics the

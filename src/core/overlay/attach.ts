@@ -12,10 +12,17 @@ import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, wi
 import { mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
 import { diff } from "../host/diff.ts";
-import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Route, type Sysctl } from "../host/host-state.ts";
+import {
+  EMPTY_HOST_STATE,
+  type HostState,
+  type KernelOp,
+  MAIN_TABLE,
+  type Route,
+  type Sysctl,
+} from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
 import { ingressChain } from "./nodes.ts";
-import { MAIN_TABLE, plainMetric } from "./subnets.ts";
+import { plainMetric } from "./subnets.ts";
 import { acceptRa, disableIpv6 } from "./sysctls.ts";
 import { vtepMtu } from "./vtep.ts";
 

@@ -9,9 +9,8 @@
 import type { Peer } from "../../model/cluster.ts";
 import { type Cidr, familyOf, hostCidr, type Ip, ipToBytes } from "../../model/ip.ts";
 import { NODE_TABLE } from "../../model/names.ts";
-import { EMPTY_HOST_STATE, type HostState, type NftMap, type Route } from "../host/host-state.ts";
+import { EMPTY_HOST_STATE, type HostState, MAIN_TABLE, type NftMap, type Route } from "../host/host-state.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
-import { MAIN_TABLE } from "./subnets.ts";
 
 /** The part of the host's state that is about peers. `nodes`: the elements of the map from node to VTEP address. */
 export interface PeerEntries extends Pick<HostState, "neighbors" | "fdb" | "routes"> {

@@ -8,10 +8,8 @@
 import { gatewayOf } from "../../model/half.ts";
 import { lengthOf, withLength } from "../../model/ip.ts";
 import { OWNER } from "../../model/names.ts";
-import type { HostState, Route } from "../host/host-state.ts";
+import { type HostState, MAIN_TABLE, type Route } from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, overlayPrefixes, servedFamilies } from "./context.ts";
-
-export const MAIN_TABLE = 254;
 
 /** Above every metric that is chosen elsewhere, so that the refusal never wins over a route of equal length. */
 const REFUSAL_METRIC = 0x7fff0000;

@@ -1,0 +1,120 @@
+/**
+ * Our nftables as the kernel would run them on one packet: base chains of a hook by priority, jumps, verdicts.
+ * A statement that it does not know is an error of the test, never skipped.
+ */
+import type { NftChain, NftHook, NftStatement } from "../../src/core/host/host-state.ts";
+import type { FakeNamespace, FakeTable } from "../../src/io/kernel/fake-kernel-namespace.ts";
+import { contains, familyOf, type Ip } from "../../src/model/ip.ts";
+
+export interface NftPacket {
+  readonly src: Ip;
+  readonly dst: Ip;
+  /** A packet of the tunnel itself: UDP to this port. */
+  readonly udpPort?: number;
+}
+
+export interface NftResult {
+  readonly dropped?: boolean;
+  readonly notrack?: boolean;
+  readonly masquerade?: boolean;
+  readonly forward?: { readonly device: string; readonly to: Ip };
+  /** `TABLE CHAIN: RULE'S VERDICT`, for the list of hops. */
+  readonly note?: string;
+}
+
+export interface NftDevices {
+  readonly iifname?: string;
+  readonly oifname?: string;
+}
+
+type Verdict = "accept" | "drop" | "return" | "stolen";
+
+/** Runs the packet through all base chains of the hook, in the netdev family through those of the device it came by. */
+export function runHook(
+  namespace: FakeNamespace,
+  hook: NftHook["hook"],
+  packet: NftPacket,
+  devices: NftDevices,
+): NftResult {
+  const family = hook === "ingress" ? "netdev" : familyOf(packet.dst) === 4 ? "ip" : "ip6";
+  const tables = [...namespace.tables.values()].filter((table) => table.family === family);
+  const chains = tables
+    .flatMap((table) => [...table.chains.values()].map((chain) => ({ table, chain })))
+    .filter(({ chain }) => chain.hook?.hook === hook && (hook !== "ingress" || chain.hook.device === devices.iifname))
+    .sort((a, b) => (a.chain.hook?.priority ?? 0) - (b.chain.hook?.priority ?? 0));
+  const run = new Run(packet, devices);
+  for (const { table, chain } of chains) {
+    const verdict = run.chain(table, chain) ?? chain.hook?.policy;
+    if (verdict === "stolen") break;
+    if (verdict === "drop")
+      return { ...run.result, dropped: true, note: `${family} ${table.name} ${chain.name}: drop` };
+  }
+  return run.result;
+}
+
+class Run {
+  result: NftResult = {};
+  readonly #packet: NftPacket;
+  readonly #devices: NftDevices;
+
+  constructor(packet: NftPacket, devices: NftDevices) {
+    this.#packet = packet;
+    this.#devices = devices;
+  }
+
+  chain(table: FakeTable, chain: NftChain): Verdict | undefined {
+    for (const rule of chain.rules) {
+      const verdict = this.#rule(table, rule);
+      if (verdict === "return") return undefined;
+      if (verdict !== undefined) return verdict;
+    }
+    return undefined;
+  }
+
+  /** A match that fails ends the rule; a verdict ends it too. */
+  #rule(table: FakeTable, rule: readonly NftStatement[]): Verdict | undefined {
+    for (const part of rule) {
+      const outcome = this.#statement(table, part);
+      if (outcome === false) return undefined;
+      if (outcome !== true) return outcome;
+    }
+    return undefined;
+  }
+
+  #statement(table: FakeTable, part: NftStatement): boolean | Verdict {
+    const { src, dst, udpPort } = this.#packet;
+    switch (part.kind) {
+      case "match": {
+        const value = part.field.endsWith("saddr") ? src : dst;
+        return contains(part.prefix, value) === (part.op === "==");
+      }
+      case "iifname":
+      case "oifname":
+        return this.#devices[part.kind] === part.device;
+      case "udp dport":
+        return udpPort === part.port;
+      case "notrack":
+        this.result = { ...this.result, notrack: true };
+        return true;
+      case "masquerade":
+        this.result = { ...this.result, masquerade: true };
+        return "accept";
+      case "jump": {
+        const target = table.chains.get(part.chain);
+        if (target === undefined) throw new Error(`jump to ${part.chain}, which is not there`);
+        return this.chain(table, target) ?? true;
+      }
+      case "forward": {
+        const isField = familyOf(dst) === (part.field === "ip daddr" ? 4 : 6);
+        const to = isField ? table.maps.get(part.map)?.elements.get(dst) : undefined;
+        if (to === undefined) return false;
+        this.result = { ...this.result, forward: { device: part.device, to } };
+        return "stolen";
+      }
+      case "unknown":
+        throw new Error(`the tracer cannot follow a packet through the unknown statement: ${part.text}`);
+      default:
+        return part.kind;
+    }
+  }
+}
