@@ -1,13 +1,12 @@
 /**
- * The machine's clock behind the Clock port: monotonic, so that a wall clock that is set does not fire or hold up
- * anything. Timers do not keep a process alive; what it listens on does.
+ * The process's monotonic clock.
  */
 import type { Clock } from "./ports.ts";
 
-export const SYSTEM_CLOCK: Clock = {
+export const systemClock: Clock = {
   now: () => performance.now(),
-  after: (ms, call) => {
-    const timer = setTimeout(call, ms).unref();
+  after(ms, call) {
+    const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);
   },
 };
