@@ -52,7 +52,7 @@ export async function takeDown(attachment: Attachment, kernel: Kernel): Promise<
   );
 }
 
-/** What of the attachment is not as it should be, in words; empty when it is whole. */
+/** What of the attachment is not as it should be, in words; empty when it is whole. A lost device says all. */
 export async function differences(
   attachment: Attachment,
   context: AttachmentContext,
@@ -62,10 +62,12 @@ export async function differences(
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
   const observed = await kernel.observe(desired.sysctls.map(({ path }) => path));
   const hostOps = diff(partOf(observed, attachment), desired);
-  return [
-    ...(await insideOps(attachment, context, inside)).map((op) => `in the container ${difference(op)}`),
-    ...hostOps.map((op) => `on the host ${difference(op)}`),
-  ];
+  const lost = hostOps.filter(({ op }) => op === "link.add");
+  const onHost = (lost.length > 0 ? lost : hostOps).map((op) => `on the host ${difference(op)}`);
+  if ((await presenceOf(attachment, inside)) === "absent")
+    return [`in the container device ${attachment.ifname} is missing`, ...onHost];
+  const insideOnes = await insideOps(attachment, context, inside);
+  return [...insideOnes.map((op) => `in the container ${difference(op)}`), ...onHost];
 }
 
 /** Whether the container's end of the pair is there, recognized by its MAC; `taken`: its name belongs to another. */

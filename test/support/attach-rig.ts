@@ -1,0 +1,137 @@
+/**
+ * A host on a fake kernel, its overlay programmed, with an attach service that can be made to die and started again.
+ */
+import assert from "node:assert/strict";
+import { AttachService } from "../../src/app/agent/attach-service.ts";
+import { diff } from "../../src/core/host/diff.ts";
+import { desiredHost, sysctlPaths } from "../../src/core/overlay/desired.ts";
+import { type FakeKernel, FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
+import type { AgentStore } from "../../src/io/ports.ts";
+import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
+import type { Assignment } from "../../src/model/cluster.ts";
+import { cidr } from "../../src/model/ip.ts";
+import { callBody, type TestCall } from "./cni.ts";
+import { Life, mortalKernel, mortalStore } from "./life.ts";
+import { seedAssignment, seedContext } from "./seed-cluster.ts";
+
+/** Agent 1 of the seeds with a third, dual-stack network, `both`, which has room for five containers in IPv4. */
+export function rigAssignment(): Assignment {
+  const seed = seedAssignment(1);
+  const both = {
+    info: {
+      name: "both",
+      subnet: cidr("10.8.0.0/16"),
+      prefix: 28,
+      subnet6: cidr("fd01:c::/64"),
+      prefix6: 80,
+      enabled: true,
+    },
+    subnet: cidr("10.8.0.0/28"),
+    subnet6: cidr("fd01:c::/80"),
+    mesosBridge: { name: "m-both", ip: cidr("10.8.0.0/29"), ip6: cidr("fd01:c::/81") },
+    dockerBridge: { name: "d-both", ip: cidr("10.8.0.8/29"), ip6: cidr("fd01:c::8000:0:0/81") },
+  };
+  return {
+    ...seed,
+    agent: { ...seed.agent, overlays: [...seed.agent.overlays, both] },
+    overlaySubnets: [...seed.overlaySubnets, cidr("10.8.0.0/16"), cidr("fd01:c::/64")],
+  };
+}
+
+export interface Answer {
+  readonly status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came
+  readonly json: any;
+}
+
+export class AttachRig {
+  readonly machine = new FakeMachine();
+  readonly kernel: FakeKernel;
+  readonly disk = new MemoryDisk();
+  readonly context = { ...seedContext(1), assignment: rigAssignment() };
+  /** False: as before the first assignment. */
+  isReady = true;
+  passesAsked = 0;
+  /** What stands between the service and its store; a test may put in one that lies. */
+  wrapStore: (store: AgentStore) => AgentStore = (store) => store;
+  service: AttachService;
+  store: AgentStore;
+  readonly #warnings: string[] = [];
+
+  private constructor() {
+    this.kernel = this.machine.kernel();
+    this.kernel.addDevice("eth0", ["10.0.0.11/24"]);
+    this.store = openMemoryAgentStore(this.disk);
+    this.service = this.#serviceOn(new Life());
+  }
+
+  /** With the overlay programmed and the namespaces at `paths`, their loopback up. */
+  static async open(...paths: string[]): Promise<AttachRig> {
+    const rig = new AttachRig();
+    await rig.pass();
+    for (const path of paths) await rig.newNetns(path);
+    return rig;
+  }
+
+  async newNetns(path: string): Promise<void> {
+    this.machine.newNetns(path);
+    const inside = await this.kernel.enter(path);
+    assert.deepEqual(await inside.apply([{ op: "link.set", name: "lo", up: true }]), []);
+  }
+
+  /** What the agent's loop does. */
+  async pass(): Promise<void> {
+    const attachments = this.service.attachments();
+    const read = () => this.kernel.observe(sysctlPaths({ ...this.context, attachments }));
+    const desired = (observed: Awaited<ReturnType<typeof read>>) =>
+      desiredHost({ ...this.context, peers: [], attachments, observed });
+    const before = await read();
+    assert.deepEqual(await this.kernel.apply(diff(before, desired(before))), []);
+    const after = await read();
+    assert.deepEqual(diff(after, desired(after)), [], "a second pass finds nothing");
+  }
+
+  /** The agent's process starts (again), to live for so many steps. @returns its life */
+  restart(stepsMax?: number): Life {
+    this.store.close();
+    this.store = openMemoryAgentStore(this.disk);
+    const life = new Life(stepsMax);
+    this.service = this.#serviceOn(life);
+    return life;
+  }
+
+  async call(call: TestCall): Promise<Answer> {
+    const { status, body } = await this.service.answer(callBody(call));
+    return { status, json: body === "" ? undefined : JSON.parse(body) };
+  }
+
+  /** The host's kernel and those of the namespaces at `paths`, as text. */
+  async dump(...paths: string[]): Promise<string> {
+    const inside = await Promise.all(paths.map(async (path) => `${path}:\n${(await this.kernel.enter(path)).dump()}`));
+    return [this.kernel.dump(), ...inside].join("\n");
+  }
+
+  get warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  #serviceOn(life: Life): AttachService {
+    const silent = () => {};
+    return new AttachService({
+      kernel: mortalKernel(this.kernel, life),
+      store: mortalStore(this.wrapStore(this.store), life),
+      host: {
+        context: () => (this.isReady ? this.context : undefined),
+        changed: () => {
+          this.passesAsked++;
+        },
+      },
+      log: {
+        debug: silent,
+        info: silent,
+        warn: (_, message) => this.#warnings.push(message),
+        error: silent,
+      },
+    });
+  }
+}
