@@ -18,8 +18,8 @@ const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
-/** Bytes of notices that may wait while the loop is busy: 10,000 new peers are 30,000 notices of about 1 kB. */
-const RECEIVE_BUFFER_BYTES = 32 << 20;
+/** Bytes of notices that may wait while the loop is busy; one takes about 1 kB, and the kernel doubles this. */
+const RECEIVE_BUFFER_BYTES = 8 << 20;
 /** A notice is one change. */
 const NOTICE_MAX_BYTES = 64 << 10;
 /** Notices read before the loop goes on. */

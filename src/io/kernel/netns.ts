@@ -6,7 +6,7 @@
  * back fails: no line of ours may ever run in the wrong namespace.
  */
 import { constants, fstatSync, openSync, stat, statfsSync } from "node:fs";
-import { Fault } from "../../model/fault.ts";
+import { assert, Fault } from "../../model/fault.ts";
 import { closeFd, isNetns, SystemCallError, setNetns, unshareNetns } from "./ffi.ts";
 
 const OWN_NETNS = "/proc/thread-self/ns/net";
@@ -14,11 +14,28 @@ const OWN_NETNS = "/proc/thread-self/ns/net";
 const NSFS_MAGIC = 0x6e736673;
 
 /** A network namespace held open: it lives, and stays the same one, until `close`. */
-export interface Netns {
-  readonly fd: number;
+export class Netns {
   /** `DEVICE:INODE`, which tells a reused path apart. */
   readonly id: string;
-  close(): void;
+  #fd: number;
+
+  /** @param fd open on a network namespace; becomes its own */
+  constructor(fd: number) {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    this.id = `${dev}:${ino}`;
+    this.#fd = fd;
+  }
+
+  get fd(): number {
+    assert(this.#fd >= 0, `the namespace ${this.id} is used while it is open`);
+    return this.#fd;
+  }
+
+  close(): void {
+    if (this.#fd < 0) return;
+    closeFd(this.#fd);
+    this.#fd = -1;
+  }
 }
 
 /**
@@ -46,7 +63,7 @@ export function openNetns(path: string): Netns {
     closeFd(fd);
     throw wrong("is a namespace, but not of the network", "EINVAL");
   }
-  return netnsOf(fd);
+  return new Netns(fd);
 }
 
 /**
@@ -61,7 +78,7 @@ export function createNetns(): Netns {
       if (error instanceof SystemCallError && error.code === "EPERM") throw noRights("make a network namespace");
       throw error;
     }
-    return netnsOf(openSync(OWN_NETNS, constants.O_RDONLY));
+    return new Netns(openSync(OWN_NETNS, constants.O_RDONLY));
   });
 }
 
@@ -109,9 +126,4 @@ function inWindow<T>(body: () => T): T {
     }
     closeFd(home);
   }
-}
-
-function netnsOf(fd: number): Netns {
-  const { dev, ino } = fstatSync(fd, { bigint: true });
-  return { fd, id: `${dev}:${ino}`, close: () => closeFd(fd) };
 }

@@ -1,0 +1,204 @@
+/** How the real kernel's port behaves when something goes wrong, at scale, and at the edges of a namespace. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { KernelOp, NftChain, NftTable, Route } from "../../src/core/host/host-state.ts";
+import { openLinuxKernel } from "../../src/io/kernel/linux-kernel.ts";
+import { createNetns, inNetns, openNetns } from "../../src/io/kernel/netns.ts";
+import { Fault } from "../../src/model/fault.ts";
+import { cidr, ip, nthAddress, nthSubnet } from "../../src/model/ip.ts";
+import { bytesToMac, mac } from "../../src/model/mac.ts";
+import { add, applyAll, BRIDGE, openWithDevices, VTEP } from "../support/kernel-objects.ts";
+import { labOrReason } from "../support/lab.ts";
+import { openTestNetns } from "../support/netns.ts";
+
+const skip = await labOrReason();
+
+const peerRoute = (i: number): Route => ({
+  dst: nthSubnet(cidr("9.0.0.0/8"), 24, BigInt(i)),
+  table: 254,
+  metric: i,
+  type: "unicast",
+  dev: VTEP.name,
+  via: nthAddress(cidr("44.128.0.0/20"), BigInt(i)),
+  onlink: true,
+});
+const peerMac = (i: number) => bytesToMac(Uint8Array.of(0x70, 0xb3, 0xd5, 0x81, i >> 8, i & 0xff));
+
+test("2,000 peers, a bad one in the middle: all others are there, the bad one is named", { skip }, async (t) => {
+  const { kernel, run } = await openWithDevices(t);
+  const numbers = Array.from({ length: 2_000 }, (_, i) => i + 2);
+  const ops = numbers.flatMap((i): KernelOp[] => [
+    {
+      op: "neighbor.replace",
+      neighbor: { dev: VTEP.name, ip: nthAddress(cidr("44.128.0.0/20"), BigInt(i)), mac: peerMac(i) },
+    },
+    { op: "fdb.replace", entry: { dev: VTEP.name, mac: peerMac(i), dst: nthAddress(cidr("10.0.0.0/16"), BigInt(i)) } },
+    { op: "route.replace", route: i === 1_000 ? { ...peerRoute(i), via: ip("255.255.255.255") } : peerRoute(i) },
+  ]);
+  const failures = await kernel.apply(ops);
+  assert.deepEqual(
+    failures.map(({ index, op }) => [index, op]),
+    [[998 * 3 + 2, ops[998 * 3 + 2]]],
+  );
+  assert.equal(
+    failures[0]?.error.message,
+    "replace route 9.3.232.0/24 table 254 metric 1000: Nexthop has invalid gateway (EINVAL)",
+  );
+  const state = await kernel.observe([]);
+  assert.deepEqual([state.neighbors.length, state.fdb.length, state.routes.length], [2_000, 2_000, 1_999]);
+  assert.equal(run("ip", "route", "show", "proto", "87").trim().split("\n").length, 1_999);
+});
+
+test("all of a large call may fail, and each failure is told", { skip }, async (t) => {
+  const { kernel } = await openWithDevices(t);
+  const ops = Array.from({ length: 3_000 }, (_, i): KernelOp => ({ op: "route.delete", route: peerRoute(i + 2) }));
+  const failures = await kernel.apply(ops);
+  assert.deepEqual(
+    failures.map(({ index }) => index),
+    ops.map((_, index) => index),
+  );
+  assert.ok(failures.every(({ error }) => error.code === "ESRCH"));
+});
+
+test("a transaction with a bad operation is carried out without it", { skip }, async (t) => {
+  const { kernel } = await openTestNetns(t);
+  const table = (family: "ip" | "ip6"): NftTable => ({ family, name: "weft", chains: [], maps: [] });
+  const chain: NftChain = { name: "x", rules: [[{ kind: "jump", chain: "nowhere" }]] };
+  const failures = await kernel.apply([
+    { op: "nft.table.replace", table: table("ip") },
+    { op: "nft.chain.replace", family: "ip", table: "weft", chain },
+    { op: "nft.chain.replace", family: "ip", table: "weft", chain: { ...chain, name: "y", rules: [] } },
+    { op: "nft.table.replace", table: table("ip6") },
+  ]);
+  assert.deepEqual(
+    failures.map(({ index, error }) => [index, error.code]),
+    [[1, "ENOENT"]],
+  );
+  assert.match(failures[0]?.error.message ?? "", /^replace chain ip weft x: /);
+  const { tables } = await kernel.observe([]);
+  assert.deepEqual(tables, [{ ...table("ip"), chains: [{ name: "y", rules: [] }] }, table("ip6")]);
+});
+
+test("a link of somebody else's under our name is not marked as ours", { skip }, async (t) => {
+  const { kernel, run } = await openTestNetns(t);
+  run("ip", "link", "add", "m-dcos", "type", "bridge");
+  const [failure] = await kernel.apply([{ op: "link.add", link: BRIDGE }]);
+  assert.equal(failure?.error.code, "EEXIST");
+  assert.equal((await kernel.observe([])).links.find(({ name }) => name === "m-dcos")?.alias, undefined);
+});
+
+test("operations find devices that the same call made, and lose those it deleted", { skip }, async (t) => {
+  const { kernel } = await openTestNetns(t);
+  const neighbor: KernelOp = {
+    op: "neighbor.replace",
+    neighbor: { dev: VTEP.name, ip: ip("44.128.0.2"), mac: mac("70:b3:d5:80:00:02") },
+  };
+  const failures = await kernel.apply([
+    neighbor,
+    ...add(VTEP),
+    neighbor,
+    { op: "link.delete", name: VTEP.name },
+    neighbor,
+    ...add(VTEP),
+    neighbor,
+  ]);
+  assert.deepEqual(
+    failures.map(({ index, error }) => [index, error.code]),
+    [
+      [0, "ENODEV"],
+      [5, "ENODEV"],
+    ],
+  );
+  assert.equal((await kernel.observe([])).neighbors.length, 1);
+});
+
+test("calls are carried out in the order they were made", { skip }, async (t) => {
+  const { kernel } = await openWithDevices(t);
+  const many = Array.from({ length: 1_500 }, (_, i): KernelOp => ({ op: "route.replace", route: peerRoute(i + 2) }));
+  const [, during, , after] = await Promise.all([
+    kernel.apply(many),
+    kernel.observe([]),
+    kernel.apply(many.map((op) => ({ ...op, op: "route.delete" }) as KernelOp)),
+    kernel.observe([]),
+  ]);
+  assert.deepEqual([during.routes.length, after.routes.length], [1_500, 0]);
+});
+
+test("a path that is no network namespace is refused for what it is", { skip }, async (t) => {
+  const { kernel, path } = await openTestNetns(t);
+  const directory = mkdtempSync(join(tmpdir(), "weft-test-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  writeFileSync(join(directory, "file"), "");
+  const rows = [
+    [join(directory, "absent"), /does not exist; give the path of a network namespace/],
+    [join(directory, "file"), /is no network namespace; give/],
+    [directory, /is no network namespace; give/],
+    ["/proc/self/ns/mnt", /is a namespace, but not of the network; give/],
+  ] as const;
+  for (const [wrong, message] of rows)
+    await assert.rejects(kernel.enter(wrong), (error) => {
+      assert.ok(error instanceof Fault && error.code === "bad-netns");
+      assert.match(error.message, message);
+      return error.message.startsWith(wrong);
+    });
+  const again = await kernel.enter(path);
+  t.after(() => again.close());
+  assert.match(again.netnsId, /^\d+:\d+$/);
+});
+
+test("a namespace that was entered stays the same one when its path goes", { skip }, async (t) => {
+  const netns = createNetns();
+  const root = openLinuxKernel();
+  const kernel = await root.enter(`/proc/self/fd/${netns.fd}`);
+  t.after(() => {
+    kernel.close();
+    root.close();
+  });
+  netns.close();
+  await applyAll(kernel, add(BRIDGE));
+  await applyAll(kernel, [{ op: "sysctl.set", sysctl: { path: "net/ipv4/conf/m-dcos/rp_filter", value: "2" } }]);
+  assert.deepEqual(
+    (await kernel.observe([])).links.map(({ name }) => name),
+    ["lo", "m-dcos"],
+  );
+});
+
+test("whatever happens inside a namespace, the process is back in its own", { skip }, async (t) => {
+  const { path } = await openTestNetns(t);
+  const netns = openNetns(path);
+  const own = readlinkSync("/proc/thread-self/ns/net");
+  const inside = inNetns(netns, () => readlinkSync("/proc/thread-self/ns/net"));
+  assert.notEqual(inside, own);
+  assert.throws(
+    () =>
+      inNetns(netns, () => {
+        throw new Error("thrown inside");
+      }),
+    /thrown inside/,
+  );
+  assert.equal(readlinkSync("/proc/thread-self/ns/net"), own);
+  netns.close();
+  assert.throws(() => inNetns(netns, () => "never"), /is used while it is open/);
+  assert.equal(readlinkSync("/proc/thread-self/ns/net"), own);
+});
+
+test("this kernel has all that Weft needs, and the look leaves nothing behind", { skip }, async (t) => {
+  const { kernel } = await openTestNetns(t);
+  const before = await kernel.observe([]);
+  assert.deepEqual(await kernel.features(), { missing: [], ingressForward: true });
+  assert.deepEqual(await kernel.observe([]), before);
+});
+
+test("a closed port refuses, and says so", { skip }, async (t) => {
+  const { path } = await openTestNetns(t);
+  const root = openLinuxKernel();
+  const kernel = await root.enter(path);
+  root.close();
+  await applyAll(kernel, add(BRIDGE));
+  kernel.close();
+  kernel.close();
+  await assert.rejects(kernel.observe([]), /this kernel port is closed/);
+});
