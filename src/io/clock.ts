@@ -1,12 +1,13 @@
 /**
- * The process's monotonic clock.
+ * The machine's clock behind the Clock port: monotonic, so that a wall clock that is set does not fire or hold up
+ * anything. Timers do not keep a process alive; what it listens on does.
  */
 import type { Clock } from "./ports.ts";
 
-export const systemClock: Clock = {
+export const SYSTEM_CLOCK: Clock = {
   now: () => performance.now(),
-  after(ms, call) {
-    const timer = setTimeout(call, ms);
+  after: (ms, call) => {
+    const timer = setTimeout(call, ms).unref();
     return () => clearTimeout(timer);
   },
 };
