@@ -9,7 +9,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readlinkSync } from "node:fs";
 
-/** Present in the environment of the inner process. */
+/** In the environment of the inner process: `root`, or `rootless` where it is root of a user namespace only. */
 const INSIDE = "WEFT_INSIDE_LAB";
 /** A file system of the lab's own hides the machine's /run: name spaces, sockets and state of the lab live here. */
 export const LAB_DIR = "/run/weft";
@@ -39,7 +39,6 @@ export function labProblem(): string | undefined {
  */
 export async function enterLab(): Promise<void> {
   if (process.env[INSIDE] === undefined) return runInside();
-  delete process.env[INSIDE];
   mustRun("mount", ["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"]);
   mustRun("ip", ["link", "set", "lo", "up"]);
   mkdirSync(LAB_DIR, { recursive: true });
@@ -49,7 +48,7 @@ export async function enterLab(): Promise<void> {
 
 function runInside(): Promise<never> {
   const child = spawn("unshare", [...unshareFlags(), process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
-    env: { ...process.env, [INSIDE]: "1" },
+    env: { ...process.env, [INSIDE]: process.getuid?.() === 0 ? "root" : "rootless" },
     stdio: ["inherit", "inherit", "inherit", "ipc"],
   });
   child.on("error", (error) => {
@@ -63,6 +62,11 @@ function runInside(): Promise<never> {
       if (child.connected) child.disconnect();
     });
   return new Promise(() => {});
+}
+
+/** Whether the lab is a user namespace, which `nsenter` has to enter as well. */
+export function isRootless(): boolean {
+  return process.env[INSIDE] === "rootless";
 }
 
 /** The number of this process outside, as whoever looks at the lab from there must give it to `nsenter`. */

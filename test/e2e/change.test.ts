@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { waitFor } from "../../src/app/demo/wait.ts";
+import { labOrReason } from "../support/lab.ts";
+import { agentOf, configFile, createCluster, hostOf, startContainer, weft } from "../support/lab-cluster.ts";
+
+const skip = await labOrReason();
+
+const SECTION = `dcos_overlay_network:
+  vtep_subnet: 44.128.0.0/20
+  vtep_subnet6: fd01:a::/64
+  vtep_mac_oui: 70:B3:D5:00:00:00
+  overlays:
+`;
+const DCOS = "    - { name: dcos, subnet: 9.0.0.0/8, prefix: 24 }\n";
+const DCOS_1 = "    - { name: dcos-1, subnet: 192.168.0.0/16, prefix: 24 }\n";
+const CHANGED = "    - { name: dcos, subnet: 10.128.0.0/9, prefix: 24 }\n";
+
+/** Registration backs off for up to some seconds while the master is away. */
+const REJOIN_MS = 15_000;
+
+test("a changed configuration: additions are taken, a removal in use is refused, the rest serves", {
+  skip,
+}, async () => {
+  const cluster = await createCluster({ hosts: 2, config: SECTION + DCOS });
+  const { master } = cluster;
+  const web = await startContainer(cluster, 1, "web", ["dcos"]);
+  const far = await startContainer(cluster, 2, "far", ["dcos"]);
+
+  await master.stop();
+  configFile(SECTION + DCOS + DCOS_1);
+  await master.start();
+  await waitFor("the agents to have the new network", REJOIN_MS, async () => {
+    for (const agent of cluster.agents)
+      assert.match(await agent.host.mustRun("ip", ["-o", "-4", "addr", "show", "m-dcos-1"]), /192\.168\./);
+    return true;
+  });
+  const job = await startContainer(cluster, 1, "job", ["dcos-1"]);
+  assert.equal(await job.probe.ask(far.ip), job.ip);
+
+  for (const [text, what] of [
+    [SECTION + DCOS_1, "removed"],
+    [SECTION + CHANGED + DCOS_1, "9.0.0.0/8"],
+  ] as const) {
+    await master.stop();
+    configFile(text);
+    await master.start();
+    const { stdout } = await weft(["status", "--master", master.address]);
+    assert.match(stdout, new RegExp(`dcos[^]*${what}`), "status tells what is refused");
+    assert.equal(await web.probe.ask(far.ip), web.ip);
+    await waitFor("the agents to be back", REJOIN_MS, async () => {
+      for (const agent of cluster.agents) await agent.ready();
+      return true;
+    });
+    assert.equal(await web.probe.ask(far.ip), web.ip);
+    await startContainer(cluster, 2, `after-${what.slice(0, 3)}`, ["dcos"]);
+  }
+});
+
+test("an agent that is removed leaves its peers; one that is connected is not removed", { skip }, async () => {
+  const cluster = await createCluster({ hosts: 3 });
+  const { master } = cluster;
+  const host1 = hostOf(cluster.lab, 1);
+  const peersRoutes = () =>
+    host1.mustRun("sh", [
+      "-c",
+      "ip route show 9.0.2.0/24; ip neigh show 44.128.0.3; bridge fdb | grep 10.0.0.13; true",
+    ]);
+  assert.equal((await peersRoutes()).trim().split("\n").length, 3, "route, neighbour and forwarding entry");
+  const agents = (await weft(["agents", "--json", "--master", master.address])).stdout;
+  const id = (JSON.parse(agents) as { id: string; ip: string }[]).find(({ ip }) => ip === "10.0.0.13")?.id ?? "";
+  assert.notEqual(id, "");
+
+  const refused = await weft(["agents", "remove", id, "--master", master.address]);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /^weft: .*connected.*\n$/);
+  assert.notEqual(await peersRoutes(), "");
+
+  await agentOf(cluster, 3).stop();
+  await waitFor("the master to notice", REJOIN_MS, async () =>
+    (await weft(["agents", "remove", id, "--master", master.address])).status === 0 ? true : undefined,
+  );
+  await waitFor("host 1 to forget it", 2_000, async () => ((await peersRoutes()) === "" ? true : undefined));
+  const gone = await weft(["agents", "remove", id, "--master", master.address]);
+  assert.equal(gone.status, 1);
+  assert.match(gone.stderr, /^weft: .*\n$/);
+});
