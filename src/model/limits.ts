@@ -35,6 +35,9 @@ export const PATH_MAX_BYTES = 4_096;
 export const PEER_STREAM_LINE_MAX_BYTES = 64 << 20;
 /** Bytes that may wait for one slow reader of the peer stream; then it is cut off and starts from a snapshot again. */
 export const PEER_STREAM_BACKLOG_MAX_BYTES = 32 << 20;
+/** Changes of peers within this time leave the master in one piece: a thousand agents that register at once would
+ * otherwise cost a million writes. */
+export const PEER_STREAM_BATCH_MS = 10;
 /** Text of an error that an agent reports for a network, in characters. */
 export const STATUS_ERROR_MAX_LENGTH = 1_024;
 
@@ -50,3 +53,5 @@ export const RECONCILE_INTERVAL_MS = 30_000;
 export const RECONCILE_DEBOUNCE_MS = 50;
 /** Least time between two passes that events started, so that a noisy host costs a bounded share of a CPU. */
 export const RECONCILE_EVENT_GAP_MS = 200;
+/** A pass in which something failed is made again after this time, then after twice as long each time. */
+export const RECONCILE_RETRY_FIRST_MS = 1_000;

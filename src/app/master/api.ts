@@ -1,0 +1,141 @@
+/**
+ * The master's own HTTP interface under `/v1`, with its OpenAPI document. Changing calls of agents are open to the network
+ * that agents are in; those of operators are served on the Unix socket only.
+ */
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { instanceIdSchema, peerUpdateSchema, registerRequestSchema, statusReportSchema } from "../../io/messages.ts";
+import { Fault } from "../../model/fault.ts";
+import { agentIdSchema, assignmentSchema } from "../../model/schemas.ts";
+import { requireLocal } from "../http-errors.ts";
+import type { Cluster } from "./cluster.ts";
+import type { MasterMetrics } from "./metrics.ts";
+import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from "./views.ts";
+
+/** What one listener of the master serves. */
+export interface MasterApiDeps {
+  readonly cluster: Cluster;
+  readonly metrics: MasterMetrics;
+  readonly version: string;
+  readonly refusedChanges: readonly string[];
+  readonly warnings: readonly string[];
+  /** Whether this is the Unix socket, which only root of this host can open. */
+  readonly local: boolean;
+  readonly onBug: (thrown: unknown) => void;
+}
+
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+const faultSchema = z
+  .object({ error: z.object({ code: z.string(), message: z.string(), facts: z.record(z.string(), z.unknown()) }) })
+  .openapi("Fault");
+const refused = { default: json(faultSchema, "Refused: code, message and facts of the fault.") };
+const idParam = z.object({ id: agentIdSchema });
+
+const REGISTER = createRoute({
+  method: "post",
+  path: "/v1/agents/register",
+  summary: "An agent registers: the answer is its record, and what its kernel must know of the cluster.",
+  request: { body: { required: true, content: { "application/json": { schema: registerRequestSchema } } } },
+  responses: { 200: json(assignmentSchema, "Durable when it is sent."), ...refused },
+});
+const REPORT = createRoute({
+  method: "post",
+  path: "/v1/agents/{id}/status",
+  summary: "An agent says how its networks are.",
+  request: {
+    params: idParam,
+    body: { required: true, content: { "application/json": { schema: statusReportSchema } } },
+  },
+  responses: { 204: { description: "Taken." }, ...refused },
+});
+const STREAM = createRoute({
+  method: "get",
+  path: "/v1/peers/stream",
+  summary: "All other agents as one line of JSON, then each change as another; a blank line now and then.",
+  request: { query: z.object({ agent: agentIdSchema, instance: instanceIdSchema }) },
+  responses: {
+    200: { description: "PeerUpdate, one a line.", content: { "application/x-ndjson": { schema: peerUpdateSchema } } },
+    ...refused,
+  },
+});
+const AGENTS = createRoute({
+  method: "get",
+  path: "/v1/agents",
+  summary: "All agents in the order in which they were added.",
+  responses: { 200: json(z.object({ agents: z.array(agentSchema) }), "Agents.") },
+});
+const DELETE_AGENT = createRoute({
+  method: "delete",
+  path: "/v1/agents/{id}",
+  summary: "Frees what an agent holds. Unix socket only; refused while the agent is connected.",
+  request: { params: idParam },
+  responses: { 204: { description: "Deleted." }, ...refused },
+});
+const NETWORKS = createRoute({
+  method: "get",
+  path: "/v1/networks",
+  summary: "The networks in force, with how much of each is given out.",
+  responses: { 200: json(z.object({ networks: z.array(networkSchema) }), "Networks.") },
+});
+const STATUS = createRoute({
+  method: "get",
+  path: "/v1/status",
+  summary: "The master in a few numbers, and what of its configuration is not in force.",
+  responses: { 200: json(statusSchema, "Status.") },
+});
+
+export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
+  const { cluster } = deps;
+  app.openapi(REGISTER, (context) => context.json(cluster.register(context.req.valid("json")), 200));
+  app.openapi(REPORT, (context) => {
+    const report = context.req.valid("json");
+    if (report.agentId !== context.req.valid("param").id)
+      throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
+    cluster.reportStatus(report);
+    return context.body(null, 204);
+  });
+  app.openapi(STREAM, (context) => {
+    const { agent, instance } = context.req.valid("query");
+    const body = cluster.openPeerStream(agent, instance);
+    // The types of routes know answers in JSON only.
+    return context.body(body, 200, { "content-type": "application/x-ndjson", "cache-control": "no-store" }) as never;
+  });
+  // Arrays are copied because the schema's type is mutable.
+  app.openapi(AGENTS, (context) =>
+    context.json(
+      {
+        agents: cluster
+          .agents()
+          .map((each) => ({ ...each, overlays: [...each.overlays], statuses: [...each.statuses] })),
+      },
+      200,
+    ),
+  );
+  app.openapi(DELETE_AGENT, (context) => {
+    requireLocal(deps.local, "master");
+    cluster.deleteOne(context.req.valid("param").id);
+    return context.body(null, 204);
+  });
+  app.openapi(NETWORKS, (context) => context.json({ networks: networkViews(cluster) }, 200));
+  app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
+}
+
+function statusView({ cluster, version, refusedChanges, warnings }: MasterApiDeps): z.infer<typeof statusSchema> {
+  const { network, defaultNetwork, enableIpv6, overlayMtu } = cluster.config;
+  return {
+    version,
+    agents: cluster.counts(),
+    networks: network.overlays.length,
+    ...(defaultNetwork !== undefined && { defaultNetwork }),
+    enableIpv6,
+    ...(overlayMtu !== undefined && { overlayMtu }),
+    vteps: cluster
+      .usage()
+      .filter(({ network }) => network === undefined)
+      .map(poolView),
+    refusedChanges: [...refusedChanges],
+    warnings: [...warnings],
+  };
+}

@@ -1,0 +1,302 @@
+/**
+ * The cluster as its master serves it: records, allocator, sessions and peer streams kept in step with the store.
+ *
+ * One order everywhere: decide, commit, then change what is in memory and tell the peers. A commit that fails leaves
+ * nothing behind but a fault; an answer is made only after it. Everything here is synchronous, so that no two requests
+ * ever see each other half done.
+ */
+import { Allocator } from "../../core/ipam/allocate.ts";
+import { recordFor } from "../../core/ipam/identity.ts";
+import { type Refusal, refusalMessage } from "../../core/ipam/refusal.ts";
+import { masterStateJson } from "../../core/mesos/overlay-json.ts";
+import type { Log } from "../../io/log.ts";
+import type { Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
+import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
+import type { ClusterConfig } from "../../model/network.ts";
+import type { NetworkSource } from "../../model/network-source.ts";
+import type { MasterMetrics } from "./metrics.ts";
+import { peerOf } from "./peer.ts";
+import { PeerStreams } from "./peer-streams.ts";
+import { Records } from "./records.ts";
+import { Sessions } from "./sessions.ts";
+
+export interface ClusterDeps {
+  readonly store: MasterStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: MasterMetrics;
+}
+
+/** What is in force, after the file was laid over what is stored. */
+export interface ClusterState {
+  readonly config: ClusterConfig;
+  readonly source: NetworkSource;
+  readonly records: readonly AgentRecord[];
+}
+
+/** An agent as `/v1/agents` shows it. */
+export interface AgentView extends AgentRecord {
+  readonly connected: boolean;
+  readonly statuses: readonly OverlayStatus[];
+}
+
+export class Cluster {
+  readonly config: ClusterConfig;
+  readonly #source: NetworkSource;
+  readonly #deps: ClusterDeps;
+  readonly #records: Records;
+  readonly #allocator: Allocator;
+  readonly #sessions: Sessions;
+  readonly #streams: PeerStreams;
+  readonly #statuses = new Map<string, readonly OverlayStatus[]>();
+  /** Agents that registered since this master started; the others do not know what changed meanwhile. */
+  readonly #registered = new Set<string>();
+  #stateJson: string | undefined;
+
+  /** @throws Fault corrupt-store when the records contradict each other */
+  constructor({ config, source, records }: ClusterState, deps: ClusterDeps) {
+    this.config = config;
+    this.#source = source;
+    this.#deps = deps;
+    this.#allocator = Allocator.restore(config.network, records);
+    this.#records = new Records(records);
+    this.#sessions = new Sessions(deps.clock);
+    this.#streams = new PeerStreams(records.map(peerOf), deps.clock, (agent) => {
+      deps.metrics.cutOff();
+      deps.log.warn({ agent }, "peer stream cut off: its reader is too slow");
+    });
+  }
+
+  /** @throws Fault identity-taken, exhausted, storage */
+  register(request: RegisterRequest): Assignment {
+    const { metrics, log } = this.#deps;
+    metrics.count("register_agent_messages_received");
+    try {
+      const known = this.#admit(request);
+      const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
+      this.#reportRefusals(request, registration.refusals);
+      if (registration.record === undefined) throw exhausted(request, registration.refusals);
+      if (registration.changed) this.#commit(registration.record, known, registration.undo);
+      this.#sessions.heard(request.agentId, request.instanceId);
+      this.#registered.add(request.agentId);
+      metrics.count("update_agent_overlays_messages_sent");
+      log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
+      return this.#assignment(registration.record);
+    } catch (thrown) {
+      metrics.count("register_agent_messages_dropped");
+      throw thrown;
+    }
+  }
+
+  /**
+   * Takes what an agent says of its networks. One that it does not have is left out.
+   * @throws Fault unknown-agent, identity-taken
+   */
+  reportStatus({ agentId, instanceId, overlays }: StatusReport): void {
+    const { metrics } = this.#deps;
+    metrics.count("agent_registered_messages_received");
+    try {
+      const record = this.#known(agentId);
+      this.#refuseOtherInstance(record, instanceId);
+      const names = new Set(record.overlays.map(({ info }) => info.name));
+      const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
+      this.#statuses.set(agentId, statuses);
+      this.#stateJson = undefined;
+      this.#sessions.heard(agentId, instanceId);
+      metrics.count("agent_registered_acknowledgements_sent");
+    } catch (thrown) {
+      metrics.count("agent_registered_messages_dropped");
+      throw thrown;
+    }
+  }
+
+  /**
+   * Opens the agent's stream of peers; the agent is connected while it is open.
+   * @throws Fault unknown-agent, identity-taken
+   */
+  openPeerStream(agentId: string, instanceId: string): ReadableStream<Uint8Array> {
+    this.#refuseOtherInstance(this.#known(agentId), instanceId);
+    const { log } = this.#deps;
+    const stream = this.#sessions.connect(agentId, instanceId, (onEnd) =>
+      this.#streams.open(agentId, () => {
+        log.info({ agent: agentId }, "agent disconnected");
+        onEnd();
+      }),
+    );
+    log.info({ agent: agentId }, "agent connected");
+    // It comes back to a master that was restarted, maybe with more networks than it knows of.
+    if (!this.#registered.has(agentId)) stream.send({ type: "reassigned" });
+    return stream.body;
+  }
+
+  /**
+   * Frees what the agents hold and tells their peers. Unknown ones are left out.
+   * @throws Fault in-use when one of them is connected: nobody is deleted then; storage
+   */
+  delete(ids: readonly string[]): void {
+    const records = [...new Set(ids)].flatMap((id) => this.#records.withId(id) ?? []);
+    for (const record of records)
+      if (this.#sessions.connectedInstance(record.id) !== undefined) {
+        this.#sessions.askForLife(record.id);
+        throw new Fault(
+          "in-use",
+          `agent ${record.id} (${record.hostname}, ${record.ip}) is connected, and would keep using its subnets; ` +
+            "stop it first",
+          { agent: record.id },
+        );
+      }
+    if (records.length === 0) return;
+    this.#write((store) => store.deleteAgents(records.map(({ id }) => id)));
+    for (const record of records) {
+      this.#allocator.release(record);
+      this.#records.delete(record.id);
+      this.#forget(record.id);
+      this.#deps.log.info({ agent: record.id, ip: record.ip }, "agent deleted");
+    }
+    this.#stateJson = undefined;
+  }
+
+  /** @throws Fault unknown-agent */
+  deleteOne(id: string): void {
+    this.delete([this.#known(id).id]);
+  }
+
+  /** Deletes by address, as the original did. @throws as `delete` */
+  deleteByIp(ips: readonly string[]): void {
+    this.delete(this.agents().flatMap(({ id, ip }) => (ips.includes(ip) ? [id] : [])));
+  }
+
+  /** The document of `/overlay-master/state`. */
+  stateJson(): string {
+    this.#stateJson ??= masterStateJson(
+      this.#source,
+      this.#records.all().map((record) => ({ record, statuses: this.#statuses.get(record.id) ?? [] })),
+    );
+    return this.#stateJson;
+  }
+
+  agents(): readonly AgentView[] {
+    return this.#records.all().map((record) => ({
+      ...record,
+      connected: this.#sessions.connectedInstance(record.id) !== undefined,
+      statuses: this.#statuses.get(record.id) ?? [],
+    }));
+  }
+
+  counts(): { readonly known: number; readonly connected: number } {
+    return { known: this.#records.size, connected: this.#sessions.connected };
+  }
+
+  /** How much of each pool is given out. */
+  usage(): readonly Refusal[] {
+    return this.#allocator.usage();
+  }
+
+  /** Ends all peer streams. */
+  close(): void {
+    this.#streams.close();
+  }
+
+  /** The record that the request is about to get; who holds it now is asked whether it lives. */
+  #admit(request: RegisterRequest): AgentRecord | undefined {
+    const ofIdentity = this.#records.withId(request.agentId);
+    const ofAddress = this.#records.withIp(request.ip);
+    try {
+      return recordFor(request, {
+        ofIdentity,
+        ofAddress,
+        connectedInstance: (id) => this.#sessions.connectedInstance(id),
+      });
+    } catch (thrown) {
+      for (const holder of [ofIdentity, ofAddress]) if (holder !== undefined) this.#sessions.askForLife(holder.id);
+      throw thrown;
+    }
+  }
+
+  #refuseOtherInstance(record: AgentRecord, instanceId: string): void {
+    const connected = this.#sessions.connectedInstance(record.id);
+    if (connected === undefined || connected === instanceId) return;
+    this.#sessions.askForLife(record.id);
+    throw new Fault(
+      "identity-taken",
+      `agent ${record.id} is connected from ${record.ip} (${record.hostname}) as another process; stop one of the two`,
+      { agent: record.id, holder: record.id },
+    );
+  }
+
+  #commit(record: AgentRecord, known: AgentRecord | undefined, undo: () => void): void {
+    try {
+      this.#write((store) => store.putAgent(record, known?.id));
+    } catch (thrown) {
+      undo();
+      throw thrown;
+    }
+    this.#records.put(record, known?.id ?? record.id);
+    if (known !== undefined && known.id !== record.id) this.#forget(known.id);
+    const peer = peerOf(record);
+    // Most changes (an MTU, a host's name) are nothing to its peers, and there may be thousands of them.
+    if (known === undefined || JSON.stringify(peerOf(known)) !== JSON.stringify(peer)) this.#streams.set(peer);
+    this.#stateJson = undefined;
+  }
+
+  #forget(id: string): void {
+    this.#statuses.delete(id);
+    this.#registered.delete(id);
+    this.#sessions.forget(id);
+    this.#streams.delete(id);
+  }
+
+  #write(call: (store: MasterStore) => void): void {
+    try {
+      call(this.#deps.store);
+    } catch (thrown) {
+      this.#deps.metrics.storeFailed();
+      throw thrown;
+    }
+  }
+
+  #known(id: string): AgentRecord {
+    const record = this.#records.withId(id);
+    if (record !== undefined) return record;
+    throw new Fault("unknown-agent", `agent ${id} is not known here; it must register first`, { agent: id });
+  }
+
+  #reportRefusals({ agentId, ip }: RegisterRequest, refusals: readonly Refusal[]): void {
+    for (const refusal of refusals) {
+      this.#deps.metrics.allocationFailed(refusal.kind);
+      this.#deps.log.warn(
+        { agent: agentId, ip, reason: refusalMessage(refusal) },
+        "agent did not get all it asked for",
+      );
+    }
+  }
+
+  #assignment(agent: AgentRecord): Assignment {
+    const { network, overlayMtu, enableIpv6 } = this.config;
+    return {
+      agent,
+      overlaySubnets: network.overlays.flatMap(({ subnet, subnet6 }) => present([subnet, subnet6])),
+      vtepSubnets: present([network.vtepSubnet, network.vtepSubnet6]),
+      ...(overlayMtu !== undefined && { overlayMtu }),
+      enableIpv6,
+    };
+  }
+}
+
+function exhausted({ agentId, ip }: RegisterRequest, refusals: readonly Refusal[]): Fault {
+  return new Fault("exhausted", `agent ${agentId} (${ip}): ${refusals.map(refusalMessage).join("; ")}`, {
+    agent: agentId,
+    pools: refusals.map(({ usage }) => usage.pool),
+  });
+}
+
+function withBoundedError(status: OverlayStatus): OverlayStatus {
+  const { name, status: word, error } = status;
+  return { name, status: word, ...(error !== undefined && { error: error.slice(0, STATUS_ERROR_MAX_LENGTH) }) };
+}
+
+function present<T>(values: readonly (T | undefined)[]): T[] {
+  return values.filter((value) => value !== undefined);
+}

@@ -1,0 +1,75 @@
+/**
+ * `weft master`: options and their defaults, and the life of the process.
+ */
+import { type Command, Option } from "commander";
+import { SYSTEM_CLOCK } from "../../io/clock.ts";
+import { createLog, LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../../io/log.ts";
+import { openMasterStore } from "../../io/store/sqlite-store.ts";
+import { readClusterConfig } from "./config-file.ts";
+import { startMaster } from "./start.ts";
+
+interface MasterFlags {
+  readonly config: string;
+  readonly listen: string;
+  readonly socket: string;
+  readonly dataDir: string;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+const HELP = `
+The configuration is the config.yaml of DC/OS: its section dcos_overlay_network with vtep_subnet, vtep_subnet6,
+vtep_mac_oui, vtep_mtu and overlays[] (name, subnet, prefix, subnet6, prefix6, enabled), and dcos_overlay_mtu,
+dcos_overlay_network_default_name and enable_ipv6 beside it. Other keys are accepted. Without the section there
+are two networks, dcos (9.0.0.0/8) and dcos6 (fd01:b::/64). 'weft config check FILE' tells what is wrong with a file.
+
+A changed configuration is read at the next start. Additions are taken; what would take a network or a pool of VTEP
+addresses away from agents is refused, logged and shown by 'weft status', and the rest is served.
+
+Agents use the TCP address; whoever can reach it can register, so let only the cluster's hosts reach it. Agents are
+deleted through the socket.
+
+SIGTERM and SIGINT end the master; what it answered before is on the disk, whichever way it ends.
+Exit status: 0 ended, 65 damaged database, 69 address taken, 74 disk, 77 no rights, 78 configuration.`;
+
+export function addMasterCommand(program: Command): void {
+  program
+    .command("master")
+    .description("decide who has which addresses: serves the agents of a cluster")
+    .requiredOption("--config <file>", "configuration of the networks, YAML or JSON")
+    .option("--listen <address:port>", "where agents find the master; port 0 takes a free one", "0.0.0.0:5050")
+    .option("--socket <path>", "Unix socket for commands of this host, for root only", "/run/weft/master.sock")
+    .option("--data-dir <directory>", "where the cluster's state is kept", "/var/lib/weft/master")
+    .addOption(new Option("--log-level <level>", "least level that is logged").choices(LOG_LEVELS).default("info"))
+    .addOption(new Option("--log-format <format>", "of the lines on stderr").choices(LOG_FORMATS).default("text"))
+    .addHelpText("after", HELP)
+    .action((flags: MasterFlags, command: Command) => runMaster(flags, command.parent?.version() ?? ""));
+}
+
+/** Runs until a signal ends it. @throws Fault as `startMaster`, bad-config, in-use */
+async function runMaster(flags: MasterFlags, version: string): Promise<void> {
+  const parsed = readClusterConfig(flags.config);
+  const log = createLog(flags.logLevel, flags.logFormat);
+  const store = openMasterStore(flags.dataDir);
+  try {
+    const ended = signalOf(["SIGTERM", "SIGINT"]);
+    const bug = Promise.withResolvers<never>();
+    const master = await startMaster(
+      { ...parsed, listen: flags.listen, socket: flags.socket, version },
+      { store, clock: SYSTEM_CLOCK, log, onBug: bug.reject },
+    );
+    try {
+      log.info({ signal: await Promise.race([ended, bug.promise]) }, "master ends");
+    } finally {
+      await master.close();
+    }
+  } finally {
+    store.close();
+  }
+}
+
+function signalOf(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  for (const signal of signals) process.once(signal, resolve);
+  return promise;
+}

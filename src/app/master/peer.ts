@@ -1,0 +1,16 @@
+/**
+ * What an agent's record means to the other agents: where its VTEP is, and which subnets are behind it.
+ */
+import type { AgentRecord, Peer } from "../../model/cluster.ts";
+import { addressOf } from "../../model/ip.ts";
+
+export function peerOf({ id, ip, backend, overlays }: AgentRecord): Peer {
+  return {
+    id,
+    ip,
+    vtepIp: addressOf(backend.vtepIp),
+    ...(backend.vtepIp6 !== undefined && { vtepIp6: addressOf(backend.vtepIp6) }),
+    vtepMac: backend.vtepMac,
+    subnets: overlays.flatMap(({ subnet, subnet6 }) => [subnet, subnet6].filter((prefix) => prefix !== undefined)),
+  };
+}

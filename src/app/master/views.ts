@@ -1,0 +1,93 @@
+/**
+ * What the master's own HTTP interface shows, as schemas: they check nothing here, but the OpenAPI document and the types
+ * of the answers come from them, so neither can drift from the other.
+ */
+import { z } from "@hono/zod-openapi";
+import type { Refusal } from "../../core/ipam/refusal.ts";
+import { agentOverlaySchema, backendSchema, cidrSchema, ipSchema, overlayStatusSchema } from "../../model/schemas.ts";
+import type { Cluster } from "./cluster.ts";
+
+/** Counts above 2⁵³ are rounded: an IPv6 pool has 2⁶⁴ addresses. */
+export const poolSchema = z
+  .object({
+    kind: z.enum(["ip", "ip6", "subnet", "subnet6"]),
+    network: z.string().optional(),
+    pool: cidrSchema,
+    used: z.number(),
+    size: z.number(),
+  })
+  .openapi("Pool");
+
+export const agentSchema = z
+  .object({
+    id: z.string(),
+    ip: ipSchema,
+    hostname: z.string(),
+    connected: z.boolean(),
+    backend: backendSchema,
+    overlays: z.array(agentOverlaySchema),
+    statuses: z.array(overlayStatusSchema),
+  })
+  .openapi("Agent");
+
+export const networkSchema = z
+  .object({
+    name: z.string(),
+    enabled: z.boolean(),
+    /** Whether containers that name no network are in this one. */
+    default: z.boolean(),
+    subnet: cidrSchema.optional(),
+    prefix: z.number().optional(),
+    subnet6: cidrSchema.optional(),
+    prefix6: z.number().optional(),
+    /** Agents that have a share of it, and of those the ones whose last word on it was a failure. */
+    agents: z.number(),
+    failed: z.number(),
+    pools: z.array(poolSchema),
+  })
+  .openapi("Network");
+
+export const statusSchema = z
+  .object({
+    version: z.string(),
+    agents: z.object({ known: z.number(), connected: z.number() }),
+    networks: z.number(),
+    defaultNetwork: z.string().optional(),
+    enableIpv6: z.boolean(),
+    overlayMtu: z.number().optional(),
+    /** Pools of VTEP addresses. */
+    vteps: z.array(poolSchema),
+    /** Changes of the configuration file that are not in force, one sentence each. */
+    refusedChanges: z.array(z.string()),
+    warnings: z.array(z.string()),
+  })
+  .openapi("Status");
+
+export type PoolView = z.infer<typeof poolSchema>;
+export type NetworkView = z.infer<typeof networkSchema>;
+
+export function poolView({ kind, network, usage }: Refusal): PoolView {
+  const { pool, used, size } = usage;
+  return { kind, ...(network !== undefined && { network }), pool, used: Number(used), size: Number(size) };
+}
+
+export function networkViews(cluster: Cluster): NetworkView[] {
+  const pools = Map.groupBy(cluster.usage(), ({ network }) => network);
+  const shares = cluster.agents().flatMap(({ overlays, statuses }) =>
+    overlays.map(({ info }) => ({
+      name: info.name,
+      failed: statuses.some(({ name, status }) => name === info.name && status === "STATUS_FAILED"),
+    })),
+  );
+  const users = Map.groupBy(shares, ({ name }) => name);
+  return cluster.config.network.overlays.map((overlay) => {
+    const mine = users.get(overlay.name) ?? [];
+    return {
+      ...overlay,
+      default: overlay.name === cluster.config.defaultNetwork,
+      agents: mine.length,
+      failed: mine.filter(({ failed }) => failed).length,
+      pools: (pools.get(overlay.name) ?? []).map(poolView),
+    };
+  });
+}
