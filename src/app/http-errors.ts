@@ -3,8 +3,7 @@
  * else that is thrown is a bug; the caller gets 500, and the process ends, so that state is read again.
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import type { Context, MiddlewareHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { Fault } from "../model/fault.ts";
@@ -22,7 +21,7 @@ export function createApi(onBug: (thrown: unknown) => void): OpenAPIHono {
       if (!result.success) throw invalid(issuesOf(result.error));
     },
   });
-  app.use(bodyLimit({ maxSize: HTTP_BODY_MAX_BYTES, onError: (context) => faultAnswer(context, tooLarge()) }));
+  app.use(boundedBody);
   app.notFound((context) =>
     context.json(
       {
@@ -70,6 +69,11 @@ function malformed(thrown: HTTPException): Fault {
   return new Fault("bad-request", `the request cannot be read: ${thrown.message}; send JSON`, {}, { cause: thrown });
 }
 
-function tooLarge(): Fault {
-  return new Fault("bad-request", `the request is larger than ${HTTP_BODY_MAX_BYTES} bytes; send less`);
-}
+/** Node's parser holds a body to the length that it announces, so it is enough to look at that. */
+const boundedBody: MiddlewareHandler = async (context, next) => {
+  if (context.req.header("transfer-encoding") !== undefined)
+    throw new Fault("bad-request", "the request's body has no length; send it with Content-Length");
+  if (Number(context.req.header("content-length") ?? 0) > HTTP_BODY_MAX_BYTES)
+    throw new Fault("bad-request", `the request is larger than ${HTTP_BODY_MAX_BYTES} bytes; send less`);
+  await next();
+};
