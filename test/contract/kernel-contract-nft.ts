@@ -1,0 +1,150 @@
+/** nftables: what is written is read back, and what a rule needs must be there. */
+import assert from "node:assert/strict";
+import { formatHostState } from "../../src/core/host/format.ts";
+import { EMPTY_HOST_STATE, type KernelOp, type NftChain, type NftTable } from "../../src/core/host/host-state.ts";
+import { desiredHost } from "../../src/core/overlay/desired.ts";
+import type { Kernel } from "../../src/io/ports.ts";
+import { cidr, ip } from "../../src/model/ip.ts";
+import { seedInput } from "../support/seed-cluster.ts";
+import { BRIDGE, done, refused, type Test, WITH_VTEP } from "./kernel-contract-objects.ts";
+
+const TO_NODES: NftChain = {
+  name: "to-nodes",
+  rules: [[{ kind: "forward", field: "ip daddr", map: "nodes4", device: "vtep1024" }]],
+};
+const NODES: NftTable = {
+  family: "netdev",
+  name: "weft",
+  chains: [
+    TO_NODES,
+    {
+      name: "m-dcos",
+      hook: { type: "filter", hook: "ingress", priority: 0, device: "m-dcos", policy: "accept" },
+      rules: [[{ kind: "jump", chain: "to-nodes" }]],
+    },
+  ],
+  maps: [{ name: "nodes4", type: "ipv4_addr", elements: [[ip("10.0.0.12"), ip("44.128.0.3")]] }],
+};
+const ELEMENTS = { family: "netdev", table: "weft", map: "nodes4", type: "ipv4_addr" } as const;
+
+export function nftTests(test: Test): void {
+  const tables = async (kernel: Kernel): Promise<string> =>
+    formatHostState({ ...EMPTY_HOST_STATE, tables: (await kernel.observe([])).tables });
+  const text = (...list: NftTable[]): string => formatHostState({ ...EMPTY_HOST_STATE, tables: list });
+  const devices: readonly KernelOp[] = [...WITH_VTEP, { op: "link.add", link: BRIDGE }];
+
+  test("every statement is read back as it was written", async ({ kernel }) => {
+    const host = desiredHost(seedInput(1)).tables.filter((table) => table.family !== "netdev");
+    const odd: NftTable = {
+      family: "ip",
+      name: "weft",
+      maps: [],
+      chains: [
+        {
+          name: "odd",
+          hook: { type: "filter", hook: "forward", priority: -5, policy: "drop" },
+          rules: [
+            [{ kind: "match", field: "ip saddr", op: "!=", prefix: cidr("44.128.0.0/20") }, { kind: "drop" }],
+            [{ kind: "match", field: "ip daddr", op: "==", prefix: cidr("9.0.1.1/32") }, { kind: "accept" }],
+            [{ kind: "oifname", device: "m-dcos" }, { kind: "return" }],
+          ],
+        },
+      ],
+    };
+    await done(kernel, devices);
+    for (const table of [...host, NODES]) await done(kernel, [{ op: "nft.table.replace", table }]);
+    assert.equal(await tables(kernel), text(...host, NODES));
+    await done(kernel, [{ op: "nft.table.replace", table: odd }]);
+    assert.equal(await tables(kernel), text(odd, NODES, ...host.filter((table) => table.family === "ip6")));
+  });
+
+  test("replacing a table replaces all that is in it", async ({ kernel }) => {
+    await done(kernel, [...devices, { op: "nft.table.replace", table: NODES }]);
+    const smaller: NftTable = {
+      ...NODES,
+      chains: [TO_NODES],
+      maps: [{ name: "nodes4", type: "ipv4_addr", elements: [] }],
+    };
+    await done(kernel, [{ op: "nft.table.replace", table: smaller }]);
+    assert.equal(await tables(kernel), text(smaller));
+    await done(kernel, [{ op: "nft.table.delete", family: "netdev", name: "weft" }]);
+    assert.equal(await tables(kernel), "");
+    await refused(kernel, { op: "nft.table.delete", family: "netdev", name: "weft" }, "ENOENT");
+  });
+
+  test("a chain is replaced alone, also its hook", async ({ kernel }) => {
+    await done(kernel, [...devices, { op: "nft.table.replace", table: NODES }]);
+    const chain: NftChain = {
+      name: "m-dcos",
+      hook: { type: "filter", hook: "ingress", priority: 7, device: "m-dcos", policy: "accept" },
+      rules: [[{ kind: "accept" }]],
+    };
+    const emptied: NftChain = { name: "to-nodes", rules: [] };
+    await done(kernel, [
+      { op: "nft.chain.replace", family: "netdev", table: "weft", chain: emptied },
+      { op: "nft.chain.replace", family: "netdev", table: "weft", chain },
+    ]);
+    assert.equal(await tables(kernel), text({ ...NODES, chains: [emptied, chain] }));
+  });
+
+  test("a chain is deleted when nothing jumps to it", async ({ kernel }) => {
+    await done(kernel, [...devices, { op: "nft.table.replace", table: NODES }]);
+    const remove = (chain: string): KernelOp => ({ op: "nft.chain.delete", family: "netdev", table: "weft", chain });
+    await refused(kernel, remove("to-nodes"), "EBUSY");
+    await done(kernel, [remove("m-dcos"), remove("to-nodes")]);
+    await refused(kernel, remove("m-dcos"), "ENOENT");
+    assert.equal(await tables(kernel), text({ ...NODES, chains: [] }));
+  });
+
+  test("elements come and go; one that is wrong changes nothing", async ({ kernel }) => {
+    await done(kernel, [...devices, { op: "nft.table.replace", table: NODES }]);
+    await done(kernel, [{ op: "nft.elements.add", ...ELEMENTS, elements: [[ip("10.0.0.13"), ip("44.128.0.4")]] }]);
+    await refused(
+      kernel,
+      {
+        op: "nft.elements.add",
+        ...ELEMENTS,
+        elements: [
+          [ip("10.0.0.14"), ip("44.128.0.5")],
+          [ip("10.0.0.12"), ip("44.128.0.9")],
+        ],
+      },
+      "EEXIST",
+    );
+    await refused(
+      kernel,
+      { op: "nft.elements.delete", ...ELEMENTS, keys: [ip("10.0.0.12"), ip("10.0.0.99")] },
+      "ENOENT",
+    );
+    await done(kernel, [{ op: "nft.elements.delete", ...ELEMENTS, keys: [ip("10.0.0.12")] }]);
+    const elements = [[ip("10.0.0.13"), ip("44.128.0.4")]] as const;
+    assert.equal(await tables(kernel), text({ ...NODES, maps: [{ name: "nodes4", type: "ipv4_addr", elements }] }));
+  });
+
+  test("what a rule or an element needs must be there", async ({ kernel }) => {
+    const chain: NftChain = { name: "x", rules: [[{ kind: "jump", chain: "nowhere" }]] };
+    await refused(kernel, { op: "nft.chain.replace", family: "netdev", table: "weft", chain }, "ENOENT");
+    await refused(
+      kernel,
+      { op: "nft.elements.add", ...ELEMENTS, elements: [[ip("10.0.0.1"), ip("44.128.0.1")]] },
+      "ENOENT",
+    );
+    await done(kernel, [{ op: "nft.table.replace", table: { ...NODES, chains: [], maps: [] } }]);
+    await refused(kernel, { op: "nft.chain.replace", family: "netdev", table: "weft", chain }, "ENOENT");
+    await done(kernel, devices);
+    await refused(kernel, { op: "nft.chain.replace", family: "netdev", table: "weft", chain: TO_NODES }, "ENOENT");
+    await refused(
+      kernel,
+      { op: "nft.elements.add", ...ELEMENTS, elements: [[ip("10.0.0.1"), ip("44.128.0.1")]] },
+      "ENOENT",
+    );
+  });
+
+  test("a rule that forwards to a device that was made again is seen to be stale", async ({ kernel }) => {
+    await done(kernel, [...devices, { op: "nft.table.replace", table: NODES }]);
+    await done(kernel, [{ op: "link.delete", name: "vtep1024" }, ...WITH_VTEP]);
+    assert.notEqual(await tables(kernel), text(NODES));
+    await done(kernel, [{ op: "nft.chain.replace", family: "netdev", table: "weft", chain: TO_NODES }]);
+    assert.equal(await tables(kernel), text(NODES));
+  });
+}
