@@ -44,9 +44,22 @@ export const STATUS_ERROR_MAX_LENGTH = 1_024;
 /** Registration back-off: the n-th wait is uniform in [0, min(MAX, FIRST · 2ⁿ)]. */
 export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
 export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
+/** How long an agent is told "identity taken" before it believes it. After a crash its own last instance may still look
+ * connected; the master counts it as gone PEER_STREAM_SILENCE_MAX_MS after it asked it for a sign of life. */
+export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;
+/** A call to one master; then the next one is tried. */
+export const MASTER_CALL_TIMEOUT_MS = 5_000;
+/** Bytes of a master's answer to a call: an assignment with 256 networks is about 150 kB. */
+export const MASTER_ANSWER_MAX_BYTES = 1 << 20;
 /** The master writes a heartbeat on each peer stream this often; an agent reconnects after three missed ones. */
 export const PEER_STREAM_HEARTBEAT_MS = 5_000;
 export const PEER_STREAM_SILENCE_MAX_MS = 15_000;
+/** Reconnection of the peer stream, waits as for the registration. Shorter at most: a try costs one connection, and
+ * changes are missed meanwhile. */
+export const PEER_STREAM_BACKOFF_FIRST_MS = 1_000;
+export const PEER_STREAM_BACKOFF_MAX_MS = 10_000;
+/** Different complaints about the peer stream's content that are logged as warnings. */
+export const PEER_STREAM_COMPLAINTS_MAX = 256;
 /** A full pass runs at least this often, whatever the kernel's events say. */
 export const RECONCILE_INTERVAL_MS = 30_000;
 /** Kernel events within this time make one pass. Damage is repaired within 1 s: this and the pass must fit in it. */
@@ -55,3 +68,5 @@ export const RECONCILE_DEBOUNCE_MS = 50;
 export const RECONCILE_EVENT_GAP_MS = 200;
 /** A pass in which something failed is made again after this time, then after twice as long each time. */
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
+/** A status report that did not arrive is sent again after this time. */
+export const STATUS_REPORT_RETRY_MS = 5_000;

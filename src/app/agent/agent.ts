@@ -1,0 +1,237 @@
+/**
+ * One host's agent: registers with a master, keeps the kernel as its assignment, its peers and its attachments say, and
+ * tells the master how that goes.
+ *
+ * What must survive is on disk before anything follows from it; so after a restart the loop runs before any master has
+ * answered, and touches no packet. Peers are unknown until the first snapshot, and unknown is not gone
+ * (docs/decisions/0008).
+ */
+import type { CniReply } from "../../core/cni/reply.ts";
+import type { HostState } from "../../core/host/host-state.ts";
+import { agentOverlayJson } from "../../core/mesos/overlay-json.ts";
+import type { OverlayContext } from "../../core/overlay/context.ts";
+import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../core/overlay/desired.ts";
+import { type HostFacts, readFacts } from "../../core/overlay/facts.ts";
+import { overlayStatuses, uniformStatuses } from "../../core/overlay/status.ts";
+import type { Log } from "../../io/log.ts";
+import type { AgentStore, Clock, Kernel, KernelFeatures, PeerUpdate } from "../../io/ports.ts";
+import type { Attachment } from "../../model/attachment.ts";
+import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
+import type { Ip } from "../../model/ip.ts";
+import { AttachService } from "./attach-service.ts";
+import { writeConflists } from "./conflists.ts";
+import { FailureLog } from "./failure-log.ts";
+import { Loop, type PassReport, type Plan } from "./loop.ts";
+import { AgentMetrics } from "./metrics.ts";
+
+export interface AgentSettings {
+  readonly ip: Ip;
+  readonly hostname: string;
+  readonly networkConfig: AgentNetworkConfig;
+  /** The agent's own socket, as CNI configurations name it. */
+  readonly socketPath: string;
+  /** Folder for CNI configurations; absent: none are written. */
+  readonly cniConfDir?: string;
+}
+
+export interface AgentDependencies {
+  readonly kernel: Kernel;
+  readonly store: AgentStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called whenever what the master should know of the networks may have changed. */
+  readonly onStatus: (statuses: readonly OverlayStatus[]) => void;
+}
+
+export class Agent {
+  readonly metrics = new AgentMetrics();
+  readonly #settings: AgentSettings;
+  readonly #deps: AgentDependencies;
+  readonly #loop: Loop;
+  readonly #attach: AttachService;
+  readonly #peerLog: FailureLog;
+  #features: KernelFeatures = { missing: [], ingressForward: false };
+  #facts: HostFacts | undefined;
+  #assignment: Assignment | undefined;
+  #peers: Map<string, Peer> | undefined;
+  #statuses: readonly OverlayStatus[] = [];
+  /** The assignment that the running or last pass works for. */
+  #planned: Assignment | undefined;
+  /** A pass has programmed the assignment that is in force: containers can be attached. */
+  #isProgrammed = false;
+
+  constructor(settings: AgentSettings, deps: AgentDependencies) {
+    this.#settings = settings;
+    this.#deps = deps;
+    this.#peerLog = new FailureLog(deps.log);
+    this.#loop = new Loop({
+      ...deps,
+      subject: {
+        plan: () => this.#plan(),
+        repair: (observed) => this.#attach.repair(observed),
+        report: (report) => this.#report(report),
+      },
+    });
+    this.#attach = new AttachService({
+      ...deps,
+      host: {
+        context: () => (this.#isProgrammed ? this.#context() : undefined),
+        changed: () => this.#loop.soon(),
+      },
+    });
+  }
+
+  /**
+   * Takes up what the disk holds and makes the first pass.
+   * @throws Fault kernel-lacks, no-rights, bad-request (no device has the agent's address), storage
+   */
+  async start(): Promise<void> {
+    const { kernel, store } = this.#deps;
+    this.#features = await kernel.features();
+    requireFeatures(this.#features);
+    this.#facts = readFacts(await kernel.observe([]), this.#settings.ip);
+    const stored = store.assignment();
+    // One for another address would move the tunnel's end to a place where this host is not.
+    if (stored?.agent.ip === this.#settings.ip) this.#take(stored);
+    await this.#attach.recover();
+    await this.#loop.start();
+  }
+
+  /** Ends what runs. The kernel stays as it is, so that no packet is lost. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  // ---- what comes in -------------------------------------------------------------------------------------------------
+
+  /** The master's answer. It is durable before anything follows from it. */
+  assigned(assignment: Assignment): void {
+    if (JSON.stringify(assignment) !== JSON.stringify(this.#assignment)) {
+      this.#deps.store.saveAssignment(assignment);
+      this.#take(assignment);
+      this.#loop.changed();
+    }
+    this.#deps.onStatus(this.#statuses);
+  }
+
+  peersChanged(update: PeerUpdate): void {
+    if (update.type === "snapshot") {
+      this.#peers = new Map(update.peers.map((peer) => [peer.id, peer]));
+      this.#loop.changed();
+    } else if (update.type === "peer") this.#peerChanged(update.peer.id, update.peer);
+    else if (update.type === "gone") this.#peerChanged(update.id, undefined);
+  }
+
+  /** Carries out a CNI call; `body` is that of POST /v1/cni. */
+  cni(body: Uint8Array): Promise<CniReply> {
+    return this.#loop.exclusive(() => this.#attach.answer(body));
+  }
+
+  // ---- what can be asked ---------------------------------------------------------------------------------------------
+
+  assignment(): Assignment | undefined {
+    return this.#assignment;
+  }
+
+  /** `undefined` while they are not known. */
+  peers(): readonly Peer[] | undefined {
+    return this.#peers && [...this.#peers.values()];
+  }
+
+  attachments(): readonly Attachment[] {
+    return this.#attach.attachments();
+  }
+
+  statuses(): readonly OverlayStatus[] {
+    return this.#statuses;
+  }
+
+  /** What of the peers is not served, one sentence each. */
+  peerProblems(): readonly string[] {
+    const context = this.#context();
+    if (context === undefined) return [];
+    return peerProblems(this.peers() ?? [], context).map(({ id, problem }) => `peer ${id}: ${problem}`);
+  }
+
+  /** How containers reach nodes; see docs/decisions/0004. */
+  nodePath(): "ingress forward" | "policy rule" {
+    return this.#features.ingressForward ? "ingress forward" : "policy rule";
+  }
+
+  /** The original's document. An agent without an assignment has no networks yet. */
+  overlayDocument(configurationAttempts: number): string {
+    const { ip } = this.#settings;
+    if (this.#assignment === undefined) return JSON.stringify({ configuration_attempts: configurationAttempts, ip });
+    const { overlays, backend } = this.#assignment.agent;
+    return agentOverlayJson({ ip, overlays, backend, statuses: this.#statuses, configurationAttempts });
+  }
+
+  // ---- inside --------------------------------------------------------------------------------------------------------
+
+  #take(assignment: Assignment): void {
+    const { cniConfDir, socketPath } = this.#settings;
+    this.#assignment = assignment;
+    this.#isProgrammed = false;
+    this.#statuses = uniformStatuses(assignment.agent.overlays, "STATUS_CONFIGURING");
+    if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, assignment.agent.overlays);
+  }
+
+  #context(): OverlayContext | undefined {
+    if (this.#assignment === undefined || this.#facts === undefined) return undefined;
+    return { assignment: this.#assignment, facts: this.#facts, features: this.#features };
+  }
+
+  #plan(): Plan | undefined {
+    const context = this.#context();
+    if (context === undefined) return undefined;
+    const attachments = this.#attach.attachments();
+    this.#planned = context.assignment;
+    return {
+      sysctlPaths: sysctlPaths({ ...context, attachments }),
+      desired: (observed) => this.#desired(context, observed),
+    };
+  }
+
+  #desired(context: OverlayContext, observed: HostState): HostState {
+    this.#facts = readFacts(observed, this.#settings.ip);
+    const peers = this.peers();
+    const input = { ...context, facts: this.#facts, peers, attachments: this.#attach.attachments(), observed };
+    this.#peerLog.note(this.peerProblems());
+    return desiredHost(input);
+  }
+
+  /** One peer is programmed at once, without reading the kernel; before the first snapshot nothing is known to change. */
+  #peerChanged(id: string, after: Peer | undefined): void {
+    if (this.#peers === undefined) return;
+    const before = this.#peers.get(id);
+    if (after === undefined) this.#peers.delete(id);
+    else this.#peers.set(id, after);
+    const context = this.#context();
+    if (context !== undefined && this.#isProgrammed) void this.#loop.applyNow(peerOps(before, after, context));
+    else this.#loop.changed();
+  }
+
+  #report({ failures, fault, operations, durationMs }: PassReport): void {
+    const overlays = this.#assignment?.agent.overlays ?? [];
+    const before = new Map(this.#statuses.map(({ name, status }) => [name, status]));
+    this.#statuses = fault
+      ? uniformStatuses(overlays, "STATUS_FAILED", fault.message)
+      : overlayStatuses(overlays, failures, this.#attach.attachments());
+    for (const { name, status } of this.#statuses)
+      if (status === "STATUS_FAILED" && before.get(name) !== status) this.metrics.networkFailed();
+    this.#isProgrammed = fault === undefined && this.#planned === this.#assignment;
+    this.metrics.passed({ durationMs, operations, failures: failures.length, isImpossible: fault !== undefined });
+    this.#deps.onStatus(this.#statuses);
+  }
+}
+
+function requireFeatures({ missing }: KernelFeatures): void {
+  if (missing.length === 0) return;
+  throw new Fault(
+    "kernel-lacks",
+    `this kernel lacks ${missing.join(", ")}; load the modules (modprobe vxlan bridge veth nf_tables nft_masq) or boot a ` +
+      "kernel that has them",
+    { missing },
+  );
+}

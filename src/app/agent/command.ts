@@ -1,0 +1,141 @@
+/**
+ * `weft agent`: options and their defaults, and the life of the process.
+ */
+import { hostname } from "node:os";
+import { type Command, Option } from "commander";
+import { SYSTEM_CLOCK } from "../../io/clock.ts";
+import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
+import { createLog, LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../../io/log.ts";
+import { openMasterClient } from "../../io/master-client.ts";
+import { openMasterPeerSource } from "../../io/master-peer-source.ts";
+import { SYSTEM_RANDOM } from "../../io/random.ts";
+import { sourceAddressTowards } from "../../io/source-address.ts";
+import { openAgentStore } from "../../io/store/sqlite-store.ts";
+import type { AgentNetworkConfig } from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
+import { type Ip, parseIp } from "../../model/ip.ts";
+import { endSignal } from "../signal.ts";
+import { type AgentOptions, startAgent } from "./start.ts";
+
+interface AgentFlags {
+  readonly master: string;
+  readonly ip?: string;
+  readonly hostname: string;
+  readonly listen: string;
+  readonly socket: string;
+  readonly dataDir: string;
+  readonly cniConfDir: string;
+  readonly containers: boolean;
+  readonly mesosBridge: boolean;
+  readonly dockerBridge: boolean;
+  readonly subnets: boolean;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+const HELP = `
+Masters are tried in turn; a URL is http://HOST:PORT, https://HOST:PORT or unix:PATH. The agent keeps trying for ever,
+and serves what its disk holds meanwhile.
+
+In the host's network namespace it makes vtep1024, m-NAME and d-NAME for each network, and one veth per container; its
+routes have protocol 87 and its nftables tables are named weft. Nothing else is touched, and what is damaged from
+outside is repaired. When it ends everything stays in place, so that no packet is lost.
+
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP port 64000 free, and a kernel with vxlan, bridge, veth and nf_tables.
+Containers are attached by CNI: see 'weft cni install --help'.
+
+SIGTERM and SIGINT end the agent.
+Exit status: 0 ended, 1 identity taken, 64 usage, 65 damaged database, 69 address taken or kernel feature missing,
+74 disk, 77 no rights.`;
+
+export function addAgentCommand(program: Command): void {
+  program
+    .command("agent")
+    .description("make this host's kernel match what the master decided; runs on every host")
+    .requiredOption("--master <url,...>", "the masters, such as http://10.0.0.10:5050")
+    .option("--ip <address>", "this host's address between the hosts (default: the one used towards the master)")
+    .option("--hostname <name>", "name that the master shows", hostname())
+    .option("--listen <address:port>", "where the agent's state is read; port 0 takes a free one", "0.0.0.0:5051")
+    .option("--socket <path>", "Unix socket for CNI and for commands of this host", "/run/weft/agent.sock")
+    .option("--data-dir <directory>", "where identity and leases are kept", "/var/lib/weft/agent")
+    .option(
+      "--cni-conf-dir <directory>",
+      "where a CNI configuration per network is written; '' for none",
+      "/etc/cni/net.d",
+    )
+    .option("--no-containers", "take part with a VTEP and subnets, without bridges (as masters do)")
+    .option("--no-mesos-bridge", "no half for containers by CNI")
+    .option("--no-docker-bridge", "no half for containers by Docker")
+    .option("--no-subnets", "take part with a VTEP alone")
+    .addOption(new Option("--log-level <level>", "least level that is logged").choices(LOG_LEVELS).default("info"))
+    .addOption(new Option("--log-format <format>", "of the lines on stderr").choices(LOG_FORMATS).default("text"))
+    .addHelpText("after", HELP)
+    .action((flags: AgentFlags, command: Command) => runAgent(flags, command.parent?.version() ?? ""));
+}
+
+/** Runs until a signal ends it. @throws Fault as `startAgent`, in-use, corrupt-store, identity-taken */
+async function runAgent(flags: AgentFlags, version: string): Promise<void> {
+  const log = createLog(flags.logLevel, flags.logFormat);
+  const client = openMasterClient(flags.master.split(","));
+  const options = await optionsOf(flags, client.current(), version);
+  const store = openAgentStore(flags.dataDir);
+  const kernel = openLinuxKernel();
+  const failed = Promise.withResolvers<never>();
+  // It may be rejected before anybody waits for it.
+  failed.promise.catch(() => {});
+  try {
+    const ended = endSignal();
+    const agent = await startAgent(options, {
+      kernel,
+      store,
+      clock: SYSTEM_CLOCK,
+      random: SYSTEM_RANDOM,
+      log,
+      client,
+      openPeers: (identity, onLost) =>
+        openMasterPeerSource({ client, ...identity, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, log, onLost }),
+      onFatal: failed.reject,
+      onBug: failed.reject,
+    });
+    try {
+      log.info({ signal: await Promise.race([ended, failed.promise]) }, "agent ends; the network stays as it is");
+    } finally {
+      await agent.close();
+    }
+  } finally {
+    kernel.close();
+    store.close();
+  }
+}
+
+async function optionsOf(flags: AgentFlags, masterUrl: string, version: string): Promise<AgentOptions> {
+  return {
+    ip: flags.ip === undefined ? await ipTowards(masterUrl) : givenIp(flags.ip),
+    hostname: flags.hostname,
+    networkConfig: networkConfigOf(flags),
+    listen: flags.listen,
+    socketPath: flags.socket,
+    ...(flags.cniConfDir !== "" && { cniConfDir: flags.cniConfDir }),
+    version,
+  };
+}
+
+function networkConfigOf({ subnets, containers, mesosBridge, dockerBridge }: AgentFlags): AgentNetworkConfig {
+  return {
+    allocateSubnet: subnets,
+    mesosBridge: subnets && containers && mesosBridge,
+    dockerBridge: subnets && containers && dockerBridge,
+  };
+}
+
+function givenIp(text: string): Ip {
+  const ip = parseIp(text);
+  if (ip === undefined) throw new Fault("bad-request", `--ip ${text} is not an IP address; give one such as 10.0.0.11`);
+  return ip;
+}
+
+function ipTowards(masterUrl: string): Promise<Ip> {
+  if (masterUrl.startsWith("unix:"))
+    throw new Fault("bad-request", `${masterUrl} does not tell this host's address; give it with --ip ADDRESS`);
+  return sourceAddressTowards(new URL(masterUrl).hostname.replace(/^\[|\]$/g, ""));
+}

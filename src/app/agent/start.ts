@@ -1,0 +1,105 @@
+/**
+ * Wires an agent and starts it: store, kernel, loop, listeners, and last the session with its masters. What was opened
+ * is closed again when a later step fails.
+ */
+import { type HttpServer, listenTcp, listenUnix, parseTcpAddress } from "../../io/http-server.ts";
+import type { Log } from "../../io/log.ts";
+import type { AgentStore, Clock, Kernel, MasterClient, PeerSource, Random } from "../../io/ports.ts";
+import type { Fault } from "../../model/fault.ts";
+import { Agent, type AgentSettings } from "./agent.ts";
+import { createAgentApp } from "./http.ts";
+import { Session } from "./session.ts";
+
+export interface AgentOptions extends AgentSettings {
+  /** `ADDRESS:PORT`; port 0 takes any free one. */
+  readonly listen: string;
+  readonly version: string;
+}
+
+/** Who an agent is towards its masters. */
+export interface AgentIdentity {
+  readonly agentId: string;
+  readonly instanceId: string;
+}
+
+export interface AgentDeps {
+  readonly kernel: Kernel;
+  readonly store: AgentStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly client: MasterClient;
+  readonly openPeers: (identity: AgentIdentity, onLost: () => void) => PeerSource;
+  /** The agent cannot go on. */
+  readonly onFatal: (fault: Fault) => void;
+  /** Told of what was thrown while a request was served and is no fault. */
+  readonly onBug: (thrown: unknown) => void;
+}
+
+export interface RunningAgent {
+  /** Where TCP is served, with the port that was really taken: `0.0.0.0:5051`. */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** @throws Fault kernel-lacks, no-rights, bad-request, port-taken, storage */
+export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<RunningAgent> {
+  const { clock, kernel, log, onBug, random, store } = deps;
+  const tcp = parseTcpAddress(options.listen);
+  const identity = { agentId: identityIn(store, random), instanceId: random.uuid() };
+  const agent: Agent = new Agent(options, {
+    kernel,
+    store,
+    clock,
+    log,
+    onStatus: (statuses) => session.report(statuses),
+  });
+  const { ip, hostname, networkConfig, version } = options;
+  const session: Session = new Session(
+    { ...identity, ip, hostname, networkConfig },
+    {
+      ...deps,
+      openPeers: (onLost) => deps.openPeers(identity, onLost),
+      metrics: agent.metrics,
+      onAssigned: (assignment) => agent.assigned(assignment),
+      onPeers: (update) => agent.peersChanged(update),
+    },
+  );
+  const servers: HttpServer[] = [];
+  const close = async () => {
+    session.stop();
+    await Promise.all(servers.map((server) => server.close()));
+    await agent.stop();
+  };
+  try {
+    const api = { agent, session, agentId: identity.agentId, version, onBug };
+    // The socket is taken first: a second agent with the same one must touch nothing.
+    const unixApp = createAgentApp({ ...api, local: true });
+    const tcpApp = createAgentApp({ ...api, local: false });
+    const started = Promise.withResolvers<void>();
+    const afterStart = (app: typeof unixApp) => async (request: Request) => {
+      await started.promise;
+      return app.fetch(request);
+    };
+    servers.push(await listenUnix(afterStart(unixApp), options.socketPath));
+    const server = await listenTcp(afterStart(tcpApp), tcp);
+    servers.push(server);
+    await agent.start();
+    started.resolve();
+    session.start();
+    log.info({ agent: identity.agentId, ip, address: server.address, socket: options.socketPath }, "agent serves");
+    return { address: server.address, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+/** Chosen once and kept: the address of a host may change, who it is does not. */
+function identityIn(store: AgentStore, random: Random): string {
+  const known = store.identity();
+  if (known !== undefined) return known;
+  const fresh = random.uuid();
+  store.saveIdentity(fresh);
+  return fresh;
+}
