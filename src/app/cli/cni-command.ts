@@ -1,0 +1,31 @@
+/**
+ * `weft cni install`: puts the CNI executable where container runtimes look for it.
+ */
+import type { Command } from "commander";
+import { installPlugin } from "../cni-shim/install.ts";
+
+const DEFAULT_BIN_DIR = "/opt/cni/bin";
+
+export function addCniCommand(program: Command): void {
+  program
+    .command("cni")
+    .description("work with the CNI plugin that container runtimes start")
+    .command("install")
+    .description("put the CNI plugin weft-cni where container runtimes look for it")
+    .option("--bin-dir <folder>", "the runtime's folder of CNI plugins", DEFAULT_BIN_DIR)
+    .option("--script", "install the script, also where the static program can be built")
+    .addHelpText(
+      "after",
+      "\nA static program is built when a C compiler is there (Debian: musl-tools, or gcc); else a script is installed that" +
+        "\nruns with this Node. Both do the same; the program starts a hundred times faster. The networks themselves are" +
+        "\nwritten by the agent: weft agent --cni-conf-dir /etc/cni/net.d",
+    )
+    .action(async ({ binDir, script }: { binDir: string; script?: true }) => {
+      const { path, kind, reason } = await installPlugin(binDir, { script: script === true });
+      console.log(
+        kind === "program"
+          ? `${path}: the static program is installed`
+          : `${path}: the script is installed, run by ${process.execPath} (${reason})`,
+      );
+    });
+}

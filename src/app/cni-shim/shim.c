@@ -1,0 +1,443 @@
+/*
+ * weft-cni: the executable that a container runtime starts for each CNI call. It decides nothing: it hands environment
+ * and stdin to the agent's unix socket, prints the answer, and exits 0 or 1. VERSION it answers itself.
+ *
+ * A call carries an id of its own and is sent again with the same one while the agent is away (it restarts), so that the
+ * agent carries it out once. shim.ts is the same program for machines without a C compiler; one table of behaviours
+ * (shim.test.ts) runs against both. All memory is static; every copy has a bound; nothing here is allocated.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* CNI_CALL_MAX_BYTES of model/limits.ts. */
+#define CALL_MAX (1 << 20)
+#define HEAD_MAX 512
+#define ANSWER_MAX (1 << 20)
+/* A call that finds no agent is sent again for this long, this often. */
+#define RETRY_MS 5000
+#define RETRY_PAUSE_MS 100
+/* The longest that an agent may think about one call. */
+#define ANSWER_TIMEOUT_MS 60000
+
+#define DEFAULT_SOCKET "/run/weft/agent.sock"
+#define NEWEST_VERSION "1.1.0"
+#define SUPPORTED_VERSIONS "[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
+
+/* Codes of the CNI specification. */
+enum { CODE_ENVIRONMENT = 4, CODE_IO = 5, CODE_CONFIG = 7, CODE_TRY_AGAIN = 11 };
+
+extern char **environ;
+
+/* One byte more than may be used: whoever fills it learns that the call is too long. */
+static char call[HEAD_MAX + CALL_MAX + 1];
+static size_t call_length;
+static const char *config = "";
+static size_t config_length;
+static char answer[ANSWER_MAX + 1];
+static size_t answer_length;
+static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)] = DEFAULT_SOCKET;
+static char version[17] = NEWEST_VERSION;
+
+/* ---- answers of our own ------------------------------------------------------------------------------------------ */
+
+static void write_all(const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t written = write(STDOUT_FILENO, text, length);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			_exit(1);
+		text += written;
+		length -= (size_t)written;
+	}
+}
+
+/* Appends text as far as there is room, with a NUL. No printf: it is four fifths of a program of this size. */
+static void add(char *to, size_t size, const char *text)
+{
+	size_t length = strlen(to);
+	while (*text != '\0' && length + 1 < size)
+		to[length++] = *text++;
+	to[length] = '\0';
+}
+
+static const char *decimal(unsigned long long number)
+{
+	static char text[24];
+	char *digit = text + sizeof text - 1;
+	do
+		*--digit = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	return digit;
+}
+
+/*
+ * Prints a CNI error whose message is all the strings up to NULL. Quotes, backslashes and control characters, which only
+ * a path could bring, become '?'.
+ */
+__attribute__((noreturn, sentinel)) static void fail(int code, const char *first, ...)
+{
+	char message[512] = "";
+	char json[sizeof message + 128] = "{\"cniVersion\":\"";
+	va_list parts;
+
+	va_start(parts, first);
+	for (const char *part = first; part != NULL; part = va_arg(parts, const char *))
+		add(message, sizeof message, part);
+	va_end(parts);
+	for (char *c = message; *c != '\0'; c++)
+		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
+			*c = '?';
+	add(json, sizeof json, version);
+	add(json, sizeof json, "\",\"code\":");
+	add(json, sizeof json, decimal((unsigned long long)code));
+	add(json, sizeof json, ",\"msg\":\"");
+	add(json, sizeof json, message);
+	add(json, sizeof json, "\"}\n");
+	write_all(json, strlen(json));
+	exit(1);
+}
+
+__attribute__((noreturn)) static void fail_too_long(void)
+{
+	fail(CODE_IO, "the CNI call has more than ", decimal(CALL_MAX),
+	     " bytes; shorten its environment or its configuration", NULL);
+}
+
+static long long now_ms(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (long long)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* ---- the configuration: two strings of its top level ------------------------------------------------------------- */
+
+/* The end of the string that begins behind `at`'s quote: the closing quote, or the end of the text. */
+static const char *string_end(const char *at, const char *end)
+{
+	while (at < end && *at != '"')
+		at += *at == '\\' && at + 1 < end ? 2 : 1;
+	return at < end ? at : end;
+}
+
+static const char *skip_space(const char *at, const char *end)
+{
+	while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
+		at++;
+	return at;
+}
+
+/*
+ * Copies a string without its escapes; only those of one character are known. -1 for one that is too long or has another
+ * escape or a NUL.
+ */
+static int copy_string(char *to, size_t size, const char *from, const char *end)
+{
+	size_t length = 0;
+
+	for (; from < end; from++) {
+		if (*from == '\\') {
+			from++;
+			if (from >= end || (*from != '/' && *from != '"' && *from != '\\'))
+				return -1;
+		}
+		if (*from == '\0' || length + 1 >= size)
+			return -1;
+		to[length++] = *from;
+	}
+	to[length] = '\0';
+	return 0;
+}
+
+static int is_key(const char *from, const char *end, const char *key)
+{
+	return (size_t)(end - from) == strlen(key) && memcmp(from, key, strlen(key)) == 0;
+}
+
+/* Only digits and dots: what is echoed needs no escapes. */
+static void take_version(const char *from, const char *end)
+{
+	char text[sizeof version];
+
+	if (copy_string(text, sizeof text, from, end) == 0 && text[0] != '\0' && strspn(text, "0123456789.") == strlen(text))
+		memcpy(version, text, sizeof text);
+}
+
+static void take_socket(int code, const char *name, const char *from, const char *end)
+{
+	if (copy_string(socket_path, sizeof socket_path, from, end) != 0 || socket_path[0] != '/')
+		fail(code, name, " is no path of a unix socket: it must begin with '/' and have at most ",
+		     decimal(sizeof socket_path - 1), " bytes", NULL);
+}
+
+/* Whether the JSON is well formed is the agent's business: this reads what it can and never runs over the end. */
+static void read_config(void)
+{
+	const char *end = config + config_length;
+	int depth = 0;
+
+	for (const char *at = config; at < end; at++) {
+		if (*at == '{' || *at == '[')
+			depth++;
+		else if (*at == '}' || *at == ']')
+			depth--;
+		if (*at != '"')
+			continue;
+		const char *key = at + 1;
+		const char *key_end = string_end(key, end);
+		at = key_end;
+		const char *colon = skip_space(key_end + (key_end < end), end);
+		if (depth != 1 || colon >= end || *colon != ':')
+			continue;
+		const char *value = skip_space(colon + 1, end);
+		at = colon;
+		if (value >= end || *value != '"')
+			continue;
+		const char *value_end = string_end(value + 1, end);
+		if (is_key(key, key_end, "weft_socket"))
+			take_socket(CODE_CONFIG, "weft_socket", value + 1, value_end);
+		else if (is_key(key, key_end, "cniVersion"))
+			take_version(value + 1, value_end);
+		at = value_end;
+	}
+}
+
+/* ---- the call ---------------------------------------------------------------------------------------------------- */
+
+static void append(const char *bytes, size_t length)
+{
+	if (length > sizeof call - 1 - call_length)
+		fail_too_long();
+	memcpy(call + call_length, bytes, length);
+	call_length += length;
+}
+
+/* An id that no other call has, so that the agent knows this one when it comes again. */
+static void append_request_id(void)
+{
+	static const char name[] = "CNI_WEFT_REQUEST_ID=";
+	unsigned char random[16];
+	char hex[2 * sizeof random + 1] = "";
+
+	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+		fail(CODE_IO, "no random numbers: ", strerror(errno), NULL);
+	for (size_t i = 0; i < sizeof random; i++) {
+		hex[2 * i] = "0123456789abcdef"[random[i] >> 4];
+		hex[2 * i + 1] = "0123456789abcdef"[random[i] & 15];
+	}
+	append(name, sizeof name - 1);
+	append(hex, sizeof hex); /* with its NUL */
+}
+
+/* The frame of core/cni/environment.ts, behind the room for the request's head. */
+static void read_call(void)
+{
+	call_length = HEAD_MAX;
+	append_request_id(); /* the first line of a variable counts */
+	for (char **entry = environ; *entry != NULL; entry++)
+		if (strncmp(*entry, "CNI_", 4) == 0)
+			append(*entry, strlen(*entry) + 1);
+	append("", 1);
+	config = call + call_length;
+	for (;;) {
+		ssize_t got = read(STDIN_FILENO, call + call_length, sizeof call - call_length);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			fail(CODE_IO, "the configuration on stdin cannot be read: ", strerror(errno), NULL);
+		if (got == 0)
+			break;
+		call_length += (size_t)got;
+		if (call_length >= sizeof call)
+			fail_too_long();
+	}
+	config_length = (size_t)(call + call_length - config);
+}
+
+/* ---- the socket -------------------------------------------------------------------------------------------------- */
+
+static int connect_agent(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval patience = {.tv_sec = ANSWER_TIMEOUT_MS / 1000};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		fail(CODE_IO, "no socket: ", strerror(errno), NULL);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* of connect, too */
+	memcpy(address.sun_path, socket_path, sizeof address.sun_path);
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return fd;
+	int problem = errno;
+	close(fd);
+	errno = problem;
+	return -1;
+}
+
+static int send_all(int fd, const char *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return -1;
+		bytes += sent;
+		length -= (size_t)sent;
+	}
+	return 0;
+}
+
+/* Reads until the other side closes. -1 when it broke. */
+static int read_answer(int fd, long long deadline)
+{
+	answer_length = 0;
+	for (;;) {
+		struct pollfd waiting = {.fd = fd, .events = POLLIN};
+		long long left = deadline - now_ms();
+		int ready = poll(&waiting, 1, left > 0 ? (int)left : 0);
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		ssize_t got = read(fd, answer + answer_length, ANSWER_MAX - answer_length);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		answer_length += (size_t)got;
+		if (got == 0 || answer_length == ANSWER_MAX)
+			break;
+	}
+	answer[answer_length] = '\0';
+	return 0;
+}
+
+/* The value of a header, or NULL. `head_end` is the empty line. */
+static const char *header(const char *name, const char *head_end)
+{
+	for (const char *line = strstr(answer, "\r\n"); line != NULL && line < head_end; line = strstr(line + 2, "\r\n"))
+		if (strncasecmp(line + 2, name, strlen(name)) == 0)
+			return line + 2 + strlen(name);
+	return NULL;
+}
+
+/* The status of a whole HTTP answer, and where its body is; -1 when it is cut off or none. */
+static int parse_answer(const char **body, size_t *body_length)
+{
+	static const char protocol[] = "HTTP/1.";
+	const char *head_end = strstr(answer, "\r\n\r\n");
+
+	errno = EPROTO;
+	if (head_end == NULL || strncmp(answer, protocol, sizeof protocol - 1) != 0)
+		return -1;
+	int status = atoi(answer + sizeof protocol); /* behind "HTTP/1.x" */
+	*body = head_end + 4;
+	*body_length = (size_t)(answer + answer_length - *body);
+	const char *length = header("content-length:", head_end);
+	if (length == NULL)
+		return status;
+	if (strtoull(length, NULL, 10) > *body_length)
+		return -1;
+	*body_length = (size_t)strtoull(length, NULL, 10);
+	return status;
+}
+
+/* One try. The HTTP status, or -1 with errno. */
+static int try_once(const char *request, size_t length, const char **body, size_t *body_length)
+{
+	int fd = connect_agent();
+	if (fd < 0)
+		return -1;
+	int status = -1;
+	if (send_all(fd, request, length) == 0 && read_answer(fd, now_ms() + ANSWER_TIMEOUT_MS) == 0)
+		status = parse_answer(body, body_length);
+	int problem = errno;
+	close(fd);
+	errno = problem;
+	return status;
+}
+
+/* HTTP 1.0, so that the answer comes in one piece. The head is put right before the call. */
+static const char *finish_request(size_t *length)
+{
+	char head[HEAD_MAX] = "POST /v1/cni HTTP/1.0\r\nHost: weft\r\nConnection: close\r\n"
+			      "Content-Type: application/octet-stream\r\nContent-Length: ";
+	add(head, sizeof head, decimal(call_length - HEAD_MAX));
+	add(head, sizeof head, "\r\n\r\n");
+	char *request = call + HEAD_MAX - strlen(head);
+	memcpy(request, head, strlen(head));
+	*length = strlen(head) + call_length - HEAD_MAX;
+	return request;
+}
+
+/* What another try cannot change. */
+static int is_final(int problem)
+{
+	return problem == EACCES || problem == EPERM || problem == ETIMEDOUT || problem == EAGAIN;
+}
+
+__attribute__((noreturn)) static void exchange(int may_wait)
+{
+	size_t length, body_length = 0;
+	const char *body = NULL;
+	const char *request = finish_request(&length);
+	long long deadline = 0;
+
+	for (;;) {
+		int status = try_once(request, length, &body, &body_length);
+		int problem = errno;
+		if (deadline == 0)
+			deadline = now_ms() + RETRY_MS;
+		int is_over = now_ms() >= deadline;
+		if (status == 503 && may_wait && !is_over) /* it has just started */
+			status = -1;
+		else if (status < 0 && (is_over || is_final(problem)))
+			fail(CODE_TRY_AGAIN, "the weft agent does not answer on ", socket_path, " (", strerror(problem),
+			     "); start it (weft agent), or name its socket by weft_socket in the network configuration",
+			     NULL);
+		if (status >= 0 && status != 200 && (body_length == 0 || body[0] != '{'))
+			fail(CODE_IO, socket_path, " answered HTTP status ", decimal((unsigned long long)status),
+			     "; is it the socket of a weft agent?", NULL);
+		if (status >= 0) {
+			write_all(body, body_length);
+			exit(status == 200 ? 0 : 1);
+		}
+		poll(NULL, 0, RETRY_PAUSE_MS);
+	}
+}
+
+int main(void)
+{
+	const char *command = getenv("CNI_COMMAND");
+	const char *path = getenv("WEFT_SOCKET");
+
+	if (command == NULL)
+		fail(CODE_ENVIRONMENT, "CNI_COMMAND is missing: weft-cni is started by a container runtime", NULL);
+	if (path != NULL)
+		take_socket(CODE_ENVIRONMENT, "WEFT_SOCKET", path, path + strlen(path));
+	read_call();
+	read_config();
+	if (strcmp(command, "VERSION") != 0)
+		exchange(strcmp(command, "STATUS") != 0);
+	char json[256] = "{\"cniVersion\":\"";
+	add(json, sizeof json, version);
+	add(json, sizeof json, "\",\"supportedVersions\":" SUPPORTED_VERSIONS "}\n");
+	write_all(json, strlen(json));
+	return 0;
+}
