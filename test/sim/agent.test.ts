@@ -1,0 +1,271 @@
+/**
+ * A whole agent on a simulated host, clock and disk: what it does when the kernel is damaged, when peers come and go,
+ * and when it starts again with nobody to ask.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Agent } from "../../src/app/agent/agent.ts";
+import type { KernelOp } from "../../src/core/host/host-state.ts";
+import { FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
+import type { Log } from "../../src/io/log.ts";
+import type { AgentStore } from "../../src/io/ports.ts";
+import { SimClock } from "../../src/io/sim-clock.ts";
+import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
+import type { OverlayStatus } from "../../src/model/cluster.ts";
+import { cidr, ip } from "../../src/model/ip.ts";
+import { mac } from "../../src/model/mac.ts";
+import { callBody } from "../support/cni.ts";
+import { peerOf, seedAgent, seedAssignment } from "../support/seed-cluster.ts";
+
+const SELF = 1;
+const PEERS = [peerOf(seedAgent(0)), peerOf(seedAgent(2))];
+
+/** One host with its disk; an agent can be started on it again and again. */
+class Host {
+  readonly machine = new FakeMachine();
+  readonly clock = new SimClock();
+  readonly disk = new MemoryDisk();
+  readonly errors: string[] = [];
+  passes = 0;
+  statuses: readonly OverlayStatus[] = [];
+  agent: Agent;
+  #store: AgentStore | undefined;
+
+  constructor() {
+    const kernel = this.machine.kernel();
+    kernel.addDevice("eth0", ["10.0.0.11/24"]);
+    this.agent = this.newAgent();
+  }
+
+  async stop(): Promise<void> {
+    await this.agent.stop();
+    this.#store?.close();
+  }
+
+  newAgent(): Agent {
+    const log: Log = {
+      debug: (_, message) => {
+        if (message === "a pass changed the kernel") this.passes++;
+      },
+      info: () => {},
+      warn: () => {},
+      error: (_, message) => this.errors.push(message),
+    };
+    this.#store = openMemoryAgentStore(this.disk);
+    this.agent = new Agent(
+      {
+        ip: ip("10.0.0.11"),
+        hostname: "host1",
+        networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
+        socketPath: "/run/weft/agent.sock",
+      },
+      {
+        kernel: this.machine.kernel(),
+        store: this.#store,
+        clock: this.clock,
+        log,
+        onStatus: (statuses) => {
+          this.statuses = statuses;
+        },
+      },
+    );
+    return this.agent;
+  }
+
+  /** Lets virtual time pass, and everything that is then due come to its end. */
+  async run(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 10) {
+      this.clock.advance(10);
+      await settled();
+    }
+  }
+
+  /** Somebody else's hand on the kernel. */
+  async damage(...ops: KernelOp[]): Promise<void> {
+    assert.deepEqual(await this.machine.kernel().apply(ops), []);
+    await settled();
+  }
+
+  /** The kernel's state as text, without the MACs that it makes up itself. */
+  dump(): string {
+    return this.machine
+      .kernel()
+      .dump()
+      .replaceAll(/0e:00:00:00:00:../g, "(any)");
+  }
+}
+
+/** All promises that can go on have gone on. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+async function assigned(): Promise<Host> {
+  const host = new Host();
+  await host.agent.start();
+  host.agent.assigned(seedAssignment(SELF));
+  host.agent.peersChanged({ type: "snapshot", peers: PEERS });
+  await host.run(1_000);
+  return host;
+}
+
+test("an assignment and a snapshot of peers become the kernel's state, and the networks are OK", async () => {
+  const host = await assigned();
+  const text = host.dump();
+  for (const line of [/vtep1024/, /m-dcos/, /d-dcos6/, /9\.0\.2\.0\/24 via 44\.128\.0\.3/, /70:b3:d5:80:00:03/])
+    assert.match(text, line);
+  assert.deepEqual(
+    host.statuses.map(({ status }) => status),
+    ["STATUS_OK", "STATUS_OK"],
+  );
+  assert.deepEqual(host.errors, []);
+});
+
+test("its own writes do not make it spin: once all is in place no pass changes anything", async () => {
+  const host = await assigned();
+  const before = host.passes;
+  await host.run(120_000);
+  assert.equal(host.passes, before);
+});
+
+test("damage from outside is repaired within a second, whatever was hit", async () => {
+  const host = await assigned();
+  const whole = host.dump();
+  const hits: readonly KernelOp[][] = [
+    [{ op: "link.delete", name: "vtep1024" }],
+    [{ op: "link.delete", name: "m-dcos" }],
+    [{ op: "link.set", name: "vtep1024", up: false }],
+    [{ op: "neighbor.delete", neighbor: { dev: "vtep1024", ip: ip("44.128.0.3"), mac: mac("70:b3:d5:80:00:03") } }],
+    [{ op: "fdb.delete", entry: { dev: "vtep1024", mac: mac("70:b3:d5:80:00:03"), dst: ip("10.0.0.12") } }],
+    [{ op: "nft.table.delete", family: "ip", name: "weft" }],
+    [{ op: "nft.table.delete", family: "netdev", name: "weft" }],
+  ];
+  for (const hit of hits) {
+    await host.damage(...hit);
+    assert.notEqual(host.dump(), whole, "the damage is done");
+    await host.run(1_000);
+    assert.equal(host.dump(), whole, JSON.stringify(hit));
+  }
+});
+
+test("what no notice told is found by the slow pass", async () => {
+  const host = await assigned();
+  const whole = host.dump();
+  const namespace = host.machine.kernel().namespace;
+  namespace.neighbors.clear(); // behind the watchers' backs
+  await host.run(1_000);
+  assert.notEqual(host.dump(), whole);
+  await host.run(31_000);
+  assert.equal(host.dump(), whole);
+});
+
+test("a peer that leaves leaves nothing behind, one that moves is sent to at its new address", async () => {
+  const host = await assigned();
+  host.agent.peersChanged({ type: "gone", id: "agent-2" });
+  await settled();
+  for (const trace of [/44\.128\.0\.3/, /70:b3:d5:80:00:03/, /10\.0\.0\.12/, /9\.0\.2\.0\/24/])
+    assert.doesNotMatch(host.dump(), trace);
+  host.agent.peersChanged({ type: "peer", peer: { ...peerOf(seedAgent(0)), ip: ip("10.0.0.77") } });
+  await settled();
+  assert.match(host.dump(), /10\.0\.0\.77/);
+  assert.doesNotMatch(host.dump(), /10\.0\.0\.10\b/);
+});
+
+test("a restart without a master keeps what is there for peers, and touches nothing", async () => {
+  const host = await assigned();
+  const whole = host.dump();
+  await host.stop();
+  host.machine.dieAfter(0); // any operation at all would end the test
+  await host.newAgent().start();
+  await host.run(60_000);
+  assert.equal(host.dump(), whole);
+  assert.equal(host.agent.peers(), undefined);
+});
+
+test("after a restart the first snapshot removes the peers that left meanwhile", async () => {
+  const host = await assigned();
+  await host.stop();
+  await host.newAgent().start();
+  assert.match(host.dump(), /9\.0\.2\.0\/24/);
+  host.agent.peersChanged({ type: "snapshot", peers: [peerOf(seedAgent(0))] });
+  await host.run(100);
+  assert.doesNotMatch(host.dump(), /9\.0\.2\.0\/24/);
+  assert.match(host.dump(), /9\.0\.0\.0\/24/);
+});
+
+test("one bad peer blocks no other, and is named once", async () => {
+  const host = await assigned();
+  const bad = { ...peerOf(seedAgent(2)), id: "agent-bad", ip: ip("10.0.0.99"), vtepIp: ip("44.128.0.1") };
+  const good = {
+    ...peerOf(seedAgent(2)),
+    id: "agent-good",
+    ip: ip("10.0.0.55"),
+    vtepIp: ip("44.128.0.55"),
+    vtepIp6: ip("fd01:a::55"),
+    vtepMac: mac("70:b3:d5:80:00:37"),
+    subnets: [cidr("9.0.55.0/24")],
+  };
+  host.agent.peersChanged({ type: "snapshot", peers: [...PEERS, bad, good] });
+  await host.run(60_000);
+  assert.match(host.dump(), /9\.0\.55\.0\/24/);
+  assert.match(host.dump(), /9\.0\.2\.0\/24/);
+  assert.doesNotMatch(host.dump(), /10\.0\.0\.99/);
+  assert.equal(host.errors.filter((message) => message.includes("agent-bad")).length, 1);
+});
+
+test("an operation that the kernel refuses fails its network alone, and is tried again", async () => {
+  const host = new Host();
+  // Somebody else's, under our name and of another kind.
+  host.machine.newNetns("/run/netns/other");
+  const peer = { netns: "/run/netns/other", name: "eth0", mac: mac("02:00:00:00:00:01"), mtu: 1_500 };
+  await host.damage({ op: "link.add", link: { kind: "veth", name: "m-dcos", up: false, peer } });
+  await host.agent.start();
+  host.agent.assigned(seedAssignment(SELF));
+  host.agent.peersChanged({ type: "snapshot", peers: PEERS });
+  await host.run(500);
+  const [dcos, dcos6] = host.statuses;
+  assert.equal(dcos?.status, "STATUS_FAILED");
+  assert.match(dcos?.error ?? "", /m-dcos.*EEXIST/);
+  assert.equal(dcos6?.status, "STATUS_OK");
+  assert.equal(host.errors.length, 1);
+  await host.damage({ op: "link.delete", name: "m-dcos" });
+  await host.run(1_000);
+  assert.deepEqual(
+    host.statuses.map(({ status }) => status),
+    ["STATUS_OK", "STATUS_OK"],
+  );
+});
+
+test("a container is attached once the host is programmed, survives a restart, and its lost device is made again", async () => {
+  const host = new Host();
+  host.machine.newNetns("/run/netns/c1");
+  const add = { command: "ADD", containerId: "c1", netns: "/run/netns/c1", requestId: "r1" };
+  await host.agent.start();
+  assert.notEqual((await host.agent.cni(callBody(add))).status, 200, "nothing is assigned yet");
+  host.agent.assigned(seedAssignment(SELF));
+  await host.run(100);
+  const { status, body } = await host.agent.cni(callBody(add));
+  assert.equal(status, 200, body);
+  assert.match(body, /9\.0\.1\.2\/32/);
+  await host.run(1_000);
+  const whole = host.dump();
+  await host.stop();
+  await host.newAgent().start();
+  await host.run(1_000);
+  assert.equal(host.dump(), whole);
+  const [attachment] = host.agent.attachments();
+  await host.damage({ op: "link.delete", name: attachment?.hostIfname ?? "" });
+  await host.run(1_000);
+  assert.equal(host.dump(), whole);
+  host.machine.deleteNetns("/run/netns/c1");
+  await host.run(31_000);
+  assert.deepEqual(host.agent.attachments(), []);
+  assert.doesNotMatch(host.dump(), /9\.0\.1\.2/);
+});
+
+test("an agent whose address no device has says so and how to mend it", async () => {
+  const host = new Host();
+  const namespace = host.machine.kernel().namespace;
+  namespace.addresses.length = 0;
+  await assert.rejects(host.agent.start(), /no device of this host holds the address 10\.0\.0\.11.*--ip/);
+});
