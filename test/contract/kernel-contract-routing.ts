@@ -53,6 +53,19 @@ export function addressTests(test: Test): void {
       );
   });
 
+  test("the first IPv4 address of a prefix takes the later ones of the prefix with it", async ({ kernel }) => {
+    // A host may have it otherwise by default, and new namespaces inherit that.
+    const unpromoted = ["all", "vtep1024"].map((dev) => sysctl(`net/ipv4/conf/${dev}/promote_secondaries`, "0"));
+    await done(kernel, [
+      ...WITH_VTEP,
+      ...unpromoted,
+      address("vtep1024", "44.128.0.3/20"),
+      address("vtep1024", "7.0.0.1/8"),
+    ]);
+    await done(kernel, [{ op: "address.delete", address: { dev: "vtep1024", address: ipInterface("44.128.0.2/20") } }]);
+    assert.deepEqual(await shown(kernel, "addr"), ["addr 7.0.0.1/8 dev vtep1024", "addr fd01:a::2/64 dev vtep1024"]);
+  });
+
   test("the last IPv4 address of a device takes the IPv4 routes of the device with it", async ({ kernel }) => {
     await done(kernel, [...WITH_VTEP, route(PEER_ROUTE), route(PEER_ROUTE6)]);
     await done(kernel, [{ op: "address.delete", address: { dev: "vtep1024", address: ipInterface("44.128.0.2/20") } }]);

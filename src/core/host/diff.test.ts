@@ -218,6 +218,32 @@ test("somebody else's device under our name is not deleted, gets nothing of ours
   );
 });
 
+test("what the kernel drops with an address or a MAC that changes is written again in the same pass", async () => {
+  const input = { ...seedInput(1), attachments: [SEED_ATTACHMENT] };
+  const { agent } = input.assignment;
+  const renumbered = {
+    ...input,
+    assignment: {
+      ...input.assignment,
+      agent: {
+        ...agent,
+        backend: { ...agent.backend, vtepMac: mac("70:b3:d5:80:09:09"), vtepIp: ipInterface("44.128.9.9/20") },
+      },
+    },
+  };
+  const machine = machineFor(input);
+  await pass(machine, input);
+  await pass(machine, renumbered);
+  assert.deepEqual(await pass(machine, renumbered), []);
+
+  // Somebody's address came first to the prefix of ours, which lives as long as that one.
+  const vtep = "vtep1024";
+  const ours = machine.root.addresses.findIndex(({ dev }) => dev === vtep);
+  machine.root.addresses.splice(ours, 0, { dev: vtep, address: ipInterface("44.128.1.1/20") });
+  await pass(machine, renumbered);
+  assert.deepEqual(await pass(machine, renumbered), []);
+});
+
 test("a device without our alias but otherwise as desired is taken over", () => {
   const { alias: _, ...unmarked } = VTEP;
   assert.deepEqual(diff(linksOnly(unmarked), linksOnly(VTEP)), [{ op: "link.set", name: "vtep1024", alias: "weft" }]);

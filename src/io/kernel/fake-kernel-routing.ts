@@ -24,8 +24,9 @@ export function deleteAddress(namespace: FakeNamespace, { address }: Op<"address
   const family = familyOf(address.address);
   const isMate = (a: typeof address): boolean =>
     a.dev === address.dev && networkOf(a.address) === networkOf(address.address);
-  // The first of a prefix is its primary; the others live and die with it.
-  const goesWithIt = family === 4 && namespace.addresses.findIndex(isMate) === at;
+  // The first of a prefix is its primary; the others live and die with it, unless they are promoted.
+  const isPromoted = namespace.sysctls.get(`net/ipv4/conf/${address.dev}/promote_secondaries`) === "1";
+  const goesWithIt = family === 4 && !isPromoted && namespace.addresses.findIndex(isMate) === at;
   const lost = namespace.addresses.filter((a, i) => i === at || (goesWithIt && isMate(a)));
   namespace.removeAddresses((a) => lost.includes(a));
   const isBare = !namespace.addresses.some((a) => a.dev === address.dev && familyOf(a.address) === 4);
