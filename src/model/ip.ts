@@ -155,20 +155,14 @@ export function overlaps(a: Cidr, b: Cidr): boolean {
 }
 
 export function ipToBigInt(address: Ip): bigint {
-  let value = 0n;
-  for (const byte of ipToBytes(address)) value = (value << 8n) | BigInt(byte);
-  return value;
+  const bytes = ipToBytes(address);
+  return BigInt(`0x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")}`);
 }
 
 export function bigIntToIp(family: Family, value: bigint): Ip {
-  const bytes = new Uint8Array(addressBits(family) / 8);
-  assert(value >= 0n && value >> BigInt(bytes.length * 8) === 0n, `${value} fits an IPv${family} address`);
-  let rest = value;
-  for (let i = bytes.length - 1; i >= 0; i--) {
-    bytes[i] = Number(rest & 0xffn);
-    rest >>= 8n;
-  }
-  return bytesToIp(bytes);
+  const bits = addressBits(family);
+  assert(value >= 0n && value >> BigInt(bits) === 0n, `${value} fits an IPv${family} address`);
+  return bytesToIp(Buffer.from(value.toString(16).padStart(bits / 4, "0"), "hex"));
 }
 
 /** The 4 or 16 bytes of the address in network order. */
