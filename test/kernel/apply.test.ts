@@ -115,6 +115,47 @@ test("operations find devices that the same call made, and lose those it deleted
   assert.equal((await kernel.observe([])).neighbors.length, 1);
 });
 
+test("a rule cannot forward to a device that the same call deleted", { skip }, async (t) => {
+  const { kernel } = await openWithDevices(t);
+  const map = { name: "nodes4", type: "ipv4_addr", elements: [] } as const;
+  const chain: NftChain = {
+    name: "to-nodes",
+    rules: [[{ kind: "forward", field: "ip daddr", map: "nodes4", device: VTEP.name }]],
+  };
+  const table: NftTable = { family: "netdev", name: "weft", chains: [chain], maps: [map] };
+  await applyAll(kernel, [{ op: "nft.table.replace", table }]);
+  const failures = await kernel.apply([
+    { op: "route.delete", route: { ...peerRoute(2), dev: VTEP.name } },
+    { op: "link.delete", name: VTEP.name },
+    { op: "nft.table.replace", table },
+  ]);
+  assert.deepEqual(
+    failures.map(({ error }) => error.message),
+    [
+      "delete route 9.0.2.0/24 table 254 metric 2: no such process (ESRCH)",
+      "replace table netdev weft: there is no device vtep1024 (ENODEV)",
+    ],
+  );
+});
+
+test("deleting a route of metric 0 spares those of the same prefix with another", { skip }, async (t) => {
+  const { kernel } = await openWithDevices(t);
+  const other: Route = { ...peerRoute(2), via: ip("44.128.0.9"), metric: 5 };
+  await applyAll(kernel, [{ op: "route.replace", route: other }]);
+  const [failure] = await kernel.apply([{ op: "route.delete", route: { ...peerRoute(2), metric: 0 } }]);
+  assert.equal(failure?.error.code, "ESRCH");
+  assert.deepEqual((await kernel.observe([])).routes, [other]);
+});
+
+test("a port that is closed during a call reports what it could not do", { skip }, async (t) => {
+  const { kernel } = await openWithDevices(t);
+  const many = Array.from({ length: 600 }, (_, i): KernelOp => ({ op: "route.replace", route: peerRoute(i + 2) }));
+  setImmediate(() => kernel.close());
+  const failures = await kernel.apply(many);
+  assert.ok(failures.length > 0 && failures.length < many.length, `${failures.length} failed`);
+  assert.match(failures[0]?.error.message ?? "", /^replace route .*: this kernel port is closed/);
+});
+
 test("calls are carried out in the order they were made", { skip }, async (t) => {
   const { kernel } = await openWithDevices(t);
   const many = Array.from({ length: 1_500 }, (_, i): KernelOp => ({ op: "route.replace", route: peerRoute(i + 2) }));

@@ -128,7 +128,6 @@ class Run {
 
   #indexOf(dev: string): number | undefined {
     if (!this.#ifindexes.has(dev)) {
-      this.#flush(); // it may hold the deletion of a device of that name
       let ifindex: number | undefined;
       const question = new MessageWriter();
       encodeLinkGet(question, dev);
