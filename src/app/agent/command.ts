@@ -34,19 +34,23 @@ interface AgentFlags {
 }
 
 const HELP = `
-Masters are tried in turn; a URL is http://HOST:PORT, https://HOST:PORT or unix:PATH. The agent keeps trying for ever,
-and serves what its disk holds meanwhile.
+Masters are tried in turn; a URL is http://HOST:PORT, https://HOST:PORT or
+unix:PATH. The agent keeps trying for ever, and serves what its disk holds
+meanwhile.
 
-In the host's network namespace it makes vtep1024, m-NAME and d-NAME for each network, and one veth per container; its
-routes have protocol 87 and its nftables tables are named weft. Nothing else is touched, and what is damaged from
-outside is repaired. When it ends everything stays in place, so that no packet is lost.
+In the host's network namespace it makes vtep1024, m-NAME and d-NAME for each
+network, and one veth per container; its routes have protocol 87 and its
+nftables tables are named weft. Nothing else is touched, and what is damaged
+from outside is repaired. When it ends everything stays in place, so that no
+packet is lost.
 
-It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP port 64000 free, and a kernel with vxlan, bridge, veth and nf_tables.
-Containers are attached by CNI: see 'weft cni install --help'.
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP port 64000 free, and a kernel
+with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
+'weft cni install --help'.
 
-SIGTERM and SIGINT end the agent.
-Exit status: 0 ended, 1 identity taken, 64 usage, 65 damaged database, 69 address taken or kernel feature missing,
-74 disk, 77 no rights.`;
+SIGTERM and SIGINT end the agent. Exit status: 0 ended, 1 identity taken, 64
+usage, 65 damaged database, 69 address taken or kernel feature missing, 74
+disk, 77 no rights.`;
 
 export function addAgentCommand(program: Command): void {
   program

@@ -6,6 +6,9 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { Fault } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
+import { addAgentCommand } from "../agent/command.ts";
+import { addMasterCommand } from "../master/command.ts";
+import { addCniCommand } from "./cni-command.ts";
 import { addConfigCommand } from "./config-command.ts";
 
 /** sysexits.h: EX_SOFTWARE. */
@@ -25,6 +28,9 @@ function createProgram(): Command {
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "weft: ")) });
+  addMasterCommand(program);
+  addAgentCommand(program);
+  addCniCommand(program);
   addConfigCommand(program);
   return program;
 }
