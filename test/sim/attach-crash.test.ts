@@ -1,69 +1,21 @@
 /**
- * An agent that dies at any step of an ADD or a DEL, and comes back. "Step" is every kernel operation and every write
- * to the store; what a dead agent would have cleaned up stays.
+ * An agent that dies at any step of an ADD or a DEL and comes back, on the fake kernel, and random histories of calls and
+ * deaths. test/kernel/cni.test.ts does the first part on Linux.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { Killed } from "../../src/io/kernel/fake-kernel.ts";
 import type { AgentStore } from "../../src/io/ports.ts";
-import { AttachRig } from "../support/attach-rig.ts";
+import { addCall, DEL, dieInDel, isWhole, leakOfAdd, stepsOf, survives } from "../support/attach-crash.ts";
+import { FakeAttachRig } from "../support/attach-rig.ts";
 import type { TestCall } from "../support/cni.ts";
 
 const C1 = "/run/netns/c1";
-const ADD: TestCall = { command: "ADD", containerId: "c1", netns: C1, network: "both", requestId: "r1" };
-const DEL: TestCall = { command: "DEL", containerId: "c1", network: "both", requestId: "r2" };
-
-/** Sends a call to an agent that may die of it. @returns whether it lived */
-async function survives(rig: AttachRig, call: TestCall): Promise<boolean> {
-  try {
-    assert.equal((await rig.call(call)).status, 200);
-    return true;
-  } catch (error) {
-    if (!(error instanceof Killed)) throw error;
-    return false;
-  }
-}
-
-/** How many steps a call takes that nobody disturbs. */
-async function stepsOf(call: TestCall, ...before: TestCall[]): Promise<number> {
-  const rig = await AttachRig.open(C1);
-  for (const each of before) assert.equal((await rig.call(each)).status, 200);
-  const life = rig.restart();
-  assert(await survives(rig, call));
-  return life.steps;
-}
-
-async function isWhole(rig: AttachRig): Promise<boolean> {
-  const answer = await rig.call(ADD); // the stored answer, if the attachment is there
-  const { status } = await rig.call({ ...ADD, command: "CHECK", prevResult: answer.json });
-  return answer.status === 200 && status === 200;
-}
-
-/** @returns the step at which something was left, or `undefined` */
-async function firstLeakOfAdd(wrapStore?: (store: AgentStore) => AgentStore): Promise<string | undefined> {
-  const steps = await stepsOf(ADD);
-  assert(steps > 15, `an ADD has many steps, not ${steps}`);
-  for (let n = 0; n < steps; n++) {
-    const rig = await AttachRig.open(C1);
-    const before = await rig.dump(C1);
-    if (wrapStore !== undefined) rig.wrapStore = wrapStore;
-    rig.restart(n);
-    assert(!(await survives(rig, ADD)), `dies at step ${n}`);
-    rig.restart();
-    await rig.service.recover();
-    if ((await rig.dump(C1)) !== before) return `step ${n}: ${await rig.dump(C1)}`;
-    if (rig.store.attachments().length > 0) return `step ${n}: ${JSON.stringify(rig.store.attachments())}`;
-    assert.equal((await rig.call(ADD)).status, 200, `step ${n}: the same request sent again succeeds`);
-    assert(await isWhole(rig), `step ${n}: and is whole`);
-    assert.equal((await rig.call(DEL)).status, 200);
-    assert.equal(await rig.dump(C1), before, `step ${n}: and leaves nothing`);
-  }
-  return undefined;
-}
+const ADD = addCall(C1);
 
 test("an agent that dies at any step of an ADD leaves nothing once it is back, and the call may be sent again", async () => {
-  assert.equal(await firstLeakOfAdd(), undefined);
+  assert.equal(await leakOfAdd(await FakeAttachRig.open(C1), C1), undefined);
 });
 
 test("control: with a store that forgets what is pending the same test finds a leak", async () => {
@@ -73,42 +25,29 @@ test("control: with a store that forgets what is pending the same test finds a l
       if (attachment.state === "attached") store.putAttachment(attachment);
     },
   });
-  assert.match((await firstLeakOfAdd(forgetful)) ?? "", /weft/);
+  assert.match((await leakOfAdd(await FakeAttachRig.open(C1), C1, forgetful)) ?? "", /weft/);
 });
 
 test("an agent that dies after the last write and before the answer has attached, and gives the answer later", async () => {
-  const rig = await AttachRig.open(C1);
-  rig.restart(await stepsOf(ADD));
+  const rig = await FakeAttachRig.open(C1);
+  const steps = await stepsOf(rig, ADD);
+  await rig.call(DEL);
+  rig.restart(steps);
   assert(await survives(rig, ADD));
   const whole = await rig.dump(C1);
   rig.restart();
   await rig.service.recover();
   assert.equal(await rig.dump(C1), whole);
-  assert(await isWhole(rig));
+  assert(await isWhole(rig, ADD));
 });
 
 test("an agent that dies at any step of a DEL has either not begun or finishes it when it is back", async () => {
-  const steps = await stepsOf(DEL, ADD);
-  assert(steps >= 4, `a DEL has some steps, not ${steps}`);
-  for (let n = 0; n < steps; n++) {
-    const rig = await AttachRig.open(C1);
-    const before = await rig.dump(C1);
-    await rig.call(ADD);
-    rig.restart(n);
-    assert(!(await survives(rig, DEL)), `dies at step ${n}`);
-    rig.restart();
-    await rig.service.recover();
-    if (n === 0) assert(await isWhole(rig), "before the first write nothing has happened");
-    else assert.equal(await rig.dump(C1), before, `step ${n}`);
-    assert.equal((await rig.call(DEL)).status, 200, `step ${n}: the same request sent again succeeds`);
-    assert.equal(await rig.dump(C1), before);
-    assert.deepEqual(rig.store.attachments(), []);
-  }
+  await dieInDel(await FakeAttachRig.open(C1), C1);
 });
 
 test("an agent that dies again while it recovers still recovers", async () => {
   for (let n = 0; n < 4; n++) {
-    const rig = await AttachRig.open(C1);
+    const rig = await FakeAttachRig.open(C1);
     const before = await rig.dump(C1);
     rig.restart(12);
     assert(!(await survives(rig, ADD)));
@@ -153,7 +92,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("lose" as const), nth: fc.nat(4) }) },
 );
 
-async function carryOut(rig: AttachRig, step: Step): Promise<void> {
+async function carryOut(rig: FakeAttachRig, step: Step): Promise<void> {
   if (step.kind === "renew") {
     rig.machine.deleteNetns(netnsOf(step.containerId));
     await rig.newNetns(netnsOf(step.containerId));
@@ -173,7 +112,7 @@ async function carryOut(rig: AttachRig, step: Step): Promise<void> {
 }
 
 /** No address has two holders, every lease has its devices, and every device of ours has a lease. */
-async function checkInvariants(rig: AttachRig): Promise<void> {
+async function checkInvariants(rig: FakeAttachRig): Promise<void> {
   const attachments = rig.store.attachments();
   const addresses = attachments.flatMap(({ ip, ip6 }) => [ip, ip6]);
   assert.equal(new Set(addresses).size, addresses.length, `distinct: ${addresses.join()}`);
@@ -193,7 +132,7 @@ test("any history of calls, deaths, lost devices and new namespaces: no address 
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (history) => {
       const paths = CONTAINERS.map(netnsOf);
-      const rig = await AttachRig.open(...paths);
+      const rig = await FakeAttachRig.open(...paths);
       const before = await rig.dump(...paths);
       for (const each of history) {
         await carryOut(rig, each);

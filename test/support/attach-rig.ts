@@ -1,12 +1,15 @@
 /**
- * A host on a fake kernel, its overlay programmed, with an attach service that can be made to die and started again.
+ * A host with an attach service that can be made to die and started again.
  */
 import assert from "node:assert/strict";
 import { AttachService } from "../../src/app/agent/attach-service.ts";
 import { diff } from "../../src/core/host/diff.ts";
+import { formatHostState } from "../../src/core/host/format.ts";
+import type { HostState } from "../../src/core/host/host-state.ts";
 import { desiredHost, sysctlPaths } from "../../src/core/overlay/desired.ts";
 import { type FakeKernel, FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
-import type { AgentStore } from "../../src/io/ports.ts";
+import { SILENT_LOG } from "../../src/io/log.ts";
+import type { AgentStore, Kernel } from "../../src/io/ports.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import type { Assignment } from "../../src/model/cluster.ts";
 import { cidr } from "../../src/model/ip.ts";
@@ -45,8 +48,7 @@ export interface Answer {
 }
 
 export class AttachRig {
-  readonly machine = new FakeMachine();
-  readonly kernel: FakeKernel;
+  readonly kernel: Kernel;
   readonly disk = new MemoryDisk();
   readonly context = { ...seedContext(1), assignment: rigAssignment() };
   /** False: as before the first assignment. */
@@ -54,37 +56,22 @@ export class AttachRig {
   passesAsked = 0;
   /** What stands between the service and its store; a test may put in one that lies. */
   wrapStore: (store: AgentStore) => AgentStore = (store) => store;
+  readonly warnings: string[] = [];
   service: AttachService;
   store: AgentStore;
-  readonly #warnings: string[] = [];
 
-  private constructor() {
-    this.kernel = this.machine.kernel();
-    this.kernel.addDevice("eth0", ["10.0.0.11/24"]);
+  /** On a namespace whose eth0 has 10.0.0.11/24. `pass` programs the overlay. */
+  constructor(kernel: Kernel) {
+    this.kernel = kernel;
     this.store = openMemoryAgentStore(this.disk);
     this.service = this.#serviceOn(new Life());
-  }
-
-  /** With the overlay programmed and the namespaces at `paths`, their loopback up. */
-  static async open(...paths: string[]): Promise<AttachRig> {
-    const rig = new AttachRig();
-    await rig.pass();
-    for (const path of paths) await rig.newNetns(path);
-    return rig;
-  }
-
-  async newNetns(path: string): Promise<void> {
-    this.machine.newNetns(path);
-    const inside = await this.kernel.enter(path);
-    assert.deepEqual(await inside.apply([{ op: "link.set", name: "lo", up: true }]), []);
   }
 
   /** What the agent's loop does. */
   async pass(): Promise<void> {
     const attachments = this.service.attachments();
     const read = () => this.kernel.observe(sysctlPaths({ ...this.context, attachments }));
-    const desired = (observed: Awaited<ReturnType<typeof read>>) =>
-      desiredHost({ ...this.context, peers: [], attachments, observed });
+    const desired = (observed: HostState) => desiredHost({ ...this.context, peers: [], attachments, observed });
     const before = await read();
     assert.deepEqual(await this.kernel.apply(diff(before, desired(before))), []);
     const after = await read();
@@ -105,18 +92,18 @@ export class AttachRig {
     return { status, json: body === "" ? undefined : JSON.parse(body) };
   }
 
-  /** The host's kernel and those of the namespaces at `paths`, as text. */
+  /** The host and the namespaces at `paths`, as text. */
   async dump(...paths: string[]): Promise<string> {
-    const inside = await Promise.all(paths.map(async (path) => `${path}:\n${(await this.kernel.enter(path)).dump()}`));
-    return [this.kernel.dump(), ...inside].join("\n");
-  }
-
-  get warnings(): readonly string[] {
-    return this.#warnings;
+    const texts = [formatHostState(await this.kernel.observe([]))];
+    for (const path of paths) {
+      const inside = await this.kernel.enter(path);
+      texts.push(`${path}:\n${formatHostState(await inside.observe([]))}`);
+      inside.close();
+    }
+    return texts.join("\n");
   }
 
   #serviceOn(life: Life): AttachService {
-    const silent = () => {};
     return new AttachService({
       kernel: mortalKernel(this.kernel, life),
       store: mortalStore(this.wrapStore(this.store), life),
@@ -126,12 +113,33 @@ export class AttachRig {
           this.passesAsked++;
         },
       },
-      log: {
-        debug: silent,
-        info: silent,
-        warn: (_, message) => this.#warnings.push(message),
-        error: silent,
-      },
+      log: { ...SILENT_LOG, warn: (_, message) => this.warnings.push(message) },
     });
+  }
+}
+
+/** On a fake kernel. */
+export class FakeAttachRig extends AttachRig {
+  readonly machine: FakeMachine;
+
+  private constructor(machine: FakeMachine, kernel: FakeKernel) {
+    super(kernel);
+    this.machine = machine;
+    kernel.addDevice("eth0", ["10.0.0.11/24"]);
+  }
+
+  /** With the overlay programmed and the namespaces at `paths`, their loopback up. */
+  static async open(...paths: string[]): Promise<FakeAttachRig> {
+    const machine = new FakeMachine();
+    const rig = new FakeAttachRig(machine, machine.kernel());
+    await rig.pass();
+    for (const path of paths) await rig.newNetns(path);
+    return rig;
+  }
+
+  async newNetns(path: string): Promise<void> {
+    this.machine.newNetns(path);
+    const inside = await this.kernel.enter(path);
+    assert.deepEqual(await inside.apply([{ op: "link.set", name: "lo", up: true }]), []);
   }
 }

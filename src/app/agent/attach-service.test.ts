@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AttachRig } from "../../../test/support/attach-rig.ts";
+import { FakeAttachRig } from "../../../test/support/attach-rig.ts";
 import { cniBody, type TestCall } from "../../../test/support/cni.ts";
 import type { KernelOp } from "../../core/host/host-state.ts";
 import { cidr, ip } from "../../model/ip.ts";
@@ -10,14 +10,14 @@ const ADD: TestCall = { command: "ADD", containerId: "c1", netns: C1, network: "
 const DEL: TestCall = { ...ADD, command: "DEL", requestId: "r2" };
 const checkOf = (result: unknown): TestCall => ({ ...ADD, command: "CHECK", prevResult: result, requestId: "r3" });
 
-async function added(rig: AttachRig, call: TestCall = ADD) {
+async function added(rig: FakeAttachRig, call: TestCall = ADD) {
   const { status, json } = await rig.call(call);
   assert.equal(status, 200, JSON.stringify(json));
   return json;
 }
 
 /** Refused, with this CNI code and a message that says this. */
-async function refused(rig: AttachRig, call: TestCall, code: number, message: RegExp): Promise<void> {
+async function refused(rig: FakeAttachRig, call: TestCall, code: number, message: RegExp): Promise<void> {
   const { status, json } = await rig.call(call);
   assert.notEqual(status, 200);
   assert.equal(json.code, code, json.msg);
@@ -25,7 +25,7 @@ async function refused(rig: AttachRig, call: TestCall, code: number, message: Re
 }
 
 test("ADD makes both sides of each kind of network and says what it made", async () => {
-  const rig = await AttachRig.open(C1, "/run/netns/c2", "/run/netns/c3");
+  const rig = await FakeAttachRig.open(C1, "/run/netns/c2", "/run/netns/c3");
   const result = await added(rig);
   assert.deepEqual(result, {
     cniVersion: "1.1.0",
@@ -51,7 +51,7 @@ test("ADD makes both sides of each kind of network and says what it made", async
 });
 
 test("the store has the lease, attached, before the answer leaves", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const { interfaces } = await added(rig);
   assert.deepEqual(rig.store.attachments(), [
     {
@@ -72,7 +72,7 @@ test("the store has the lease, attached, before the answer leaves", async () => 
 });
 
 test("DEL leaves nothing, and may be sent as often as one likes", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const before = await rig.dump(C1);
   await added(rig);
   assert.notEqual(await rig.dump(C1), before);
@@ -82,7 +82,7 @@ test("DEL leaves nothing, and may be sent as often as one likes", async () => {
 });
 
 test("DEL works without namespace, after the namespace, before the agent is ready, and for a network that left", async () => {
-  const changes: ((rig: AttachRig) => void)[] = [
+  const changes: ((rig: FakeAttachRig) => void)[] = [
     () => {},
     (rig) => rig.machine.deleteNetns(C1),
     (rig) => {
@@ -94,7 +94,7 @@ test("DEL works without namespace, after the namespace, before the agent is read
     },
   ];
   for (const change of changes) {
-    const rig = await AttachRig.open(C1);
+    const rig = await FakeAttachRig.open(C1);
     const before = await rig.dump();
     await added(rig);
     change(rig);
@@ -106,14 +106,14 @@ test("DEL works without namespace, after the namespace, before the agent is read
 });
 
 test("DEL from a network that refused the container does not touch its interface on another", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   await added(rig);
   assert.equal((await rig.call({ ...DEL, network: "dcos" })).status, 200);
   assert.equal(rig.store.attachments().length, 1);
 });
 
 test("the same request gets the same answer, also from the agent's successor; another request is refused", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const first = await added(rig);
   assert.deepEqual(await added(rig), first);
   rig.restart();
@@ -130,13 +130,13 @@ test("the same request gets the same answer, also from the agent's successor; an
 });
 
 test("the same request sent twice at once attaches once", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const [one, two] = await Promise.all([added(rig), added(rig)]);
   assert.deepEqual(one, two);
 });
 
 test("a container comes back in a new namespace without DEL: its old interface makes way", async () => {
-  const rig = await AttachRig.open(C1, "/run/netns/new");
+  const rig = await FakeAttachRig.open(C1, "/run/netns/new");
   await added(rig);
   await added(rig, { ...ADD, netns: "/run/netns/new", requestId: "r9" });
   assert.equal(rig.store.attachments().length, 1);
@@ -145,7 +145,7 @@ test("a container comes back in a new namespace without DEL: its old interface m
 });
 
 test("ADD is refused without leaving anything", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const before = await rig.dump(C1);
   await refused(rig, { ...ADD, network: "nope" }, 107, /knows no network nope; it has dcos, dcos6, both/);
   await refused(rig, { ...ADD, netns: "/run/netns/none" }, 4, /\/run\/netns\/none/);
@@ -159,7 +159,7 @@ test("ADD is refused without leaving anything", async () => {
 });
 
 test("the host's own namespace is no container", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const inside = await rig.kernel.enter(C1);
   await inside.apply([{ op: "link.add", link: { kind: "bridge", name: "m-both", up: false } }]);
   await refused(rig, ADD, 4, /is the host's own network namespace/);
@@ -167,7 +167,7 @@ test("the host's own namespace is no container", async () => {
 
 test("a full half refuses and names itself; the IPv6 address is not lost with it", async () => {
   const paths = Array.from({ length: 6 }, (_, i) => `/run/netns/c${i}`);
-  const rig = await AttachRig.open(...paths);
+  const rig = await FakeAttachRig.open(...paths);
   const calls = paths.map((netns, i) => ({ ...ADD, netns, containerId: `c${i}`, requestId: `r${i}` }));
   for (const call of calls.slice(0, 5)) await added(rig, call);
   const status = { ...ADD, command: "STATUS" };
@@ -185,12 +185,12 @@ test("a full half refuses and names itself; the IPv6 address is not lost with it
 });
 
 test("an operation that the kernel refuses undoes the whole ADD, whichever it is", async () => {
-  const counted = await AttachRig.open(C1);
+  const counted = await FakeAttachRig.open(C1);
   const life = counted.restart();
   await added(counted);
   const ops = life.steps - 2; // the two writes of the store
   for (let n = 0; n < ops; n++) {
-    const rig = await AttachRig.open(C1);
+    const rig = await FakeAttachRig.open(C1);
     const before = await rig.dump(C1);
     rig.machine.failOp(n);
     await refused(rig, ADD, 106, /the kernel refused to .*EIO.*nothing of the call is left/);
@@ -201,7 +201,7 @@ test("an operation that the kernel refuses undoes the whole ADD, whichever it is
 });
 
 test("a full disk refuses ADD and DEL, and changes nothing", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const before = await rig.dump(C1);
   rig.disk.full = true;
   await refused(rig, ADD, 5, /full/);
@@ -216,7 +216,7 @@ test("a full disk refuses ADD and DEL, and changes nothing", async () => {
 });
 
 test("a disk that fills up during ADD: the device goes at once, the lease as soon as it can", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const before = await rig.dump(C1);
   rig.wrapStore = (store) => ({
     ...store,
@@ -236,7 +236,7 @@ test("a disk that fills up during ADD: the device goes at once, the lease as soo
 });
 
 test("CHECK is content with what ADD made, and names what was damaged", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const result = await added(rig);
   const host = result.interfaces[0].name;
   assert.deepEqual(await rig.call(checkOf(result)), { status: 200, json: undefined });
@@ -265,7 +265,7 @@ test("CHECK is content with what ADD made, and names what was damaged", async ()
     ],
   ];
   for (const [where, op, message] of damage) {
-    const broken = await AttachRig.open(C1);
+    const broken = await FakeAttachRig.open(C1);
     const fresh = await added(broken);
     const kernel = where === "" ? broken.kernel : await broken.kernel.enter(where);
     assert.deepEqual(await kernel.apply([op]), []);
@@ -276,7 +276,7 @@ test("CHECK is content with what ADD made, and names what was damaged", async ()
 });
 
 test("CHECK compares with what the runtime remembers", async () => {
-  const rig = await AttachRig.open(C1, "/run/netns/c2");
+  const rig = await FakeAttachRig.open(C1, "/run/netns/c2");
   const result = await added(rig);
   const [host, container] = result.interfaces;
   const table: [unknown, RegExp][] = [
@@ -296,7 +296,7 @@ test("CHECK compares with what the runtime remembers", async () => {
 });
 
 test("a device that was deleted from outside is made again, inside included", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const result = await added(rig);
   const whole = await rig.dump(C1);
   await rig.kernel.apply([{ op: "link.delete", name: result.interfaces[0].name }]);
@@ -308,7 +308,7 @@ test("a device that was deleted from outside is made again, inside included", as
 });
 
 test("a repair that the kernel refuses leaves nothing half made, and is tried again", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const result = await added(rig);
   const whole = await rig.dump(C1);
   await rig.kernel.apply([{ op: "link.delete", name: result.interfaces[0].name }]);
@@ -320,7 +320,7 @@ test("a repair that the kernel refuses leaves nothing half made, and is tried ag
 });
 
 test("a lease ends with its namespace, and not before", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   const before = await rig.dump();
   await added(rig);
   await rig.service.sweep();
@@ -332,7 +332,7 @@ test("a lease ends with its namespace, and not before", async () => {
 });
 
 test("a namespace that took the path of another does not inherit its interface", async () => {
-  const rig = await AttachRig.open(C1);
+  const rig = await FakeAttachRig.open(C1);
   await added(rig);
   rig.machine.deleteNetns(C1);
   await rig.newNetns(C1);
@@ -344,7 +344,7 @@ test("a namespace that took the path of another does not inherit its interface",
 });
 
 test("GC releases what lost its namespace and nothing else", async () => {
-  const rig = await AttachRig.open(C1, "/run/netns/c2");
+  const rig = await FakeAttachRig.open(C1, "/run/netns/c2");
   await added(rig);
   await added(rig, { ...ADD, containerId: "c2", netns: "/run/netns/c2" });
   rig.machine.deleteNetns(C1);
