@@ -10,6 +10,7 @@ import { addAgentCommand } from "../agent/command.ts";
 import { addMasterCommand } from "../master/command.ts";
 import { addCniCommand } from "./cni-command.ts";
 import { addConfigCommand } from "./config-command.ts";
+import { addStatusCommands } from "./status-command.ts";
 
 /** sysexits.h: EX_SOFTWARE. */
 const EXIT_BUG = 70;
@@ -30,6 +31,7 @@ function createProgram(): Command {
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "weft: ")) });
   addMasterCommand(program);
   addAgentCommand(program);
+  addStatusCommands(program);
   addCniCommand(program);
   addConfigCommand(program);
   return program;

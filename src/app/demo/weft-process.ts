@@ -5,7 +5,8 @@
 import type { ChildProcess } from "node:child_process";
 import { mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { callApi, parseApiAddress, type Service } from "../cli/api-client.ts";
+import { z } from "zod";
+import { callService, parseService, type ServiceName } from "../cli/api-client.ts";
 import type { LabHost } from "./lab.ts";
 import type { RuntimeHost } from "./runtime.ts";
 import { waitFor } from "./wait.ts";
@@ -24,11 +25,11 @@ export interface ProcessOptions {
 export abstract class WeftProcess {
   readonly host: LabHost;
   readonly folder: string;
-  readonly #service: Service;
+  readonly #service: ServiceName;
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
 
-  constructor(service: Service, { host, folder }: ProcessOptions, args: readonly string[]) {
+  constructor(service: ServiceName, { host, folder }: ProcessOptions, args: readonly string[]) {
     this.#service = service;
     this.host = host;
     this.folder = folder;
@@ -56,7 +57,7 @@ export abstract class WeftProcess {
     const child = this.host.spawn(WEFT, args, { stdio: ["ignore", log, log] });
     this.#child = child;
     await waitFor(`the ${this.#service} on ${this.host.name} to answer`, READY_TIMEOUT_MS, async () => {
-      if (child.exitCode === null) return (await this.get("/healthz")) ?? true;
+      if (child.exitCode === null) return (await this.get("/v1/status")) ?? true;
       throw new Error(`it ended with status ${child.exitCode}: ${this.log.trim().split("\n").at(-1)}`);
     });
   }
@@ -71,7 +72,7 @@ export abstract class WeftProcess {
   }
 
   get(path: string): Promise<unknown> {
-    return callApi(parseApiAddress(this.address, this.#service), this.#service, "GET", path);
+    return callService(parseService(this.#service, this.address), "GET", path, z.unknown());
   }
 }
 

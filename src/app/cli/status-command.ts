@@ -1,0 +1,89 @@
+/**
+ * `weft status`, `weft networks`, `weft agents`, `weft agents remove`: what runs, asked of the master (or of one agent)
+ * over its HTTP interface, as tables or as JSON.
+ */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { agentStatusSchema } from "../agent/http.ts";
+import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
+import { callService, parseService, type Service } from "./api-client.ts";
+import { agentsTable, agentText, masterText, networksTable } from "./status-text.ts";
+
+const MASTER_SOCKET = "unix:/run/weft/master.sock";
+const AGENT_SOCKET = "unix:/run/weft/agent.sock";
+
+interface Flags {
+  readonly master: string;
+  readonly agent?: string;
+  readonly json?: true;
+}
+
+const ADDRESS_HELP = `
+An address is unix:PATH, or http://HOST:PORT. WEFT_MASTER in the environment names the master, too.
+Exit status: 0, 64 usage, 75 nobody answers, 77 no rights.`;
+
+export function addStatusCommands(program: Command): void {
+  asking(program.command("status"))
+    .description("how the cluster is: networks and their use, agents, every error; or how one agent is")
+    .addOption(new Option("--agent [address]", "ask an agent instead of the master").preset(AGENT_SOCKET))
+    .action((flags: Flags) => (flags.agent === undefined ? masterStatus(flags) : agentStatus(flags.agent, flags)));
+  asking(program.command("networks"))
+    .description("the networks in force, and how many agents have a slice of each")
+    .action(async (flags: Flags) => {
+      const networks = await getNetworks(masterOf(flags));
+      print(flags, networks, () => networksTable(networks));
+    });
+  const agents = asking(program.command("agents"))
+    .description("all agents that the master knows")
+    .action(async (flags: Flags) => {
+      const list = await getAgents(masterOf(flags));
+      print(flags, list, () => agentsTable(list));
+    });
+  agents
+    .command("remove")
+    .description("forget an agent that is gone, and free its addresses; by the master's socket only")
+    .argument("<agent>", "its id, as 'weft agents' shows it")
+    .addOption(masterOption())
+    .addHelpText("after", ADDRESS_HELP)
+    .action(async (id: string, _: unknown, command: Command) => {
+      const master = masterOf(command.optsWithGlobals<Flags>());
+      await callService(master, "DELETE", `/v1/agents/${encodeURIComponent(id)}`, z.undefined());
+      console.log(`${id} is removed`);
+    });
+}
+
+function masterOption(): Option {
+  return new Option("--master <address>", "the master to ask").default(MASTER_SOCKET).env("WEFT_MASTER");
+}
+
+function asking(command: Command): Command {
+  return command.addOption(masterOption()).option("--json", "print JSON").addHelpText("after", ADDRESS_HELP);
+}
+
+function masterOf({ master }: Flags): Service {
+  return parseService("master", master);
+}
+
+async function getNetworks(master: Service) {
+  return (await callService(master, "GET", "/v1/networks", z.object({ networks: z.array(networkSchema) }))).networks;
+}
+
+async function getAgents(master: Service) {
+  return (await callService(master, "GET", "/v1/agents", z.object({ agents: z.array(agentSchema) }))).agents;
+}
+
+async function masterStatus(flags: Flags): Promise<void> {
+  const master = masterOf(flags);
+  const status = await callService(master, "GET", "/v1/status", statusSchema);
+  const [networks, agents] = await Promise.all([getNetworks(master), getAgents(master)]);
+  print(flags, { ...status, networks, agents }, () => masterText(flags.master, status, networks, agents));
+}
+
+async function agentStatus(address: string, flags: Flags): Promise<void> {
+  const view = await callService(parseService("agent", address), "GET", "/v1/status", agentStatusSchema);
+  print(flags, view, () => agentText(address, view));
+}
+
+function print({ json }: Flags, value: unknown, text: () => string): void {
+  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
+}

@@ -1,0 +1,128 @@
+/**
+ * What a master and an agent say of themselves, as text of at most 80 columns. Tables show the state at one glance; what
+ * is wrong follows in full below them, never cut.
+ */
+import type { z } from "zod";
+import type { agentStatusSchema } from "../agent/http.ts";
+import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
+import { type Column, renderTable } from "./table.ts";
+
+export type AgentStatusView = z.infer<typeof agentStatusSchema>;
+export type AgentView = z.infer<typeof agentSchema>;
+export type NetworkView = z.infer<typeof networkSchema>;
+export type StatusView = z.infer<typeof statusSchema>;
+
+/** Above this a count is shown as a power of two: 2^64. */
+const PLAIN_COUNT_MAX = 10_000_000;
+
+/** `weft status` of a master. */
+export function masterText(
+  address: string,
+  status: StatusView,
+  networks: readonly NetworkView[],
+  agents: readonly AgentView[],
+): string {
+  const { connected, known } = status.agents;
+  const problems = [
+    ...agents.flatMap((agent) => agentProblems(agent)),
+    ...status.refusedChanges.map((change) => `configuration change refused: ${change}`),
+    ...status.warnings.map((warning) => `configuration: ${warning}`),
+  ];
+  const vteps = status.vteps.map((pool) => `${pool.pool} (${usage(pool)} used)`);
+  return [
+    `master ${address}, version ${status.version}`,
+    `agents: ${connected} of ${known} connected; VTEP addresses from ${vteps.join(", ")}`,
+    `\n${networksTable(networks)}`,
+    ...(agents.length > 0 ? [`\n${agentsTable(agents)}`] : []),
+    problemsText(problems),
+  ].join("\n");
+}
+
+const NETWORK_COLUMNS: readonly Column[] = [
+  { title: "NETWORK" },
+  { title: "SUBNET", cut: true },
+  { title: "SLICE" },
+  { title: "AGENTS" },
+  { title: "STATE" },
+];
+
+/** One line for each address family of each network. */
+export function networksTable(networks: readonly NetworkView[]): string {
+  const rows = networks.flatMap((network) =>
+    network.pools.map((pool) => [
+      network.name,
+      pool.pool,
+      `/${pool.kind === "subnet6" ? network.prefix6 : network.prefix}`,
+      usage(pool),
+      networkState(network),
+    ]),
+  );
+  return renderTable(NETWORK_COLUMNS, rows);
+}
+
+function networkState({ enabled, failed, agents, default: isDefault }: NetworkView): string {
+  const state = failed > 0 ? `FAILED on ${failed} of ${agents}` : enabled ? "ok" : "disabled";
+  return isDefault ? `${state}, default` : state;
+}
+
+function usage({ used, size }: PoolView): string {
+  return `${used} of ${size > PLAIN_COUNT_MAX ? `2^${Math.round(Math.log2(size))}` : size}`;
+}
+
+const AGENT_COLUMNS: readonly Column[] = [
+  { title: "HOST", cut: true },
+  { title: "ADDRESS" },
+  { title: "STATE" },
+  { title: "AGENT" },
+];
+
+export function agentsTable(agents: readonly AgentView[]): string {
+  const rows = agents.map((agent) => [agent.hostname, agent.ip, agentState(agent), agent.id]);
+  return renderTable(AGENT_COLUMNS, rows);
+}
+
+function agentState({ connected, statuses }: AgentView): string {
+  if (!connected) return "away";
+  return statuses.some(({ status }) => status === "STATUS_FAILED") ? "FAILED" : "connected";
+}
+
+function agentProblems({ hostname, ip, statuses }: AgentView): string[] {
+  return statuses
+    .filter(({ status }) => status === "STATUS_FAILED")
+    .map(({ name, error }) => `${hostname} (${ip}): network ${name}: ${error ?? "failed without a reason"}`);
+}
+
+/** `weft status --agent`. */
+export function agentText(address: string, view: AgentStatusView): string {
+  const { assignment } = view;
+  const record = assignment?.agent;
+  const who = record === undefined ? view.agentId : `${record.hostname} (${record.ip}, ${view.agentId})`;
+  const peers = view.peers === undefined ? "peers not known yet" : `${view.peers} peers`;
+  const problems = [
+    ...view.statuses.flatMap(({ name, error }) => (error === undefined ? [] : [`network ${name}: ${error}`])),
+    ...view.peerProblems,
+  ];
+  return [
+    `agent ${address}, version ${view.version}`,
+    who,
+    `${view.registered ? "registered" : "no master has answered yet"}; ${peers}; ${view.attachments} container interfaces`,
+    ...(record === undefined
+      ? []
+      : [`VTEP ${record.backend.vtepIp}, ${record.backend.vtepMac}`, `\n${sharesTable(view)}`]),
+    problemsText(problems),
+  ].join("\n");
+}
+
+function sharesTable({ assignment, statuses }: AgentStatusView): string {
+  const rows = (assignment?.agent.overlays ?? []).map(({ info, subnet, subnet6 }) => [
+    info.name,
+    [subnet, subnet6].filter((each) => each !== undefined).join(", "),
+    statuses.find(({ name }) => name === info.name)?.status ?? "STATUS_INVALID",
+  ]);
+  return renderTable([{ title: "NETWORK" }, { title: "SUBNETS", cut: true }, { title: "STATE" }], rows);
+}
+
+function problemsText(problems: readonly string[]): string {
+  if (problems.length === 0) return "\nno problems";
+  return `\nproblems:\n${problems.map((problem) => `  ${problem}`).join("\n")}`;
+}
