@@ -70,7 +70,9 @@ test("register posts the request and gives the assignment, by TCP and by a Unix 
       },
       path,
     );
-    assert.deepEqual(await openMasterClient([url]).register(REQUEST), ASSIGNMENT);
+    const clock = new SimClock();
+    assert.deepEqual(await openMasterClient([url], clock).register(REQUEST), ASSIGNMENT);
+    assert.equal(clock.pending, 0);
     assert.deepEqual(seen, ["POST", "/v1/agents/register", "application/json", REQUEST]);
   }
 });

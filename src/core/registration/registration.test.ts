@@ -77,6 +77,13 @@ test("each wait is the drawn fraction of its window", () => {
   assert.deepEqual(agent.take(), ["0 register", "500 register", "500 register", "1500 register"]);
 });
 
+test("a tick before the deadline does nothing, for a timer may run early; the deadline stays", () => {
+  const agent = new Transcript(longest).give(failed("not-ready"));
+  agent.now = 999;
+  agent.give({ type: "tick" });
+  assert.deepEqual([agent.take(), agent.machine.nextDeadline()], [["0 register"], 1_000]);
+});
+
 test("a call that is on its way is not doubled, whatever happens", () => {
   const agent = new Transcript(longest);
   agent.give({ type: "start" }).give(STREAM_LOST).give(REASSIGNED).give({ type: "tick" });
