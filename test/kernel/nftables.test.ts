@@ -159,7 +159,25 @@ test("what we would never write is unknown, and other tables are not looked at",
   run("nft", "add", "rule", "ip", "weft", "more", "tcp", "dport", "22", "accept");
   run("nft", "add", "table", "ip", "other");
   run("nft", "add", "chain", "ip", "weft", "odd", "{ type route hook output priority 3; }");
-  const table = (await kernel.observe([])).tables.find(({ family }) => family === "ip");
+  run("nft", "add", "set", "ip", "weft", "numbers", "{ type inet_service; }");
+  run(
+    "nft",
+    "add",
+    "chain",
+    "netdev",
+    "weft",
+    "two",
+    "{ type filter hook ingress devices = { lo, m-dcos } priority 3; }",
+  );
+  const { tables } = await kernel.observe([]);
+  assert.deepEqual(
+    tables.map(({ family, name }) => `${family} ${name}`),
+    ["ip weft", "netdev weft"],
+  );
+  const two = tables[1]?.chains.find(({ name }) => name === "two");
+  assert.deepEqual(two?.hook, { type: "filter", hook: "ingress", priority: 3, policy: "accept" });
+  const table = tables[0];
+  assert.deepEqual(table?.maps, []);
   assert.deepEqual(table?.chains.find(({ name }) => name === "more")?.rules, [
     [
       { kind: "match", field: "ip saddr", op: "==", prefix: "9.9.9.9/32" },

@@ -11,7 +11,6 @@ import { setImmediate } from "node:timers/promises";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
-import { SystemCallError } from "./ffi.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
 import type { Verdict } from "./netlink/error-message.ts";
@@ -293,9 +292,9 @@ function noDevice(op: KernelOp, dev: string): KernelError {
 /** What a call threw instead of answering: a failed system call, a path that is no namespace. All else is a bug. */
 function thrownError(op: KernelOp, error: unknown): KernelError {
   if (error instanceof Fault) return kernelError(op, String(error.facts.errno ?? error.code), error.message);
-  const code = error instanceof SystemCallError ? error.code : (error as NodeJS.ErrnoException).code;
-  if (code === undefined) throw error;
-  return kernelError(op, code, (error as Error).message);
+  const { errno } = error as NodeJS.ErrnoException; // a SystemCallError has it too
+  if (errno === undefined) throw error;
+  return refusedOp(op, { errno: -errno });
 }
 
 function hasIpv6(): boolean {

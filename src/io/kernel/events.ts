@@ -12,7 +12,7 @@ import { bindNetlink, closeFd, duplicateOnto, netlinkSocket, receive, setSocketO
 import { type Message, readMessages } from "./netlink/message.ts";
 import { isResolution } from "./netlink/neighbor-messages.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, setBufferBytes } from "./netlink-socket.ts";
-import { inNetns, type Netns } from "./netns.ts";
+import { inNetns, type Netns, withRights } from "./netns.ts";
 
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
@@ -47,12 +47,16 @@ const notice = new Uint8Array(NOTICE_MAX_BYTES);
 /**
  * Watches the namespace from the moment of return on.
  * @param netns stays the caller's; `undefined` is the one the process is in
+ * @throws Fault no-rights
  */
 export function watchNetns(netns: Netns | undefined, onChange: (change: KernelChange) => void): Watch {
-  const sources = [
-    new NoticeSource(netns, NETLINK_ROUTE, ROUTE_GROUPS, kindOfRouteNotice, onChange),
-    new NoticeSource(netns, NETLINK_NETFILTER, [NFNLGRP_NFTABLES], () => "nftables", onChange),
-  ];
+  const sources = [new NoticeSource(netns, NETLINK_ROUTE, ROUTE_GROUPS, kindOfRouteNotice, onChange)];
+  try {
+    sources.push(new NoticeSource(netns, NETLINK_NETFILTER, [NFNLGRP_NFTABLES], () => "nftables", onChange));
+  } catch (error) {
+    for (const source of sources) source.close();
+    throw error;
+  }
   return {
     close() {
       for (const source of sources) source.close();
@@ -141,7 +145,9 @@ function openNoticeFd(netns: Netns | undefined, protocol: number, groups: readon
   try {
     bindNetlink(netlink);
     setBufferBytes(netlink, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_BYTES);
-    for (const group of groups) setSocketOption(netlink, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
+    withRights("watch the kernel", () => {
+      for (const group of groups) setSocketOption(netlink, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
+    });
     const [readable, other] = streamPair();
     closeFd(other);
     return {

@@ -44,15 +44,17 @@ const NS_GET_NSTYPE = 0xb703;
 const EINTR = 4;
 const EAGAIN = 11;
 
-/** A system call that failed. `code` is the name of the errno ("EPERM"). */
+/** A system call that failed. `code` is the name of the errno ("EPERM"), which is negative as in Node's own errors. */
 export class SystemCallError extends Error {
   readonly code: string;
+  readonly errno: number;
 
   constructor(call: string, errno: number) {
     const { name, text } = errnoText(errno);
     super(`${call}: ${text} (${name})`);
     this.name = "SystemCallError";
     this.code = name;
+    this.errno = -errno;
   }
 }
 

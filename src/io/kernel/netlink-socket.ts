@@ -87,7 +87,8 @@ export class NetlinkSocket {
    */
   dump<T>(what: string, question: MessageWriter, decode: (message: Message) => T | undefined): T[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const found = this.#dumpOnce(what, question, decode);
+      send(this.#open(), question.bytes);
+      const found = collectDump(what, this.#answers(), decode);
       if (found !== undefined) return found;
     }
     throw new Fault(
@@ -102,26 +103,6 @@ export class NetlinkSocket {
     this.#fd = -1;
   }
 
-  #dumpOnce<T>(what: string, question: MessageWriter, decode: (message: Message) => T | undefined): T[] | undefined {
-    const found: T[] = [];
-    let interrupted = false;
-    let done = false;
-    send(this.#open(), question.bytes);
-    for (const message of this.#answers()) {
-      if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
-      if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
-        done = true;
-        const verdict = decodeVerdict(message);
-        if (verdict.errno !== 0) throw refusal(`read ${what}`, verdict);
-        continue;
-      }
-      const value = decode(message);
-      if (value !== undefined) found.push(value);
-    }
-    if (!done) throw malformed(`the list of ${what} has no end`);
-    return interrupted ? undefined : found;
-  }
-
   *#answers(): Generator<Message> {
     for (;;) {
       const length = receive(this.#open(), datagram);
@@ -134,6 +115,33 @@ export class NetlinkSocket {
     if (this.#fd < 0) throw new Fault("kernel-refused", "this kernel port is closed; open a new one");
     return this.#fd;
   }
+}
+
+/**
+ * What `decode` makes of the messages of one list; `undefined` when the list changed under the reading.
+ * @throws Fault kernel-refused, no-rights
+ */
+export function collectDump<T>(
+  what: string,
+  answers: Iterable<Message>,
+  decode: (message: Message) => T | undefined,
+): T[] | undefined {
+  const found: T[] = [];
+  let interrupted = false;
+  let done = false;
+  for (const message of answers) {
+    if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
+    if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
+      done = true;
+      const verdict = decodeVerdict(message);
+      if (verdict.errno !== 0) throw refusal(`read ${what}`, verdict);
+      continue;
+    }
+    const value = decode(message);
+    if (value !== undefined) found.push(value);
+  }
+  if (!done) throw malformed(`the list of ${what} has no end`);
+  return interrupted ? undefined : found;
 }
 
 /** The refusal of a reading. `what` says what was tried. */

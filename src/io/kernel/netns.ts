@@ -71,29 +71,17 @@ export function openNetns(path: string): Netns {
  * @throws Fault no-rights without CAP_SYS_ADMIN
  */
 export function createNetns(): Netns {
-  return inWindow(() => {
-    try {
-      unshareNetns();
-    } catch (error) {
-      if (error instanceof SystemCallError && error.code === "EPERM") throw noRights("make a network namespace");
-      throw error;
-    }
-    return new Netns(openSync(OWN_NETNS, constants.O_RDONLY));
-  });
+  return inWindow("make a network namespace", unshareNetns, () => new Netns(openSync(OWN_NETNS, constants.O_RDONLY)));
 }
 
-/** Calls `body` inside the namespace; `undefined` is the one the process is in. `body` must not be asynchronous. */
+/**
+ * Calls `body` inside the namespace; `undefined` is the one the process is in. `body` must not be asynchronous.
+ * @throws Fault no-rights without CAP_SYS_ADMIN
+ */
 export function inNetns<T>(netns: Netns | undefined, body: () => T): T {
   if (netns === undefined) return body();
-  return inWindow(() => {
-    try {
-      setNetns(netns.fd);
-    } catch (error) {
-      if (error instanceof SystemCallError && error.code === "EPERM") throw noRights("enter a network namespace");
-      throw error;
-    }
-    return body();
-  });
+  const { fd } = netns;
+  return inWindow("enter a network namespace", () => setNetns(fd), body);
 }
 
 /** The refusal of everything that needs more rights than the process has. `what` says what was tried. */
@@ -102,6 +90,19 @@ export function noRights(what: string): Fault {
     "no-rights",
     `this process may not ${what}; run it as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN`,
   );
+}
+
+/**
+ * Makes the system calls of `body`, of which one may need rights.
+ * @throws Fault no-rights for EPERM
+ */
+export function withRights<T>(what: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === "EPERM") throw noRights(what);
+    throw error;
+  }
 }
 
 let threadPoolStarted = false;
@@ -113,17 +114,26 @@ function startThreadPool(): void {
   threadPoolStarted = true;
 }
 
-function inWindow<T>(body: () => T): T {
+/** @param move takes this thread elsewhere; when it throws, the thread has not moved */
+function inWindow<T>(what: string, move: () => void, body: () => T): T {
   startThreadPool();
   const home = openSync(OWN_NETNS, constants.O_RDONLY);
   try {
-    return body();
-  } finally {
+    withRights(what, move);
     try {
-      setNetns(home);
-    } catch {
-      process.abort();
+      return body();
+    } finally {
+      goHome(home);
     }
+  } finally {
     closeFd(home);
+  }
+}
+
+function goHome(home: number): void {
+  try {
+    setNetns(home);
+  } catch {
+    process.abort();
   }
 }

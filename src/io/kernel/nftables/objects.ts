@@ -30,7 +30,7 @@ const HOOKS = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 }
 const NF_NETDEV_INGRESS = 0;
 const POLICIES = ["drop", "accept"] as const; // NF_DROP, NF_ACCEPT
 
-const NFTA_HOOK = { hook: 1, priority: 2, device: 3, devices: 4 } as const;
+const NFTA_HOOK = { hook: 1, priority: 2, device: 3 } as const;
 const NFTA_CHAIN = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
 const NFTA_RULE = { table: 1, chain: 2, expressions: 4 } as const;
 const NFTA_SET = { table: 1, name: 2, flags: 3, keyType: 4, keyBytes: 5, dataType: 6, dataBytes: 7, id: 10 } as const;
@@ -236,9 +236,7 @@ function decodeHook(chain: Attributes, attributes: Attributes, family: NftFamily
       ? number === NF_NETDEV_INGRESS && "ingress"
       : (["prerouting", "input", "forward", "output", "postrouting"] as const)[number ?? -1];
   if (!hook || policy === undefined || (type !== "filter" && type !== "nat")) return undefined;
-  const devices = attributes.nested(NFTA_HOOK.devices)?.entries().toArray() ?? [];
-  if (devices.length > 1) return undefined;
-  const device = attributes.string(NFTA_HOOK.device);
+  const device = attributes.string(NFTA_HOOK.device); // absent where there are several
   const priority = (attributes.u32BigEndian(NFTA_HOOK.priority) ?? 0) | 0;
   return { type, hook, priority, ...(device !== undefined && { device }), policy };
 }
