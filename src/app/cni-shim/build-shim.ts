@@ -4,11 +4,13 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { messageOf } from "../../model/fault.ts";
 
 const SOURCE = join(import.meta.dirname, "shim.c");
-const BUILD_FOLDER = join(import.meta.dirname, "../../../build");
+const HEADER = join(import.meta.dirname, "top-level-string.h");
+const BUILD_FOLDER = fileURLToPath(new URL("../../../build", import.meta.url));
 
 /** The script of the same behaviour. */
 export const SHIM_SCRIPT = join(import.meta.dirname, "shim.ts");
@@ -29,11 +31,12 @@ export interface ShimBuildOptions {
   readonly flags?: readonly string[];
 }
 
+/** Does not throw: why there is no program is part of the answer. */
 export function buildShim(options: ShimBuildOptions = {}): ShimBuild {
   const { path = join(BUILD_FOLDER, "weft-cni"), compilers = COMPILERS, flags = FLAGS } = options;
-  if (isNewer(path, SOURCE)) return { path, compiler: undefined };
+  if (isNewer(path, SOURCE) && isNewer(path, HEADER)) return { path, compiler: undefined };
   try {
-    mkdirSync(join(path, ".."), { recursive: true });
+    mkdirSync(dirname(path), { recursive: true });
   } catch (error) {
     return { path: undefined, reason: messageOf(error) };
   }

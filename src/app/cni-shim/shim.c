@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include "top-level-string.h"
 
 /* CNI_CALL_MAX_BYTES of model/limits.ts. */
 #define CALL_MAX (1 << 20)
@@ -43,7 +44,6 @@ extern char **environ;
 static char call[HEAD_MAX + CALL_MAX + 1];
 static size_t call_length;
 static const char *config = "";
-static size_t config_length;
 static char answer[ANSWER_MAX + 1];
 static size_t answer_length;
 static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)] = DEFAULT_SOCKET;
@@ -123,96 +123,29 @@ static long long now_ms(void)
 	return (long long)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* ---- the configuration: two strings of its top level ------------------------------------------------------------- */
-
-/* The end of the string that begins behind `at`'s quote: the closing quote, or the end of the text. */
-static const char *string_end(const char *at, const char *end)
-{
-	while (at < end && *at != '"')
-		at += *at == '\\' && at + 1 < end ? 2 : 1;
-	return at < end ? at : end;
-}
-
-static const char *skip_space(const char *at, const char *end)
-{
-	while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
-		at++;
-	return at;
-}
-
-/*
- * Copies a string without its escapes; only those of one character are known. -1 for one that is too long or has another
- * escape or a NUL.
- */
-static int copy_string(char *to, size_t size, const char *from, const char *end)
-{
-	size_t length = 0;
-
-	for (; from < end; from++) {
-		if (*from == '\\') {
-			from++;
-			if (from >= end || (*from != '/' && *from != '"' && *from != '\\'))
-				return -1;
-		}
-		if (*from == '\0' || length + 1 >= size)
-			return -1;
-		to[length++] = *from;
-	}
-	to[length] = '\0';
-	return 0;
-}
-
-static int is_key(const char *from, const char *end, const char *key)
-{
-	return (size_t)(end - from) == strlen(key) && memcmp(from, key, strlen(key)) == 0;
-}
-
-/* Only digits and dots: what is echoed needs no escapes. */
-static void take_version(const char *from, const char *end)
-{
-	char text[sizeof version];
-
-	if (copy_string(text, sizeof text, from, end) == 0 && text[0] != '\0' && strspn(text, "0123456789.") == strlen(text))
-		memcpy(version, text, sizeof text);
-}
+/* ---- the configuration ------------------------------------------------------------------------------------------- */
 
 static void take_socket(int code, const char *name, const char *from, const char *end)
 {
-	if (copy_string(socket_path, sizeof socket_path, from, end) != 0 || socket_path[0] != '/')
+	if (copy_unescaped(socket_path, sizeof socket_path, from, end) != 0 || socket_path[0] != '/')
 		fail(code, name, " is no path of a unix socket: it must begin with '/' and have at most ",
 		     decimal(sizeof socket_path - 1), " bytes", NULL);
 }
 
-/* Whether the JSON is well formed is the agent's business: this reads what it can and never runs over the end. */
 static void read_config(void)
 {
-	const char *end = config + config_length;
-	int depth = 0;
+	const char *config_end = call + call_length;
+	char text[sizeof version];
+	const char *end;
 
-	for (const char *at = config; at < end; at++) {
-		if (*at == '{' || *at == '[')
-			depth++;
-		else if (*at == '}' || *at == ']')
-			depth--;
-		if (*at != '"')
-			continue;
-		const char *key = at + 1;
-		const char *key_end = string_end(key, end);
-		at = key_end;
-		const char *colon = skip_space(key_end + (key_end < end), end);
-		if (depth != 1 || colon >= end || *colon != ':')
-			continue;
-		const char *value = skip_space(colon + 1, end);
-		at = colon;
-		if (value >= end || *value != '"')
-			continue;
-		const char *value_end = string_end(value + 1, end);
-		if (is_key(key, key_end, "weft_socket"))
-			take_socket(CODE_CONFIG, "weft_socket", value + 1, value_end);
-		else if (is_key(key, key_end, "cniVersion"))
-			take_version(value + 1, value_end);
-		at = value_end;
-	}
+	const char *asked = top_level_string(config, config_end, "cniVersion", &end);
+	/* Only digits and dots: what is echoed needs no escapes. */
+	if (asked != NULL && copy_unescaped(text, sizeof text, asked, end) == 0 && text[0] != '\0' &&
+	    strspn(text, "0123456789.") == strlen(text))
+		memcpy(version, text, sizeof text);
+	const char *path = top_level_string(config, config_end, "weft_socket", &end);
+	if (path != NULL)
+		take_socket(CODE_CONFIG, "weft_socket", path, end);
 }
 
 /* ---- the call ---------------------------------------------------------------------------------------------------- */
@@ -264,7 +197,6 @@ static void read_call(void)
 		if (call_length >= sizeof call)
 			fail_too_long();
 	}
-	config_length = (size_t)(call + call_length - config);
 }
 
 /* ---- the socket -------------------------------------------------------------------------------------------------- */

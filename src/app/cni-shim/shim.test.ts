@@ -241,6 +241,9 @@ describe("weft-cni", { concurrency: true }, () => {
       const noise = fc.oneof(
         fc.array(token, { maxLength: 30 }).map((tokens) => Buffer.from(tokens.join(""))),
         fc.uint8Array({ maxLength: 300 }),
+        fc
+          .tuple(fc.stringMatching(/^[0-9.]{0,60}$/), fc.string({ maxLength: 300 }))
+          .map(([cniVersion, path]) => Buffer.from(JSON.stringify({ cniVersion, weft_socket: `/${path}` }))),
       );
       await fc.assert(
         fc.asyncProperty(noise, async (stdin) => {
