@@ -1,6 +1,16 @@
 /** How the real kernel's port behaves when something goes wrong, at scale, and at the edges of a namespace. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -232,6 +242,34 @@ test("this kernel has all that Weft needs, and the look leaves nothing behind", 
   assert.deepEqual(await kernel.features(), { missing: [], ingressForward: true });
   assert.deepEqual(await kernel.observe([]), before);
 });
+
+test("a process without descriptors is told so, and nothing is left open", { skip }, async (t) => {
+  const { kernel, path } = await openTestNetns(t);
+  const openFds = () => readdirSync("/proc/self/fd").length;
+  const before = openFds();
+  const restore = limitDescriptors(256);
+  const taken: number[] = [];
+  try {
+    for (;;) taken.push(openSync("/dev/null", "r"));
+  } catch {
+    // All are taken. One is given back for the namespace, one for the way back from it, none for the socket.
+    for (const fd of taken.splice(-2)) closeSync(fd);
+  }
+  const refused = await kernel.enter(path).catch((error: unknown) => error);
+  for (const fd of taken) closeSync(fd);
+  restore();
+  assert.ok(refused instanceof Fault && refused.code === "kernel-refused", String(refused));
+  assert.match(refused.message, /EMFILE.*; look at the limits of this process/);
+  assert.equal(openFds(), before);
+});
+
+/** Lowers how many descriptors this process may have; the result sets it back. */
+function limitDescriptors(limit: number): () => void {
+  const soft = /Max open files\s+(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  const set = (value: string) => execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${value}:`]);
+  set(String(limit));
+  return () => set(String(soft));
+}
 
 test("a closed port refuses, and says so", { skip }, async (t) => {
   const { path } = await openTestNetns(t);

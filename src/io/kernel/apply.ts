@@ -6,7 +6,7 @@
  * bad entry blocks no other. Devices are named here and numbered there: a number is looked up once for a whole call,
  * and again after the device was made or deleted.
  */
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
 import { assert, Fault } from "../../model/fault.ts";
@@ -144,7 +144,8 @@ class Run {
     try {
       const made =
         link.kind === "veth" ? this.#addPair(link) : this.#executeOne((writer) => encodeLinkAdd(writer, link));
-      const verdict = made.errno !== 0 ? made : this.#executeOne((writer) => encodeLinkMarks(writer, link, hasIpv6()));
+      const verdict =
+        made.errno !== 0 ? made : this.#executeOne((writer) => encodeLinkMarks(writer, link, this.#sockets.hasIpv6()));
       return verdict.errno === 0 ? undefined : refusedOp(op, verdict);
     } catch (error) {
       return thrownError(op, error);
@@ -158,7 +159,7 @@ class Run {
     const netns = openNetns(path);
     try {
       const verdict = this.#executeOne((writer) => encodeLinkAdd(writer, link, netns.fd));
-      if (verdict.errno === 0 && hasIpv6())
+      if (verdict.errno === 0 && this.#sockets.hasIpv6())
         inNetns(netns, () => writeFileSync(`/proc/sys/net/ipv6/conf/${name}/addr_gen_mode`, ADDR_GEN_MODE_NONE));
       return verdict;
     } finally {
@@ -295,8 +296,4 @@ function thrownError(op: KernelOp, error: unknown): KernelError {
   const { errno } = error as NodeJS.ErrnoException; // a SystemCallError has it too
   if (errno === undefined) throw error;
   return refusedOp(op, { errno: -errno });
-}
-
-function hasIpv6(): boolean {
-  return existsSync("/proc/sys/net/ipv6");
 }

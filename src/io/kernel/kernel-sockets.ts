@@ -1,7 +1,7 @@
 /**
  * The doors into one network namespace: its netlink sockets, and its part of /proc/sys.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { SystemCallError } from "./ffi.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
 import { inNetns, type Netns } from "./netns.ts";
@@ -26,6 +26,11 @@ export class KernelSockets {
       if (error instanceof SystemCallError && error.code === "EPROTONOSUPPORT") return undefined;
       throw error;
     }
+  }
+
+  /** Whether the kernel has IPv6 at all. */
+  hasIpv6(): boolean {
+    return existsSync("/proc/sys/net/ipv6");
   }
 
   /** The value without surrounding white space; `undefined` where there is no such setting. */

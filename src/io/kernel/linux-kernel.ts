@@ -6,10 +6,12 @@
  * next. Containers are entered by setns for the moment in which a socket is opened (netns.ts).
  */
 import type { HostState, KernelOp } from "../../core/host/host-state.ts";
+import { Fault } from "../../model/fault.ts";
 import type { ContainerKernel, Kernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
 import { applyOps } from "./apply.ts";
 import { watchNetns } from "./events.ts";
 import { probeFeatures } from "./features.ts";
+import { SystemCallError } from "./ffi.ts";
 import { KernelSockets } from "./kernel-sockets.ts";
 import { type Netns, openNetns } from "./netns.ts";
 import { observeKernel } from "./observe.ts";
@@ -61,7 +63,13 @@ class LinuxKernel implements Kernel {
   }
 
   async enter(path: string): Promise<ContainerKernel> {
-    return new LinuxContainerKernel(openNetns(path));
+    const netns = openNetns(path);
+    try {
+      return new LinuxContainerKernel(netns);
+    } catch (error) {
+      netns.close();
+      throw refusalOf(error);
+    }
   }
 
   close(): void {
@@ -71,7 +79,9 @@ class LinuxKernel implements Kernel {
   }
 
   #inOrder<T>(call: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(call);
+    const result = this.#last.then(call).catch((error) => {
+      throw refusalOf(error);
+    });
     this.#last = result.catch(() => {});
     return result;
   }
@@ -84,4 +94,10 @@ class LinuxContainerKernel extends LinuxKernel implements ContainerKernel {
     super(netns);
     this.netnsId = netns.id;
   }
+}
+
+/** A system call that failed where none should (no descriptors, no memory) is a refusal too. */
+function refusalOf(error: unknown): unknown {
+  if (!(error instanceof SystemCallError)) return error;
+  return new Fault("kernel-refused", `${error.message}; look at the limits of this process`, { errno: error.code });
 }

@@ -38,9 +38,9 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
   const addresses = list("addresses", encodeAddressDump, (message) => decodeAddress(message, nameOf));
   await setImmediate();
   const readRoute = (message: Message) => decodeRoute(message, nameOf);
-  const routes = ([4, 6] as const).flatMap((family) =>
-    list("routes", (writer) => encodeRouteDump(writer, family), readRoute),
-  );
+  // Asked for a family that it does not have, the kernel answers with all.
+  const families = sockets.hasIpv6() ? ([4, 6] as const) : ([4] as const);
+  const routes = families.flatMap((family) => list("routes", (writer) => encodeRouteDump(writer, family), readRoute));
   const rules = list("rules", encodeRuleDump, decodeRule);
   await setImmediate();
   const neighbors = list("neighbors", encodeNeighborDump, (message) => decodeNeighbor(message, nameOf));

@@ -6,7 +6,7 @@ import type { KernelError } from "../ports.ts";
 import { errnoText } from "./ffi.ts";
 import type { Verdict } from "./netlink/error-message.ts";
 
-export function describeOp(op: KernelOp): string {
+function describeOp(op: KernelOp): string {
   switch (op.op) {
     case "link.add":
       return `add ${op.link.kind} ${op.link.name}`;

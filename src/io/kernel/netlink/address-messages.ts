@@ -28,8 +28,8 @@ import {
   readU32,
 } from "./message.ts";
 
-export const RTM_NEWADDR = 20;
-export const RTM_DELADDR = 21;
+const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 /** struct ifaddrmsg */
 const IFADDR_BYTES = 8;

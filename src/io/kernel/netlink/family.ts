@@ -1,4 +1,7 @@
-/** Address families as netlink numbers them. Source: bits/socket.h. */
+/**
+ * Address families as netlink numbers them, in the first byte of most messages. AF_BRIDGE stands for the forwarding
+ * tables of devices, those of VXLAN among them. Source: bits/socket.h.
+ */
 import type { Family } from "../../../model/ip.ts";
 
 export const AF_INET = 2;

@@ -20,8 +20,8 @@ import {
   readU32,
 } from "./message.ts";
 
-export const RTM_NEWLINK = 16;
-export const RTM_DELLINK = 17;
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 /** struct ifinfomsg */
 const IFINFO_BYTES = 16;
@@ -50,7 +50,7 @@ const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
 
 export type NewLink = Extract<KernelOp, { op: "link.add" }>["link"];
-export type LinkChange = Omit<Extract<KernelOp, { op: "link.set" }>, "op">;
+type LinkChange = Omit<Extract<KernelOp, { op: "link.set" }>, "op">;
 
 /**
  * Makes the link, down. Its alias needs a message of its own (`encodeLinkMarks`): the kernel reads none here.

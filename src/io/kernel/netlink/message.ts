@@ -10,13 +10,13 @@ import { assert, Fault } from "../../../model/fault.ts";
 export const HEADER_BYTES = 16;
 const ATTRIBUTE_HEADER_BYTES = 4;
 /** An attribute's length is a 16-bit number that counts its header. */
-export const ATTRIBUTE_MAX_BYTES = 0xffff;
+const ATTRIBUTE_MAX_BYTES = 0xffff;
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
 
 /** Flags of a request; their meaning beside REQUEST and ACK depends on whether it reads or writes. */
 export const NLM_F_REQUEST = 0x1;
-export const NLM_F_ACK = 0x4;
+const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;

@@ -18,8 +18,8 @@ import {
   readU32,
 } from "./message.ts";
 
-export const RTM_NEWNEIGH = 28;
-export const RTM_DELNEIGH = 29;
+const RTM_NEWNEIGH = 28;
+const RTM_DELNEIGH = 29;
 const RTM_GETNEIGH = 30;
 /** struct ndmsg */
 const NEIGHBOR_BYTES = 12;

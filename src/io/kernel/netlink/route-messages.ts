@@ -33,8 +33,8 @@ import {
   readU32,
 } from "./message.ts";
 
-export const RTM_NEWROUTE = 24;
-export const RTM_DELROUTE = 25;
+const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
 /** struct rtmsg */
 const ROUTE_BYTES = 12;

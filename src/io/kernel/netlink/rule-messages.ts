@@ -17,8 +17,8 @@ import {
 } from "./message.ts";
 import { familyFrom, prefixOf } from "./route-messages.ts";
 
-export const RTM_NEWRULE = 32;
-export const RTM_DELRULE = 33;
+const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 /** struct fib_rule_hdr */
 const RULE_BYTES = 12;

@@ -34,7 +34,7 @@ export function isNftOp(op: KernelOp): op is NftOp {
 }
 
 /** The device that a rule names is not there. */
-export interface MissingDevice {
+interface MissingDevice {
   readonly missingDevice: string;
 }
 
