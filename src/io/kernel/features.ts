@@ -8,7 +8,7 @@ import { OWNER, VNI, VXLAN_PORT } from "../../model/names.ts";
 import type { KernelFeatures } from "../ports.ts";
 import { applyOps } from "./apply.ts";
 import { KernelSockets } from "./kernel-sockets.ts";
-import { createNetns, type Netns } from "./netns.ts";
+import { createNetns, type Netns, noRights } from "./netns.ts";
 
 const INGRESS_FORWARD = "nftables ingress forward";
 
@@ -22,6 +22,7 @@ export async function probeFeatures(): Promise<KernelFeatures> {
       sockets,
       probes.map(([, op]) => op),
     );
+    if (failures.some(({ error }) => error.code === "EPERM")) throw noRights("make network devices");
     const failed = new Set(failures.map(({ index }) => probes[index]?.[0] ?? ""));
     const ingressForward = !failed.delete(INGRESS_FORWARD);
     return { missing: [...failed], ingressForward };
