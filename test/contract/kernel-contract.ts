@@ -12,13 +12,11 @@ import { batchTests, convergenceTests } from "./kernel-contract-whole.ts";
 /** Registers the suite. `open` is called once for each test. */
 export function kernelContract(name: string, open: () => Promise<KernelUnderTest>): void {
   const test: Test = (what, body) => {
-    it(what, { timeout: 30_000 }, async () => {
+    it(what, { timeout: 30_000 }, async (t) => {
       const world = await open();
-      try {
-        await body(world);
-      } finally {
-        await world.close();
-      }
+      // Also when the time is up: an open watch would keep the process.
+      t.after(() => world.close());
+      await body(world);
     });
   };
   describe(`kernel contract: ${name}`, () => {
