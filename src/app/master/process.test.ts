@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { callSocket, MasterHome } from "../../../test/support/master-process.ts";
+import { request } from "../../../test/support/master-rig.ts";
+import type { Assignment } from "../../model/cluster.ts";
+
+function home(context: TestContext, yaml = ""): MasterHome {
+  const made = new MasterHome(yaml);
+  context.after(() => made.remove());
+  return made;
+}
+
+async function register(url: string, n: number): Promise<Response> {
+  return fetch(`${url}/v1/agents/register`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(request(n)),
+  });
+}
+
+test("after a kill in the middle of registrations, every agent that was answered is there, record and all", async (context) => {
+  const files = home(context);
+  const first = await files.start();
+  const answered = new Map<number, Assignment>();
+  const client = async (from: number) => {
+    for (let n = from; ; n += 4) {
+      const answer = await register(first.url, n);
+      answered.set(n, (await answer.json()) as Assignment);
+    }
+  };
+  const clients = [1, 2, 3, 4].map((from) => client(from).catch(() => {}));
+  while (answered.size < 60) await Promise.race([new Promise(setImmediate), ...clients]);
+  await first.kill();
+  await Promise.all(clients);
+
+  const second = await files.start();
+  const { agents } = (await (await fetch(`${second.url}/v1/agents`)).json()) as { agents: { id: string }[] };
+  const known = new Map(agents.map((each) => [each.id, each]));
+  for (const [n, { agent }] of answered) {
+    const { connected: _, statuses: __, ...record } = known.get(`agent-${n}`) as Record<string, unknown>;
+    assert.deepEqual(record, agent);
+    assert.deepEqual(await (await register(second.url, n)).json(), answered.get(n));
+  }
+  const vteps = new Set(agents.map((each) => JSON.stringify((each as { backend?: unknown }).backend)));
+  assert.equal(vteps.size, agents.length, "what was stored and not answered holds nothing twice");
+});
+
+test("SIGTERM ends a master that has open streams, and takes its socket away", async (context) => {
+  const files = home(context);
+  const master = await files.start();
+  await register(master.url, 1);
+  const stream = await fetch(`${master.url}/v1/peers/stream?agent=agent-1&instance=instance-1`);
+  assert.equal(statSync(files.socket).mode & 0o777, 0o600);
+  assert.equal((await callSocket(files.socket, "GET", "/healthz")).body, "ok\n");
+  await master.stop();
+  assert.ok(!existsSync(files.socket));
+  await stream.text().catch(() => {});
+});
+
+test("what may be done by the socket only is refused on TCP", async (context) => {
+  const files = home(context);
+  const master = await files.start();
+  await register(master.url, 1);
+  assert.equal((await fetch(`${master.url}/v1/agents/agent-1`, { method: "DELETE" })).status, 403);
+  assert.equal((await callSocket(files.socket, "DELETE", "/v1/agents/agent-1")).status, 204);
+});
+
+test("the socket of a dead master is replaced, that of a live one is refused", async (context) => {
+  const files = home(context);
+  await (await files.start()).kill();
+  assert.ok(existsSync(files.socket), "a killed process leaves it behind");
+  await files.start();
+  const { status, message } = await files.refusal("--data-dir", join(files.dir, "other"));
+  assert.equal(status, 69);
+  assert.match(message, /another process serves .*master\.sock; stop it, or give another path with --socket/);
+  assert.equal((await callSocket(files.socket, "GET", "/healthz")).status, 200, "and is still served");
+});
+
+test("a master that cannot start says why in one line, and leaves nothing behind", async (context) => {
+  const files = home(context);
+  const master = await files.start();
+  const taken = new URL(master.url).host;
+  const [socket, data] = [join(files.dir, "s.sock"), join(files.dir, "d")];
+  const elsewhere = ["--socket", socket, "--data-dir", data];
+  writeFileSync(join(files.dir, "bad.yaml"), "dcos_overlay_network:\n  vtep_subnet: 1.2.3.4/8\n  overlays: []\n");
+  mkdirSync(join(files.dir, "corrupt"));
+  writeFileSync(join(files.dir, "corrupt", "master.db"), "noise".repeat(1_000));
+  const rows: [string[], number, RegExp][] = [
+    [[...elsewhere, "--listen", taken], 69, /cannot listen on 127\.0\.0\.1:\d+: another process listens there/],
+    [[...elsewhere, "--listen", "192.0.2.1:5050"], 64, /no device of this host holds that address/],
+    [[...elsewhere, "--listen", "nowhere"], 64, /'nowhere' is no address to listen on/],
+    [["--socket", socket], 1, /the data directory .*\/data is in use by another process/],
+    [[...elsewhere, "--config", join(files.dir, "none.yaml")], 78, /none\.yaml cannot be read: there is no such file/],
+    [[...elsewhere, "--config", files.dir], 78, /cannot be read: it is a directory/],
+    [[...elsewhere, "--config", join(files.dir, "bad.yaml")], 78, /bad\.yaml: the configuration has 3 problems/],
+    [
+      ["--socket", socket, "--data-dir", join(files.dir, "corrupt")],
+      65,
+      /master\.db is damaged \(.*restore it from a backup/,
+    ],
+    [["--data-dir", data, "--socket", files.config], 64, /config\.yaml is there and is no socket/],
+  ];
+  for (const [args, expected, pattern] of rows) {
+    const { status, message } = await files.refusal(...args);
+    assert.match(message, pattern);
+    assert.equal(status, expected, message);
+    assert.ok(!existsSync(socket), "no socket is left");
+  }
+  assert.equal(readFileSync(files.config, "utf8"), "");
+});
+
+test("on a full disk agents are refused one by one, and everything else is served", async (context) => {
+  const files = home(context);
+  const master = await files.startOnSmallDisk(256);
+  let n = 0;
+  let refused: Response | undefined;
+  while (refused === undefined) {
+    n += 1;
+    const answer = await register(master.url, n);
+    if (answer.status !== 200) refused = answer;
+    assert.ok(n < 2_000, "the disk gets full");
+  }
+  assert.equal(refused.status, 507);
+  assert.match(await refused.text(), /"code":"storage".*master\.db cannot be written/);
+  const { agents } = (await (await fetch(`${master.url}/overlay-master/state`)).json()) as { agents: unknown[] };
+  assert.equal(agents.length, n - 1);
+  assert.equal((await register(master.url, 1)).status, 200, "who is known is answered");
+});
+
+test("a second data directory serves a second master beside the first", async (context) => {
+  const [one, two] = [home(context), home(context)];
+  const masters = await Promise.all([one.start(), two.start()]);
+  await Promise.all(masters.map((master) => master.stop()));
+});
+
+test("help is enough to use it", async () => {
+  const main = new URL("../cli/main.ts", import.meta.url).pathname;
+  const child = spawn(process.execPath, [main, "master", "--help"], { stdio: ["ignore", "pipe", "inherit"] });
+  const text = Buffer.concat(await child.stdout.toArray()).toString();
+  assert.deepEqual(child.exitCode ?? (await once(child, "exit"))[0], 0);
+  for (const word of ["--config", "--listen", "--socket", "--data-dir", "--log-level", "0.0.0.0:5050", "Exit status"])
+    assert.ok(text.includes(word), word);
+});
