@@ -3,7 +3,16 @@
  * free slice is given first, the first and the last slice are used, and IPv6 carries where the original did not
  * (spec: overlay §6.1 #1).
  */
-import { type Cidr, containsCidr, indexOfSubnet, lengthOf, nthSubnet, subnetCount } from "../../model/ip.ts";
+import {
+  addressBits,
+  addressOf,
+  type Cidr,
+  familyOf,
+  ipToBigInt,
+  lengthOf,
+  nthSubnet,
+  subnetCount,
+} from "../../model/ip.ts";
 import { IntervalSet } from "./interval-set.ts";
 
 /** How much of a pool is given out. */
@@ -23,12 +32,16 @@ export function halves(subnet: Cidr): { readonly mesos: Cidr; readonly docker: C
 export class SubnetPool {
   readonly #space: Cidr;
   readonly #length: number;
+  readonly #first: bigint;
+  readonly #size: bigint;
   readonly #free: IntervalSet;
 
   constructor(space: Cidr, length: number) {
     this.#space = space;
     this.#length = length;
-    this.#free = new IntervalSet(0n, subnetCount(space, length) - 1n);
+    this.#first = ipToBigInt(addressOf(space));
+    this.#size = subnetCount(space, length);
+    this.#free = new IntervalSet(0n, this.#size - 1n);
   }
 
   /** The lowest free slice; `undefined` when all are given out. */
@@ -39,20 +52,25 @@ export class SubnetPool {
 
   /** @returns false when `subnet` is no slice of this pool, or is given out already */
   reserve(subnet: Cidr): boolean {
-    return this.#holds(subnet) && this.#free.remove(indexOfSubnet(this.#space, subnet));
+    const index = this.#indexOf(subnet);
+    return index !== undefined && this.#free.remove(index);
   }
 
   /** @returns false when `subnet` is no slice of this pool, or is free already */
   release(subnet: Cidr): boolean {
-    return this.#holds(subnet) && this.#free.add(indexOfSubnet(this.#space, subnet));
+    const index = this.#indexOf(subnet);
+    return index !== undefined && this.#free.add(index);
   }
 
   usage(): Usage {
-    const size = subnetCount(this.#space, this.#length);
-    return { pool: this.#space, used: size - this.#free.count, size };
+    return { pool: this.#space, used: this.#size - this.#free.count, size: this.#size };
   }
 
-  #holds(subnet: Cidr): boolean {
-    return lengthOf(subnet) === this.#length && containsCidr(this.#space, subnet);
+  /** Which slice of the pool this is; a restart asks it for every slice of the cluster, so it converts once. */
+  #indexOf(subnet: Cidr): bigint | undefined {
+    const family = familyOf(this.#space);
+    if (lengthOf(subnet) !== this.#length || familyOf(subnet) !== family) return undefined;
+    const index = (ipToBigInt(addressOf(subnet)) - this.#first) >> BigInt(addressBits(family) - this.#length);
+    return index >= 0n && index < this.#size ? index : undefined;
   }
 }

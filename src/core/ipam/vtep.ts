@@ -6,9 +6,9 @@ import {
   addressCount,
   addressOf,
   type Cidr,
-  contains,
+  familyOf,
   type IpInterface,
-  indexOfAddress,
+  ipToBigInt,
   ipToBytes,
   lengthOf,
   nthAddress,
@@ -28,11 +28,16 @@ export function vtepMac(oui: string, vtepIp: IpInterface): Mac {
 /** The VTEP addresses of one family, each with the length of the pool. */
 export class VtepPool {
   readonly #space: Cidr;
+  readonly #first: bigint;
+  /** The first and the last address are not counted. */
+  readonly #size: bigint;
   readonly #free: IntervalSet;
 
   constructor(space: Cidr) {
     this.#space = space;
-    this.#free = new IntervalSet(1n, addressCount(space) - 2n);
+    this.#first = ipToBigInt(addressOf(space));
+    this.#size = addressCount(space) - 2n;
+    this.#free = new IntervalSet(1n, this.#size);
   }
 
   /** The lowest free address; `undefined` when all are given out. */
@@ -43,22 +48,23 @@ export class VtepPool {
 
   /** @returns false when the address is none of this pool, or is given out already */
   reserve(address: IpInterface): boolean {
-    return this.#holds(address) && this.#free.remove(indexOfAddress(this.#space, addressOf(address)));
+    const index = this.#indexOf(address);
+    return index !== undefined && this.#free.remove(index);
   }
 
   /** @returns false when the address is none of this pool, or is free already */
   release(address: IpInterface): boolean {
-    return this.#holds(address) && this.#free.add(indexOfAddress(this.#space, addressOf(address)));
+    const index = this.#indexOf(address);
+    return index !== undefined && this.#free.add(index);
   }
 
   usage(): Usage {
-    const size = addressCount(this.#space) - 2n;
-    return { pool: this.#space, used: size - this.#free.count, size };
+    return { pool: this.#space, used: this.#size - this.#free.count, size: this.#size };
   }
 
-  #holds(address: IpInterface): boolean {
-    if (lengthOf(address) !== lengthOf(this.#space) || !contains(this.#space, addressOf(address))) return false;
-    const index = indexOfAddress(this.#space, addressOf(address));
-    return index > 0n && index < addressCount(this.#space) - 1n;
+  #indexOf(address: IpInterface): bigint | undefined {
+    if (lengthOf(address) !== lengthOf(this.#space) || familyOf(address) !== familyOf(this.#space)) return undefined;
+    const index = ipToBigInt(addressOf(address)) - this.#first;
+    return index > 0n && index <= this.#size ? index : undefined;
   }
 }

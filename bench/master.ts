@@ -1,0 +1,122 @@
+/**
+ * The master under load: how long a thousand agents take to register, each answer durable before it is sent, and how
+ * long a restarted master takes until it serves the state of ten thousand. Both have no peer: the original cannot be run
+ * without a Mesos cluster around it.
+ *
+ * The real program on loopback; the clients run in this process, so their work is part of the figures.
+ */
+import { once } from "node:events";
+import { Agent, get, request as httpRequest, type IncomingMessage } from "node:http";
+import { parseClusterConfig } from "../src/core/config/cluster-config.ts";
+import { Allocator } from "../src/core/ipam/allocate.ts";
+import type { RegisterRequest } from "../src/io/ports.ts";
+import { openMasterStore } from "../src/io/store/sqlite-store.ts";
+import { assert } from "../src/model/fault.ts";
+import { cidr, nthAddress } from "../src/model/ip.ts";
+import { MasterHome } from "../test/support/master-process.ts";
+import { bench, median } from "./figures.ts";
+
+const REGISTRATIONS = 1_000;
+const RECORDS = 10_000;
+/** Registrations under way at once: a cluster that comes up does not wait for its turn. */
+const CLIENTS = 32;
+/** The default pool of VTEP addresses ends at 4,094 agents. */
+const CONFIG = `dcos_overlay_network:
+  vtep_subnet: 44.128.0.0/16
+  vtep_subnet6: fd01:a::/64
+  vtep_mac_oui: 70:B3:D5:00:00:00
+  overlays:
+    - {name: dcos, subnet: 9.0.0.0/8, prefix: 24}
+    - {name: dcos6, subnet6: "fd01:b::/64", prefix6: 80}
+`;
+
+function registrant(n: number): RegisterRequest {
+  return {
+    agentId: `agent-${n}`,
+    instanceId: `instance-${n}`,
+    ip: nthAddress(cidr("10.0.0.0/8"), BigInt(n + 1)),
+    hostname: `host-${n}`,
+    networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
+  };
+}
+
+async function withHome<T>(body: (home: MasterHome) => Promise<T>): Promise<T> {
+  const home = new MasterHome(CONFIG);
+  try {
+    return await body(home);
+  } finally {
+    await home.remove();
+  }
+}
+
+/** Milliseconds until all agents have their answers. */
+function registerAll(): Promise<number> {
+  return withHome(async (home) => {
+    const { url } = await home.start();
+    const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
+    const start = performance.now();
+    await Promise.all(Array.from({ length: REGISTRATIONS }, (_, n) => register(url, agent, registrant(n))));
+    const elapsed = performance.now() - start;
+    agent.destroy();
+    return elapsed;
+  });
+}
+
+async function register(url: string, agent: Agent, body: RegisterRequest): Promise<void> {
+  const call = httpRequest(`${url}/v1/agents/register`, {
+    method: "POST",
+    agent,
+    headers: { "content-type": "application/json" },
+  });
+  call.end(JSON.stringify(body));
+  const [answer] = (await once(call, "response")) as [IncomingMessage];
+  answer.resume();
+  await once(answer, "end");
+  assert(answer.statusCode === 200, `registration is answered with 200, not ${answer.statusCode}`);
+}
+
+/** Fills the store of `home` as registrations would have. */
+function fill(home: MasterHome): void {
+  const { config, source } = parseClusterConfig(CONFIG);
+  const allocator = new Allocator(config.network);
+  const store = openMasterStore(home.data);
+  store.saveNetwork(source);
+  for (let n = 0; n < RECORDS; n++) {
+    const agent = registrant(n);
+    const { record } = allocator.register({ ...agent, id: agent.agentId }, undefined);
+    assert(record !== undefined, "the pools are large enough");
+    store.putAgent(record);
+  }
+  store.close();
+}
+
+/** Milliseconds from the start of the process to the last byte of its state document. */
+async function restart(home: MasterHome): Promise<number> {
+  const start = performance.now();
+  const master = await home.start();
+  const call = get(`${master.url}/overlay-master/state`, { agent: false });
+  const [answer] = (await once(call, "response")) as [IncomingMessage];
+  const pieces: Buffer[] = await answer.toArray();
+  const elapsed = performance.now() - start;
+  const { agents } = JSON.parse(Buffer.concat(pieces).toString()) as { agents: unknown[] };
+  assert(agents.length === RECORDS, `all ${RECORDS} agents are in the state`);
+  await master.kill();
+  return elapsed;
+}
+
+async function rounds(count: number, round: () => Promise<number>): Promise<number> {
+  const samples: number[] = [];
+  for (let i = 0; i < count; i++) samples.push(await round());
+  return median(samples);
+}
+
+await bench("master", async ({ quick, figure }) => {
+  const count = quick ? 3 : 9;
+  const registered = await rounds(count, registerAll);
+  figure({ figure: "register.1000", unit: "ms", ours: registered, peer: null, target: "ours<=5000" });
+  const restarted = await withHome((home) => {
+    fill(home);
+    return rounds(count, () => restart(home));
+  });
+  figure({ figure: "restart.10000", unit: "ms", ours: restarted, peer: null, target: "ours<=2000" });
+});
