@@ -242,7 +242,7 @@ describe("weft-cni", { concurrency: true }, () => {
         fc.array(token, { maxLength: 30 }).map((tokens) => Buffer.from(tokens.join(""))),
         fc.uint8Array({ maxLength: 300 }),
         fc
-          .tuple(fc.stringMatching(/^[0-9.]{0,60}$/), fc.string({ maxLength: 300 }))
+          .tuple(fc.stringMatching(/^[0-9.]{0,60}$/), fc.string({ maxLength: 300, size: "max" }))
           .map(([cniVersion, path]) => Buffer.from(JSON.stringify({ cniVersion, weft_socket: `/${path}` }))),
       );
       await fc.assert(
