@@ -252,7 +252,7 @@ describe("weft-cni", { concurrency: true }, () => {
           const { supportedVersions, code } = JSON.parse(stdout);
           assert(status === 0 ? supportedVersions.length > 0 : code === 7, stdout);
         }),
-        { numRuns: 200 },
+        { numRuns: 200, endOnFailure: true },
       );
     });
   });
