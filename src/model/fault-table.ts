@@ -48,7 +48,7 @@ export function faultBody(fault: Fault): FaultBody {
 /** The fault in an answer of the other side, or `undefined` when the body is none of ours. */
 export function parseFaultBody(body: unknown): Fault | undefined {
   const error = (body as Partial<FaultBody> | null)?.error;
-  if (typeof error?.message !== "string" || typeof error.code !== "string" || !(error.code in FAULT_TABLE))
+  if (typeof error?.message !== "string" || typeof error.code !== "string" || !Object.hasOwn(FAULT_TABLE, error.code))
     return undefined;
   return new Fault(error.code, error.message, error.facts ?? {});
 }

@@ -35,7 +35,7 @@ interface AgentFlags {
 
 const HELP = `
 Masters are tried in turn; a URL is http://HOST:PORT, https://HOST:PORT or
-unix:PATH. The agent keeps trying for ever, and serves what its disk holds
+unix:/PATH. The agent keeps trying for ever, and serves what its disk holds
 meanwhile.
 
 In the host's network namespace it makes vtep1024, m-NAME and d-NAME for each

@@ -83,18 +83,21 @@ export class Session {
   }
 
   async #register(): Promise<void> {
-    const { client, log, metrics } = this.#deps;
+    const { client, log, metrics, onFatal } = this.#deps;
     metrics.count("register_agent_messages_sent");
+    const answer = await client.register(this.#request).catch(faultOf);
+    if (this.#isStopped) return;
+    if (answer instanceof Fault) {
+      log.warn({ code: answer.code }, `not registered: ${answer.message}`);
+      this.#step({ type: "register-failed", fault: answer });
+      return;
+    }
+    metrics.count("update_agent_overlays_messages_received");
     try {
-      const assignment = await client.register(this.#request);
-      if (this.#isStopped) return;
-      metrics.count("update_agent_overlays_messages_received");
-      this.#registered(assignment);
+      this.#registered(answer);
     } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      if (error.code === "storage") this.#deps.onFatal(error);
-      log.warn({ code: error.code }, `not registered: ${error.message}`);
-      this.#step({ type: "register-failed", fault: error });
+      // This host's own disk: what follows from an assignment must not begin before it is durable.
+      onFatal(faultOf(error));
     }
   }
 
@@ -131,16 +134,20 @@ export class Session {
   async #sendReport(report: Parameters<MasterClient["reportStatus"]>[0]): Promise<boolean> {
     const { client, log, metrics } = this.#deps;
     metrics.count("agent_registered_messages_sent");
-    try {
-      await client.reportStatus(report);
-      metrics.count("agent_registered_acknowledgements_received");
-      this.#attempts++;
-      return true;
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
+    const refusal = await client.reportStatus(report).catch(faultOf);
+    if (refusal instanceof Fault) {
       metrics.count("agent_registered_messages_dropped");
-      log.warn({ code: error.code }, `status not reported: ${error.message}`);
+      log.warn({ code: refusal.code }, `status not reported: ${refusal.message}`);
       return false;
     }
+    metrics.count("agent_registered_acknowledgements_received");
+    this.#attempts++;
+    return true;
   }
+}
+
+/** A refusal as a value; anything else that was thrown is a bug and goes on. */
+function faultOf(thrown: unknown): Fault {
+  if (thrown instanceof Fault) return thrown;
+  throw thrown;
 }
