@@ -6,6 +6,7 @@ import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import { mustRun, Netns, type Output } from "../../src/app/demo/netns.ts";
 import { type CniError, callCni } from "../../src/app/demo/runtime.ts";
 import { WEFT } from "../../src/app/demo/weft-process.ts";
+import { REGISTRATION_IDENTITY_GRACE_MS } from "../../src/model/limits.ts";
 import { labOrReason } from "../support/lab.ts";
 import { agentOf, type Cluster, configFile, createCluster, hostOf, weft } from "../support/lab-cluster.ts";
 
@@ -33,7 +34,7 @@ function agentArgs(cluster: Cluster, name: string, ...more: readonly string[]): 
 }
 
 test("each bad input gives one clear message, an exit status, and nothing half done", { skip }, async (t) => {
-  const cluster = await createCluster({ hosts: 2 });
+  const cluster = await createCluster({ hosts: 3, agents: 1 });
   const agent = agentOf(cluster, 1);
   const host = hostOf(cluster.lab, 1);
   const links = () => host.mustRun("ip", ["-o", "link"]);
@@ -79,19 +80,20 @@ test("each bad input gives one clear message, an exit status, and nothing half d
       assert.ok((reply as CniError).msg.includes(path), JSON.stringify(reply));
     }
     assert.equal(await links(), before);
-    assert.deepEqual(await agent.get("/v1/attachments"), []);
+    assert.deepEqual(await agent.get("/v1/attachments"), { attachments: [] });
   });
 
   await t.test("a second agent with the same identity", async () => {
     const twin = join(LAB_DIR, "twin");
     await mustRun("cp", ["-r", agent.folder, twin]);
-    const twinArgs = ["--master", cluster.master.url, "--ip", "10.0.0.12", "--cni-conf-dir", join(twin, "net.d")];
-    const sockets = ["--data-dir", twin, "--socket", join(twin, "twin.sock"), "--listen", "127.0.0.1:6051"];
-    const { status, stderr } = await hostOf(cluster.lab, 2).run(WEFT, ["agent", ...twinArgs, ...sockets], {
-      timeoutMs: 10_000,
+    const bare = hostOf(cluster.lab, 3);
+    const { status, stderr } = await bare.run(WEFT, agentArgs(cluster, "twin", "--ip", bare.address), {
+      timeoutMs: REGISTRATION_IDENTITY_GRACE_MS + 20_000,
     });
-    assert.match(stderr, /weft: .*identity|weft: .*10\.0\.0\.1/);
-    assert.notEqual(status, 0);
+    const last = stderr.trim().split("\n").at(-1) ?? "";
+    assert.match(last, /^weft: .*connected from 10\.0\.0\.11.*10\.0\.0\.13.*same identity; stop one of them/);
+    assert.equal(status, 1);
+    assert.doesNotMatch(await bare.mustRun("ip", ["-o", "link"]), /vtep1024|m-dcos/);
     await agent.ready();
   });
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Probe } from "../../src/app/demo/probe-client.ts";
 import { labOrReason } from "../support/lab.ts";
 import { createCluster, hostOf, startContainer } from "../support/lab-cluster.ts";
 
@@ -12,7 +13,6 @@ test("over an IPv6 underlay containers reach each other, and nodes by their IPv6
   assert.equal(await near.probe.ask(far.ip), near.ip);
   assert.equal(await near.probe.ask(far.ip6), near.ip6);
   const host2 = hostOf(cluster.lab, 2);
-  const { Probe } = await import("../../src/app/demo/probe-client.ts");
   await Probe.start(host2);
   assert.equal(await near.probe.ask(host2.address6), near.ip6);
   const vtep = await host2.mustRun("ip", ["-d", "-o", "link", "show", "vtep1024"]);

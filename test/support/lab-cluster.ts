@@ -18,6 +18,8 @@ import { addressOf, familyOf, type Ip, ipInterface } from "../../src/model/ip.ts
 export interface ClusterOptions extends LabOptions {
   /** The text of the master's configuration; absent: the defaults `dcos` and `dcos6`. */
   readonly config?: string;
+  /** How many of the hosts, from the first on, have an agent; absent: all. */
+  readonly agents?: number;
   /** More of each agent's command line, by the host's number from 1. */
   readonly agentArgs?: (host: number) => readonly string[];
   /** The underlay that the agents use; absent: 4. */
@@ -47,11 +49,11 @@ export function configFile(text: string, name = "config.yaml"): string {
 
 /** Starts master and agents, one after another, so that host 1 has the first slice of each network, host 2 the second. */
 export async function createCluster(options: ClusterOptions): Promise<Cluster> {
-  const { config = "", agentArgs = () => [], underlay = 4 } = options;
+  const { config = "", agents: count = options.hosts, agentArgs = () => [], underlay = 4 } = options;
   const lab = await createLab(options);
   const master = new Master({ host: hostOf(lab, 1), folder: join(LAB_DIR, "master"), config: configFile(config) });
   await master.start();
-  const agents = lab.hosts.map((host, i) => {
+  const agents = lab.hosts.slice(0, count).map((host, i) => {
     const folder = join(LAB_DIR, host.name);
     const ip = underlay === 4 ? host.address : host.address6;
     return new Agent({ host, folder, masters: [master.url], ip, args: agentArgs(i + 1) });

@@ -13,6 +13,8 @@ import { mkdirSync, readlinkSync } from "node:fs";
 const INSIDE = "WEFT_INSIDE_LAB";
 /** A file system of the lab's own hides the machine's /run: name spaces, sockets and state of the lab live here. */
 export const LAB_DIR = "/run/weft";
+/** As a shell reports an end by SIGTERM. */
+const EXIT_TERMINATED = 143;
 
 function unshareFlags(): string[] {
   const flags = ["--net", "--mount", "--pid", "--fork", "--kill-child"];
@@ -43,11 +45,14 @@ export async function enterLab(): Promise<void> {
   mustRun("ip", ["link", "set", "lo", "up"]);
   mkdirSync(LAB_DIR, { recursive: true });
   process.channel?.unref();
-  process.once("disconnect", () => process.emit("SIGTERM"));
+  process.once("disconnect", () => {
+    if (!process.emit("SIGTERM")) process.exit(EXIT_TERMINATED);
+  });
 }
 
 function runInside(): Promise<never> {
-  const child = spawn("unshare", [...unshareFlags(), process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
+  const argv = [process.execPath, "--disable-warning=ExperimentalWarning", ...process.argv.slice(1)];
+  const child = spawn("unshare", [...unshareFlags(), ...argv], {
     env: { ...process.env, [INSIDE]: process.getuid?.() === 0 ? "root" : "rootless" },
     stdio: ["inherit", "inherit", "inherit", "ipc"],
   });

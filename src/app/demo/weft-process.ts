@@ -56,6 +56,8 @@ export abstract class WeftProcess {
     const log = openSync(join(this.folder, "log"), "a");
     const child = this.host.spawn(WEFT, args, { stdio: ["ignore", log, log] });
     this.#child = child;
+    // It ends with the lab; whoever made the lab need not wait for it.
+    child.unref();
     await waitFor(`the ${this.#service} on ${this.host.name} to answer`, READY_TIMEOUT_MS, async () => {
       if (child.exitCode === null) return (await this.get("/v1/status")) ?? true;
       throw new Error(`it ended with status ${child.exitCode}: ${this.log.trim().split("\n").at(-1)}`);
@@ -67,8 +69,14 @@ export abstract class WeftProcess {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.ref();
     child.kill(signal);
     await gone;
+  }
+
+  /** Sends a signal that does not end it, such as SIGSTOP. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
   }
 
   get(path: string): Promise<unknown> {
