@@ -24,6 +24,7 @@ test("imports point down, and one that points up is refused with its line and th
   ]);
   assert.match(said("src/model/ip.ts", 'import { x } from "../core/host/diff.ts";\n')[0] ?? "", /model imports core/);
   assert.match(said("src/io/log.ts", 'const m = await import("../app/cli/main.ts");\n')[0] ?? "", /io imports app/);
+  assert.deepEqual(said("src/io/log.ts", 'join(import.meta.dirname, "../../x.yaml");\n'), []);
   assert.match(said("src/io/log.ts", 'export { x } from "../../test/x.ts";\n')[0] ?? "", /outside src/);
 });
 

@@ -79,7 +79,7 @@ function headerLines(source: string): number {
 
 /** All `import` and `export … from`, dynamic ones too. `code` tells which of them are not inside a literal. */
 function importsOf(source: string, code: string): Import[] {
-  const pattern = /\b(import|export)\b(\s+type\b)?[^;"'`]*?["']([^"'\n]+)["']/g;
+  const pattern = /\b(import(?!\.)|export)\b(\s+type\b)?[^;"'`]*?["']([^"'\n]+)["']/g;
   return [...source.matchAll(pattern)]
     .filter((match) => code.startsWith(match[1] as string, match.index))
     .filter((match) => match[1] === "import" || /\bfrom\s*["'][^"']+["']$/.test(match[0]))
