@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { callSocket, MasterHome } from "../../../test/support/master-process.ts";
@@ -49,13 +50,17 @@ test("after a kill in the middle of registrations, every agent that was answered
   assert.equal(vteps.size, agents.length, "what was stored and not answered holds nothing twice");
 });
 
-test("SIGTERM ends a master that has open streams, and takes its socket away", async (context) => {
+test("SIGTERM ends a master that has open streams and a half-sent request, and takes its socket away", async (context) => {
   const files = home(context);
   const master = await files.start();
   await register(master.url, 1);
   const stream = await fetch(`${master.url}/v1/peers/stream?agent=agent-1&instance=instance-1`);
   assert.equal(statSync(files.socket).mode & 0o777, 0o600);
   assert.equal((await callSocket(files.socket, "GET", "/healthz")).body, "ok\n");
+  const half = connect(files.socket);
+  half.write("POST /v1/agents/register HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n");
+  half.on("error", () => {});
+  assert.match(String(await once(half, "data")), /100 Continue/, "the master waits for the rest");
   await master.stop();
   assert.ok(!existsSync(files.socket));
   await stream.text().catch(() => {});

@@ -125,6 +125,10 @@ test("a disabled network is not given to anyone new, and stays with who has it",
   const off: NetworkConfig = { ...NETWORK, overlays: [{ ...DCOS, enabled: false }, DCOS6] };
   const allocator = Allocator.restore(off, [has]);
   assert.deepEqual(register(allocator, agent(1), has).overlays[0]?.subnet, "9.0.0.0/24");
+  const wider: Overlay = { ...DCOS, subnet6: cidr("fd01:c::/64"), prefix6: 80, enabled: false };
+  const four = { ...has, overlays: has.overlays.slice(0, 1) };
+  const [kept] = register(Allocator.restore({ ...NETWORK, overlays: [wider] }, [four]), agent(1), four).overlays;
+  assert.equal(kept?.subnet6, undefined, "nor does it grow");
   const fresh = register(allocator, agent(2));
   assert.deepEqual(
     fresh.overlays.map(({ info }) => info.name),

@@ -93,7 +93,8 @@ test("only a free slice of this very pool can be reserved, only a given one rele
   assert.ok(pool.reserve(cidr("9.0.1.0/24")));
   assert.ok(!pool.reserve(cidr("9.0.1.0/24")), "twice");
   assert.ok(!pool.reserve(cidr("9.0.2.0/25")), "another length");
-  assert.ok(!pool.reserve(cidr("10.0.0.0/24")), "another space");
+  for (const foreign of ["10.0.0.0/24", "8.255.255.0/24", "fd01::/24"])
+    assert.ok(!pool.reserve(cidr(foreign)) && !pool.release(cidr(foreign)), "another space");
   assert.ok(!pool.release(cidr("9.0.2.0/24")), "free already");
   assert.deepEqual([pool.take(), pool.take()], ["9.0.0.0/24", "9.0.2.0/24"]);
   assert.ok(pool.release(cidr("9.0.1.0/24")));
