@@ -28,10 +28,11 @@ export function masterText(
     ...status.refusedChanges.map((change) => `configuration change refused: ${change}`),
     ...status.warnings.map((warning) => `configuration: ${warning}`),
   ];
-  const vteps = status.vteps.map((pool) => `${pool.pool} (${usage(pool)} used)`);
+  const vteps = status.vteps.map((pool) => `${usage(pool)} in ${pool.pool}`);
   return [
     `master ${address}, version ${status.version}`,
-    `agents: ${connected} of ${known} connected; VTEP addresses from ${vteps.join(", ")}`,
+    `${connected} of ${known} agents connected`,
+    `VTEP addresses: ${vteps.join(", ")}`,
     `\n${networksTable(networks)}`,
     ...(agents.length > 0 ? [`\n${agentsTable(agents)}`] : []),
     problemsText(problems),
