@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { stripVTControlCharacters } from "node:util";
 import { labProblem } from "../../src/app/demo/enter-lab.ts";
 import { runProgram } from "../../src/app/demo/netns.ts";
+import { waitFor } from "../../src/app/demo/wait.ts";
 
 const DEMO = join(import.meta.dirname, "../../src/app/demo/main.ts");
 const AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -41,3 +43,42 @@ test("the demo passes all checks within a minute, in 80 columns, and leaves noth
 );
 
 test("a user without rights can run the demo", { skip: skip ?? nobodyProblem() }, () => passes([...AS_NOBODY, "env"]));
+
+/** How many processes have the mark in their environment. */
+function processesWith(mark: string): number {
+  const environments = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return environments.filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, "utf8").includes(mark);
+    } catch {
+      return false; // It has ended meanwhile.
+    }
+  }).length;
+}
+
+/** A demo that has come as far as printing `text`, with a mark on all its processes. */
+async function demoUntil(text: string): Promise<{ child: ChildProcess; mark: string }> {
+  const mark = randomUUID();
+  const child = spawn(process.execPath, [DEMO], {
+    env: { ...process.env, MARK: mark },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  await waitFor(`the demo to print '${text}'`, DEMO_TIMEOUT_MS, async () => output.includes(text) || undefined);
+  return { child, mark };
+}
+
+for (const [signal, text] of [
+  ["SIGKILL", "an agent on each host"],
+  ["SIGTERM", "a master on host1"],
+  ["SIGINT", "removes everything"],
+] as const)
+  test(`${signal} at '${text}' ends every process of a demo`, { skip }, async () => {
+    const { child, mark } = await demoUntil(text);
+    assert.ok(processesWith(mark) >= 3, "programs run");
+    child.kill(signal);
+    await waitFor("all of them to be gone", 5_000, async () => processesWith(mark) === 0 || undefined);
+  });

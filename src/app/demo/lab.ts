@@ -42,7 +42,8 @@ export async function createLab({ hosts, firstHost = FIRST_HOST, underlayMtu = 1
     "address add 10.0.0.1/24 dev underlay",
     "address add fd00:10::1/64 dev underlay nodad",
   );
-  await router.mustRun("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+  await router.setSysctl("ipv4/ip_forward", "1");
+  await router.setSysctl("ipv6/conf/all/forwarding", "1");
   const numbers = Array.from({ length: hosts }, (_, i) => i);
   return {
     hosts: await Promise.all(numbers.map((i) => createHost(`host${i + 1}`, firstHost + i, underlayMtu))),
@@ -91,5 +92,5 @@ async function createInternet(): Promise<LabHost> {
 
 /** A fresh device asks for a second whether its IPv6 address is taken, and answers nobody meanwhile. */
 async function withoutDad(netns: Netns, device: string): Promise<void> {
-  await netns.mustRun("sysctl", ["-qw", `net.ipv6.conf.${device}.accept_dad=0`]);
+  await netns.setSysctl(`ipv6/conf/${device}/accept_dad`, "0");
 }

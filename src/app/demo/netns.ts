@@ -75,6 +75,11 @@ export class Netns {
     await mustRun("ip", ["-n", this.name, "-batch", "-"], { input: `${commands.join("\n")}\n` });
   }
 
+  /** @param path below /proc/sys/net */
+  async setSysctl(path: string, value: string): Promise<void> {
+    await this.mustRun("sh", ["-c", 'echo "$1" > "/proc/sys/net/$0"', path, value]);
+  }
+
   run(file: string, args: readonly string[], options: RunOptions = {}): Promise<Output> {
     return runProgram("nsenter", [`--net=${this.path}`, file, ...args], options);
   }
