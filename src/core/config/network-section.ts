@@ -38,9 +38,9 @@ export function readNetwork(section: Section, needsVtep6: boolean): NetworkSecti
     );
   return {
     source: {
-      vtep_subnet: String(section.raw("vtep_subnet")),
-      ...(section.has("vtep_subnet6") && { vtep_subnet6: String(section.raw("vtep_subnet6")) }),
-      vtep_mac_oui: String(section.raw("vtep_mac_oui")),
+      vtep_subnet: section.verbatim("vtep_subnet"),
+      ...(section.has("vtep_subnet6") && { vtep_subnet6: section.verbatim("vtep_subnet6") }),
+      vtep_mac_oui: section.verbatim("vtep_mac_oui"),
       ...(vtepMtu !== undefined && { vtep_mtu: vtepMtu }),
       overlays: overlays as readonly OverlaySource[],
     },

@@ -29,6 +29,12 @@ export class Section {
     return this.has(key) ? this.#values[key] : undefined;
   }
 
+  /** The string as it was written; empty where something else stands, which its own reader refuses. */
+  verbatim(key: string): string {
+    const value = this.raw(key);
+    return typeof value === "string" ? value : "";
+  }
+
   refuse(key: string, wrong: string, right: string): undefined {
     this.problems.add(this.at(key), wrong, right);
     return undefined;

@@ -44,6 +44,11 @@ test("noise in place of a file, or of any value in one, gives nothing but the fa
   );
 });
 
+test("a mapping with the keys of an object's own methods is no string", () => {
+  for (const key of ["vtep_subnet", "vtep_subnet6", "vtep_mac_oui"])
+    assert.equal(problemsOf(fileOf(network({ [key]: { toString: false } }))).length, 1, key);
+});
+
 test("nesting and aliases that would exhaust the process are refused", () => {
   const bomb = [
     "a: &a [x,x,x,x,x,x,x,x,x,x]",
