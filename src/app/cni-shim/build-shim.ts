@@ -49,7 +49,8 @@ export function buildShim(options: ShimBuildOptions = {}): ShimBuild {
       return { path, compiler };
     }
     rmSync(part, { force: true });
-    if ((error as NodeJS.ErrnoException | undefined)?.code !== "ENOENT")
+    // EACCES: not found either, in a PATH with folders that this user may not search.
+    if (!["ENOENT", "EACCES"].includes((error as NodeJS.ErrnoException | undefined)?.code ?? ""))
       problems.push(`${compiler}: ${(error?.message ?? stderr).trim().split("\n")[0]}`);
   }
   return { path: undefined, reason: problems.join("; ") || `no C compiler (${compilers.join(", ")})` };
