@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import type { LabHost } from "../../src/app/demo/lab.ts";
 import type { Netns } from "../../src/app/demo/netns.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
@@ -21,9 +21,10 @@ async function kernelState(host: LabHost): Promise<string> {
   return host.mustRun("sh", ["-c", script]);
 }
 
-/** A ping every 10 ms until `stop`, which returns how many were sent and how many came back. */
-function pingAll(from: Netns, target: string) {
+/** A ping every 10 ms until `stop`, which returns how many were sent and how many came back; ends with the test. */
+function pingAll(t: TestContext, from: Netns, target: string) {
   const child = from.spawn("ping", ["-i", "0.01", "-q", target], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
   let output = "";
   child.stdout?.on("data", (text: Buffer) => {
     output += text.toString();
@@ -47,10 +48,10 @@ test("killed at any moment and started again, programs lose no packet and no sta
   const host = hostOf(cluster.lab, 1);
 
   for (const signal of ["SIGKILL", "SIGTERM"] as const)
-    await t.test(`${signal} of an agent: no packet is lost, the kernel stays as it was`, async () => {
+    await t.test(`${signal} of an agent: no packet is lost, the kernel stays as it was`, async (t) => {
       const before = await kernelState(host);
       const document = await agent.get("/overlay-agent/overlay");
-      const pings = [pingAll(near.netns, far.ip), pingAll(near.netns, far.ip6), pingAll(far.netns, near.ip)];
+      const pings = [pingAll(t, near.netns, far.ip), pingAll(t, near.netns, far.ip6), pingAll(t, far.netns, near.ip)];
       await agent.stop(signal);
       assert.equal(await kernelState(host), before, "while it is away");
       await agent.start();
@@ -69,9 +70,9 @@ test("killed at any moment and started again, programs lose no packet and no sta
       assert.deepEqual(after, expected);
     });
 
-  await t.test("SIGKILL of the master: the same state, agents come back by themselves", async () => {
+  await t.test("SIGKILL of the master: the same state, agents come back by themselves", async (t) => {
     const before = await master.get("/overlay-master/state");
-    const ping = pingAll(near.netns, far.ip);
+    const ping = pingAll(t, near.netns, far.ip);
     await master.stop("SIGKILL");
     assert.equal(await near.probe.ask(far.ip), near.ip, "without a master");
     const late = await startContainer(cluster, 1, "late", ["dcos"]);

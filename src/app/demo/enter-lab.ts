@@ -51,7 +51,7 @@ export async function enterLab(): Promise<void> {
 }
 
 function runInside(): Promise<never> {
-  const argv = [process.execPath, "--disable-warning=ExperimentalWarning", ...process.argv.slice(1)];
+  const argv = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const child = spawn("unshare", [...unshareFlags(), ...argv], {
     env: { ...process.env, [INSIDE]: process.getuid?.() === 0 ? "root" : "rootless" },
     stdio: ["inherit", "inherit", "inherit", "ipc"],
