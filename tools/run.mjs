@@ -12,6 +12,7 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const NODE_MAJOR_MIN = 24;
+const NPM_ERROR_LINES = 12;
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** An unprivileged user's PATH often lacks the places where `ip` and `nft` are. */
 const PATH = [process.env.PATH ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].join(delimiter);
@@ -78,11 +79,12 @@ function installPackages() {
   say("installing npm packages …");
   const arguments_ = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   const npm = process.env.npm_execpath;
-  const result =
-    npm?.endsWith("npm-cli.js") === true
-      ? spawnSync(process.execPath, [npm, ...arguments_], { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] })
-      : spawnSync("npm", arguments_, { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
-  if (result.status !== 0) fail("npm ci failed (see above); is the npm registry reachable from here?");
+  const [file, before] = npm?.endsWith("npm-cli.js") === true ? [process.execPath, [npm]] : ["npm", []];
+  const result = spawnSync(file, [...before, ...arguments_], { cwd: ROOT, encoding: "utf8" });
+  if (result.status === 0) return;
+  // After its reason npm prints all its options.
+  process.stderr.write((result.stderr ?? "").split("\n").slice(0, NPM_ERROR_LINES).join("\n"));
+  fail(`npm ci failed (${result.error?.message ?? "see above"}); is the npm registry reachable from here?`);
 }
 
 // ---- Node ----------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ function show(scenario: Scenario, results: readonly CheckResult[]): void {
   print(containerTable(scenario));
   heading("Who reaches whom (4: over IPv4, 6: over IPv6, seen with its own address)");
   print(matrix(results, names, names));
-  heading("Nodes see the container; the internet sees its host; nobody refuses");
+  heading("To nodes, to the internet, and to an address that nobody has");
   print(matrix(results, names, [...nodes, "internet", "nobody"]));
   print();
   print(seenTable(results, names[0] ?? "", [nodes.at(-1) ?? "", "internet", "nobody"]));
