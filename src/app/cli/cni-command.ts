@@ -16,9 +16,11 @@ export function addCniCommand(program: Command): void {
     .option("--script", "install the script, also where the static program can be built")
     .addHelpText(
       "after",
-      "\nA static program is built when a C compiler is there (Debian: musl-tools, or gcc); else a script is installed that" +
-        "\nruns with this Node. Both do the same; the program starts a hundred times faster. The networks themselves are" +
-        "\nwritten by the agent: weft agent --cni-conf-dir /etc/cni/net.d",
+      `
+A static program is built when a C compiler is there (Debian: musl-tools, or
+gcc); else a script is installed that runs with this Node. Both do the same; the
+program starts a hundred times faster. The networks themselves are written by
+the agent: weft agent --cni-conf-dir /etc/cni/net.d`,
     )
     .action(async ({ binDir, script }: { binDir: string; script?: true }) => {
       const { path, kind, reason } = await installPlugin(binDir, { script: script === true });

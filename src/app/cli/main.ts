@@ -1,41 +1,14 @@
 /**
- * Weft's command line: the sub-commands in one place, and how each ends. A fault leaves as one line `weft: MESSAGE` with
+ * Weft's command line, and how it ends. A fault leaves as one line `weft: MESSAGE` with
  * the exit status of the fault table; anything else that is thrown is a bug and leaves with its stack.
  */
-import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { CommanderError } from "commander";
 import { Fault } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
-import { addAgentCommand } from "../agent/command.ts";
-import { addMasterCommand } from "../master/command.ts";
-import { addCniCommand } from "./cni-command.ts";
-import { addConfigCommand } from "./config-command.ts";
-import { addStatusCommands } from "./status-command.ts";
+import { createProgram } from "./program.ts";
 
 /** sysexits.h: EX_SOFTWARE. */
 const EXIT_BUG = 70;
-
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
-
-function createProgram(): Command {
-  const program = new Command("weft")
-    .description("Every container its own IP address, across many Linux hosts.")
-    .version(packageVersion(), "-V, --version", "print the version")
-    .helpOption("-h, --help", "print help")
-    .helpCommand("help [command]", "print help for a command")
-    .showSuggestionAfterError()
-    .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "weft: ")) });
-  addMasterCommand(program);
-  addAgentCommand(program);
-  addStatusCommands(program);
-  addCniCommand(program);
-  addConfigCommand(program);
-  return program;
-}
 
 /** Prints what ended the program, and ends it. */
 function end(thrown: unknown): never {

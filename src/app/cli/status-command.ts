@@ -19,7 +19,8 @@ interface Flags {
 }
 
 const ADDRESS_HELP = `
-An address is unix:PATH, or http://HOST:PORT. WEFT_MASTER in the environment names the master, too.
+An address is unix:PATH, or http://HOST:PORT. WEFT_MASTER in the environment
+names the master, too.
 Exit status: 0, 64 usage, 75 nobody answers, 77 no rights.`;
 
 export function addStatusCommands(program: Command): void {

@@ -18,19 +18,24 @@ interface MasterFlags {
 }
 
 const HELP = `
-The configuration is the config.yaml of DC/OS: its section dcos_overlay_network with vtep_subnet, vtep_subnet6,
-vtep_mac_oui, vtep_mtu and overlays[] (name, subnet, prefix, subnet6, prefix6, enabled), and dcos_overlay_mtu,
-dcos_overlay_network_default_name and enable_ipv6 beside it. Other keys are accepted. Without the section there
-are two networks, dcos (9.0.0.0/8) and dcos6 (fd01:b::/64). 'weft config check FILE' tells what is wrong with a file.
+The configuration is the config.yaml of DC/OS: its section dcos_overlay_network
+with vtep_subnet, vtep_subnet6, vtep_mac_oui, vtep_mtu and overlays[] (name,
+subnet, prefix, subnet6, prefix6, enabled), and dcos_overlay_mtu,
+dcos_overlay_network_default_name and enable_ipv6 beside it. Other keys are
+accepted. Without the section there are two networks, dcos (9.0.0.0/8) and dcos6
+(fd01:b::/64). 'weft config check FILE' tells what is wrong with a file.
 
-A changed configuration is read at the next start. Additions are taken; what would take a network or a pool of VTEP
-addresses away from agents is refused, logged and shown by 'weft status', and the rest is served.
+A changed configuration is read at the next start. Additions are taken; what
+would take a network or a pool of VTEP addresses away from agents is refused,
+logged and shown by 'weft status', and the rest is served.
 
-Agents use the TCP address; whoever can reach it can register, so let only the cluster's hosts reach it. Agents are
-deleted through the socket.
+Agents use the TCP address; whoever can reach it can register, so let only the
+cluster's hosts reach it. Agents are deleted through the socket.
 
-SIGTERM and SIGINT end the master; what it answered before is on the disk, whichever way it ends.
-Exit status: 0 ended, 65 damaged database, 69 address taken, 74 disk, 77 no rights, 78 configuration.`;
+SIGTERM and SIGINT end the master; what it answered before is on the disk,
+whichever way it ends.
+Exit status: 0 ended, 65 damaged database, 69 address taken, 74 disk, 77 no
+rights, 78 configuration.`;
 
 export function addMasterCommand(program: Command): void {
   program
