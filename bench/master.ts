@@ -7,39 +7,16 @@
  */
 import { once } from "node:events";
 import { Agent, get, request as httpRequest, type IncomingMessage } from "node:http";
-import { parseClusterConfig } from "../src/core/config/cluster-config.ts";
-import { Allocator } from "../src/core/ipam/allocate.ts";
 import type { RegisterRequest } from "../src/io/ports.ts";
-import { openMasterStore } from "../src/io/store/sqlite-store.ts";
 import { assert } from "../src/model/fault.ts";
-import { cidr, nthAddress } from "../src/model/ip.ts";
 import { MasterHome } from "../test/support/master-process.ts";
 import { bench, median } from "./figures.ts";
+import { CONFIG, fillStore, registrant } from "./filled-store.ts";
 
 const REGISTRATIONS = 1_000;
 const RECORDS = 10_000;
 /** Registrations under way at once: a cluster that comes up does not wait for its turn. */
 const CLIENTS = 32;
-/** The default pool of VTEP addresses ends at 4,094 agents. */
-const CONFIG = `dcos_overlay_network:
-  vtep_subnet: 44.128.0.0/16
-  vtep_subnet6: fd01:a::/64
-  vtep_mac_oui: 70:B3:D5:00:00:00
-  overlays:
-    - {name: dcos, subnet: 9.0.0.0/8, prefix: 24}
-    - {name: dcos6, subnet6: "fd01:b::/64", prefix6: 80}
-`;
-
-function registrant(n: number): RegisterRequest {
-  return {
-    agentId: `agent-${n}`,
-    instanceId: `instance-${n}`,
-    ip: nthAddress(cidr("10.0.0.0/8"), BigInt(n + 1)),
-    hostname: `host-${n}`,
-    networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
-  };
-}
-
 async function withHome<T>(body: (home: MasterHome) => Promise<T>): Promise<T> {
   const home = new MasterHome(CONFIG);
   try {
@@ -75,21 +52,6 @@ async function register(url: string, agent: Agent, body: RegisterRequest): Promi
   assert(answer.statusCode === 200, `registration is answered with 200, not ${answer.statusCode}`);
 }
 
-/** Fills the store of `home` as registrations would have. */
-function fill(home: MasterHome): void {
-  const { config, source } = parseClusterConfig(CONFIG);
-  const allocator = new Allocator(config.network);
-  const store = openMasterStore(home.data);
-  store.saveNetwork(source);
-  for (let n = 0; n < RECORDS; n++) {
-    const agent = registrant(n);
-    const { record } = allocator.register({ ...agent, id: agent.agentId }, undefined);
-    assert(record !== undefined, "the pools are large enough");
-    store.putAgent(record);
-  }
-  store.close();
-}
-
 /** Milliseconds from the start of the process to the last byte of its state document. */
 async function restart(home: MasterHome): Promise<number> {
   const start = performance.now();
@@ -115,7 +77,7 @@ await bench("master", async ({ quick, figure }) => {
   const registered = await rounds(count, registerAll);
   figure({ figure: "register.1000", unit: "ms", ours: registered, peer: null, target: "ours<=5000" });
   const restarted = await withHome((home) => {
-    fill(home);
+    fillStore(home.data, RECORDS);
     return rounds(count, () => restart(home));
   });
   figure({ figure: "restart.10000", unit: "ms", ours: restarted, peer: null, target: "ours<=2000" });
