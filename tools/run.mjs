@@ -20,7 +20,13 @@ const PATH = [process.env.PATH ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].j
 /** Debian package → an executable that tells that it is there. */
 const LAB_PACKAGES = { iproute2: "ip", "iputils-ping": "ping", "util-linux": "unshare" };
 const TEST_PACKAGES = { ...LAB_PACKAGES, nftables: "nft", procps: "sysctl" };
-const BENCH_PACKAGES = { ...TEST_PACKAGES, iptables: "iptables" };
+const BENCH_PACKAGES = {
+  ...TEST_PACKAGES,
+  iptables: "iptables-legacy",
+  ipset: "ipset",
+  iperf3: "iperf3",
+  sockperf: "sockperf",
+};
 
 /** @type {Record<string, { script: string, packages: Record<string, string> }>} */
 const COMMANDS = {
