@@ -7,10 +7,13 @@ import { z } from "zod";
 import { agentStatusSchema } from "../agent/http.ts";
 import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
 import { callService, parseService, type Service } from "./api-client.ts";
-import { agentsTable, agentText, masterText, networksTable } from "./status-text.ts";
+import { agentsTable, agentText, hasFailed, masterText, networksTable } from "./status-text.ts";
 
 const MASTER_SOCKET = "unix:/run/weft/master.sock";
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
+
+/** `weft status` alone: what is asked was answered, and the answer is bad. */
+const EXIT_FAILED = 1;
 
 interface Flags {
   readonly master: string;
@@ -21,7 +24,8 @@ interface Flags {
 const ADDRESS_HELP = `
 An address is unix:PATH, or http://HOST:PORT. WEFT_MASTER in the environment
 names the master, too.
-Exit status: 0, 64 usage, 75 nobody answers, 77 no rights.`;
+Exit status: 0, 1 a network has failed ('weft status'), 64 usage, 75 nobody
+answers, 77 no rights.`;
 
 export function addStatusCommands(program: Command): void {
   asking(program.command("status"))
@@ -78,11 +82,13 @@ async function masterStatus(flags: Flags): Promise<void> {
   const status = await callService(master, "GET", "/v1/status", statusSchema);
   const [networks, agents] = await Promise.all([getNetworks(master), getAgents(master)]);
   print(flags, { ...status, networks, agents }, () => masterText(flags.master, status, networks, agents));
+  if (agents.some(({ statuses }) => hasFailed(statuses))) process.exitCode = EXIT_FAILED;
 }
 
 async function agentStatus(address: string, flags: Flags): Promise<void> {
   const view = await callService(parseService("agent", address), "GET", "/v1/status", agentStatusSchema);
   print(flags, view, () => agentText(address, view));
+  if (hasFailed(view.statuses)) process.exitCode = EXIT_FAILED;
 }
 
 function print({ json }: Flags, value: unknown, text: () => string): void {

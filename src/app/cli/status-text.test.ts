@@ -148,3 +148,14 @@ problems:
     /no master has answered yet; peers not known yet/,
   );
 });
+
+test("a failed network is told to scripts, one that is being made is not", () => {
+  assert.equal(
+    hasFailed([
+      { name: "dcos", status: "STATUS_OK" },
+      { name: "x", status: "STATUS_FAILED" },
+    ]),
+    true,
+  );
+  assert.equal(hasFailed([{ name: "dcos", status: "STATUS_CONFIGURING" }]), false);
+});

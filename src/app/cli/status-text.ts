@@ -3,6 +3,7 @@
  * is wrong follows in full below them, never cut.
  */
 import type { z } from "zod";
+import type { OverlayStatus } from "../../model/cluster.ts";
 import type { agentStatusSchema } from "../agent/http.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -84,7 +85,12 @@ export function agentsTable(agents: readonly AgentView[]): string {
 
 function agentState({ connected, statuses }: AgentView): string {
   if (!connected) return "away";
-  return statuses.some(({ status }) => status === "STATUS_FAILED") ? "FAILED" : "connected";
+  return hasFailed(statuses) ? "FAILED" : "connected";
+}
+
+/** Whether one of the networks is not in place; scripts are told by the exit status. */
+export function hasFailed(statuses: readonly OverlayStatus[]): boolean {
+  return statuses.some(({ status }) => status === "STATUS_FAILED");
 }
 
 function agentProblems({ hostname, ip, statuses }: AgentView): string[] {
