@@ -6,6 +6,7 @@ import {
   type AgentStatusView,
   type AgentView,
   agentText,
+  hasFailed,
   masterText,
   type NetworkView,
   type StatusView,
