@@ -263,6 +263,16 @@ test("a container is attached once the host is programmed, survives a restart, a
   assert.doesNotMatch(host.dump(), /9\.0\.1\.2/);
 });
 
+test("a container that comes just when the host is damaged is attached all the same", async () => {
+  const host = await assigned();
+  host.machine.newNetns("/run/netns/c1");
+  const add = callBody({ command: "ADD", containerId: "c1", netns: "/run/netns/c1" });
+  assert.deepEqual(await host.machine.kernel().apply([{ op: "nft.table.delete", family: "netdev", name: "weft" }]), []);
+  const { status, body } = await host.agent.cni(add);
+  assert.equal(status, 200, body);
+  assert.match(host.dump(), /route 9\.0\.1\.\d+\/32 dev weft/);
+});
+
 test("an agent whose address no device has says so and how to mend it", async () => {
   const host = new Host();
   const namespace = host.machine.kernel().namespace;

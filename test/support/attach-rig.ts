@@ -67,6 +67,9 @@ export class AttachRig {
     this.service = this.#serviceOn(new Life());
   }
 
+  /** What the agent's loop does for an ADD that the kernel refused; a test may let it mend something. */
+  heal: () => Promise<void> = async () => {};
+
   /** What the agent's loop does. */
   async pass(): Promise<void> {
     const attachments = this.service.attachments();
@@ -112,6 +115,7 @@ export class AttachRig {
         changed: () => {
           this.passesAsked++;
         },
+        heal: () => this.heal(),
       },
       log: { ...SILENT_LOG, warn: (_, message) => this.warnings.push(message) },
     });

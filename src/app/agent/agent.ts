@@ -78,6 +78,7 @@ export class Agent {
       host: {
         context: () => (this.#isProgrammed ? this.#context() : undefined),
         changed: () => this.#loop.soon(),
+        heal: () => this.#loop.passWithin(),
       },
     });
   }

@@ -29,6 +29,8 @@ export interface AttachHost {
   context(): AttachmentContext | undefined;
   /** Attachments came or went: a pass should run. */
   changed(): void;
+  /** Makes a pass now; returns after it. */
+  heal(): Promise<void>;
 }
 
 export interface AttachDependencies {
@@ -141,7 +143,7 @@ export class AttachService {
     try {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
       await requireFree(call, inside);
-      const attachment = await this.#attach(call, inside, context);
+      const attachment = await this.#attachToWholeHost(call, inside, context);
       this.#host.changed();
       return this.#added(attachment, call, version, context);
     } finally {
@@ -154,6 +156,18 @@ export class AttachService {
     const isAlive = earlier.state === "attached" && earlier.netnsId === inside.netnsId;
     if (isAlive) throw interfaceExists(earlier.containerId, earlier.ifname, `is attached to ${earlier.network}`);
     await this.#release(earlier);
+  }
+
+  /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
+  async #attachToWholeHost(call: AddCall, inside: ContainerKernel, context: AttachmentContext): Promise<Attachment> {
+    try {
+      return await this.#attach(call, inside, context);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "kernel-refused") throw error;
+      this.#log.info(logFields(call), `tried again after a pass: ${error.message}`);
+      await this.#host.heal();
+      return this.#attach(call, inside, context);
+    }
   }
 
   async #attach(call: AddCall, inside: ContainerKernel, context: AttachmentContext): Promise<Attachment> {
