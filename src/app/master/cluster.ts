@@ -7,7 +7,7 @@
  */
 import { Allocator } from "../../core/ipam/allocate.ts";
 import { recordFor } from "../../core/ipam/identity.ts";
-import { type Refusal, refusalMessage } from "../../core/ipam/refusal.ts";
+import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
@@ -76,8 +76,8 @@ export class Cluster {
     try {
       const known = this.#admit(request);
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
-      this.#reportRefusals(request, registration.refusals);
-      if (registration.record === undefined) throw exhausted(request, registration.refusals);
+      this.#reportShortages(request, registration.shortages);
+      if (registration.record === undefined) throw exhausted(request, registration.shortages);
       if (registration.changed) this.#commit(registration.record, known, registration.undo);
       this.#sessions.heard(request.agentId, request.instanceId);
       this.#registered.add(request.agentId);
@@ -190,7 +190,7 @@ export class Cluster {
   }
 
   /** How much of each pool is given out. */
-  usage(): readonly Refusal[] {
+  usage(): readonly PoolUsage[] {
     return this.#allocator.usage();
   }
 
@@ -263,11 +263,11 @@ export class Cluster {
     throw new Fault("unknown-agent", `agent ${id} is not known here; it must register first`, { agent: id });
   }
 
-  #reportRefusals({ agentId, ip }: RegisterRequest, refusals: readonly Refusal[]): void {
-    for (const refusal of refusals) {
-      this.#deps.metrics.allocationFailed(refusal.kind);
+  #reportShortages({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsage[]): void {
+    for (const shortage of shortages) {
+      this.#deps.metrics.allocationFailed(shortage.kind);
       this.#deps.log.warn(
-        { agent: agentId, ip, reason: refusalMessage(refusal) },
+        { agent: agentId, ip, reason: shortageMessage(shortage) },
         "agent did not get all it asked for",
       );
     }
@@ -285,10 +285,10 @@ export class Cluster {
   }
 }
 
-function exhausted({ agentId, ip }: RegisterRequest, refusals: readonly Refusal[]): Fault {
-  return new Fault("exhausted", `agent ${agentId} (${ip}): ${refusals.map(refusalMessage).join("; ")}`, {
+function exhausted({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsage[]): Fault {
+  return new Fault("exhausted", `agent ${agentId} (${ip}): ${shortages.map(shortageMessage).join("; ")}`, {
     agent: agentId,
-    pools: refusals.map(({ usage }) => usage.pool),
+    pools: shortages.map(({ pool }) => pool),
   });
 }
 

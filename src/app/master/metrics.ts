@@ -3,7 +3,7 @@
  * §2.8), and our own under `weft_master_`.
  */
 import { Counter, Gauge, Registry } from "prom-client";
-import type { PoolKind } from "../../core/ipam/refusal.ts";
+import type { PoolKind } from "../../core/ipam/pool.ts";
 
 const INTERNAL = [
   "register_agent_messages_received",

@@ -3,7 +3,7 @@
  * of the answers come from them, so neither can drift from the other.
  */
 import { z } from "@hono/zod-openapi";
-import type { Refusal } from "../../core/ipam/refusal.ts";
+import type { PoolUsage } from "../../core/ipam/pool.ts";
 import { agentOverlaySchema, backendSchema, cidrSchema, ipSchema, overlayStatusSchema } from "../../model/schemas.ts";
 import type { Cluster } from "./cluster.ts";
 
@@ -66,9 +66,8 @@ export const statusSchema = z
 export type PoolView = z.infer<typeof poolSchema>;
 export type NetworkView = z.infer<typeof networkSchema>;
 
-export function poolView({ kind, network, usage }: Refusal): PoolView {
-  const { pool, used, size } = usage;
-  return { kind, ...(network !== undefined && { network }), pool, used: Number(used), size: Number(size) };
+export function poolView(usage: PoolUsage): PoolView {
+  return { ...usage, used: Number(usage.used), size: Number(usage.size) };
 }
 
 export function networkViews(cluster: Cluster): NetworkView[] {

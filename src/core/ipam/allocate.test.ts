@@ -5,7 +5,7 @@ import type { AgentNetworkConfig, AgentRecord } from "../../model/cluster.ts";
 import { type Cidr, cidr, ip, overlaps } from "../../model/ip.ts";
 import type { NetworkConfig, Overlay } from "../../model/network.ts";
 import { Allocator, type Registrant } from "./allocate.ts";
-import { refusalMessage } from "./refusal.ts";
+import { shortageMessage } from "./pool.ts";
 
 const DCOS: Overlay = { name: "dcos", subnet: cidr("9.0.0.0/8"), prefix: 24, enabled: true };
 const DCOS6: Overlay = { name: "dcos6", subnet6: cidr("fd01:b::/64"), prefix6: 80, enabled: true };
@@ -173,17 +173,17 @@ test("a network that is used up costs the agent that network, and a dual stack g
   const records = [1, 2].map((n) => register(allocator, agent(n)));
   assert.equal(records[1]?.overlays[0]?.subnet, "10.8.1.0/24");
   for (let n = 3; n < 9; n++) {
-    const { record, refusals } = allocator.register(agent(n), undefined);
+    const { record, shortages } = allocator.register(agent(n), undefined);
     assert.deepEqual(
       record?.overlays.map(({ info }) => info.name),
       ["dcos"],
     );
-    assert.deepEqual(refusals.map(refusalMessage), [
+    assert.deepEqual(shortages.map(shortageMessage), [
       "network b has no free IPv6 agent subnet in fd02::/79 (2 of 2 given out); delete agents that are gone, or give it a larger space",
     ]);
   }
   const used = allocator.usage().find(({ kind, network }) => kind === "subnet" && network === "b");
-  assert.equal(used?.usage.used, 2n, "no IPv4 slice leaked");
+  assert.equal(used?.used, 2n, "no IPv4 slice leaked");
 });
 
 test("without a VTEP there is no agent, and an address of one family is not kept for want of the other", () => {
@@ -194,11 +194,11 @@ test("without a VTEP there is no agent, and an address of one family is not kept
     const refused = allocator.register(agent(3), undefined);
     assert.equal(refused.record, undefined);
     assert.match(
-      refused.refusals.map(refusalMessage).join(),
+      refused.shortages.map(shortageMessage).join(),
       /^there is no free VTEP IPv6 address in fd01:a::\/126 \(2 of 2/,
     );
   }
-  assert.equal(allocator.usage()[0]?.usage.used, 2n, "no IPv4 address leaked");
+  assert.equal(allocator.usage()[0]?.used, 2n, "no IPv4 address leaked");
   allocator.release(records[0] as AgentRecord);
   assert.equal(register(allocator, agent(3)).backend.vtepIp, "44.128.0.1/20", "what was freed is the lowest again");
 });
@@ -252,7 +252,7 @@ function run(steps: readonly { n: number; action: string; networkConfig: AgentNe
 }
 
 function usage(allocator: Allocator): string[] {
-  return allocator.usage().map(({ usage }) => `${usage.pool} ${usage.used}`);
+  return allocator.usage().map(({ pool, used }) => `${pool} ${used}`);
 }
 
 test("no two agents share an address or a MAC, and what is counted as used is what records hold", () => {
@@ -271,7 +271,7 @@ test("no two agents share an address or a MAC, and what is counted as used is wh
         backend.vtepIp6 ?? backend.vtepIp,
       ]);
       assert.equal(new Set(vteps).size, records.length * 3);
-      const used = allocator.usage().reduce((sum, { usage }) => sum + usage.used, 0n);
+      const used = allocator.usage().reduce((sum, { used }) => sum + used, 0n);
       assert.equal(used, BigInt(prefixes.length + 2 * records.length));
     }),
   );
@@ -286,7 +286,7 @@ test("an allocator restored from the records goes on exactly as the one that mad
       for (let n = 20; n < 30; n++) {
         const [a, b] = [allocator, restored].map((each) => each.register(agent(n), undefined));
         assert.deepEqual(a?.record, b?.record);
-        assert.deepEqual(a?.refusals, b?.refusals);
+        assert.deepEqual(a?.shortages, b?.shortages);
       }
     }),
   );

@@ -8,12 +8,12 @@
  */
 import type { AgentNetworkConfig, AgentOverlay, AgentRecord, Backend, Bridge } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import type { Cidr, Ip } from "../../model/ip.ts";
+import type { Cidr, Ip, IpInterface } from "../../model/ip.ts";
 import { dockerBridgeName, mesosBridgeName, VNI, VTEP_NAME } from "../../model/names.ts";
 import type { NetworkConfig, Overlay } from "../../model/network.ts";
-import { halves, SubnetPool } from "./carve.ts";
-import { type Refusal, refusal } from "./refusal.ts";
-import { VtepPool, vtepMac } from "./vtep.ts";
+import { halves, subnetPool } from "./carve.ts";
+import type { Pool, PoolItem, PoolUsage } from "./pool.ts";
+import { vtepMac, vtepPool } from "./vtep.ts";
 
 /** Who registers, and what it wants to have. */
 export interface Registrant {
@@ -28,37 +28,40 @@ export type Registration =
       readonly record: AgentRecord;
       /** Whether the record differs from the known one and must be stored. */
       readonly changed: boolean;
-      /** What the agent did not get. */
-      readonly refusals: readonly Refusal[];
+      /** The pools that had nothing left for this agent. */
+      readonly shortages: readonly PoolUsage[];
       /** Gives back what this registration took; for when the record could not be stored. */
       undo(): void;
     }
-  | { readonly record?: undefined; readonly refusals: readonly Refusal[] };
+  | { readonly record?: undefined; readonly shortages: readonly PoolUsage[] };
 
 interface OverlayPools {
   readonly overlay: Overlay;
-  readonly subnets?: SubnetPool;
-  readonly subnets6?: SubnetPool;
+  readonly subnets?: Pool<Cidr>;
+  readonly subnets6?: Pool<Cidr>;
 }
 
-interface Subnets {
-  readonly subnet?: Cidr;
-  readonly subnet6?: Cidr;
-}
+type Subnets = Pick<AgentOverlay, "subnet" | "subnet6">;
+type Bridges = Pick<AgentNetworkConfig, "mesosBridge" | "dockerBridge">;
 
-/** What one registration took and must give back should it fail. */
-type Taken = (() => void)[];
+/** One item that a record holds. Without `pool`, the configuration has none that it could be of. */
+interface Holding {
+  readonly item: PoolItem;
+  readonly pool: Pool<PoolItem> | undefined;
+  /** Absent for VTEP addresses. */
+  readonly network?: string;
+}
 
 export class Allocator {
   readonly #network: NetworkConfig;
-  readonly #vteps: VtepPool;
-  readonly #vteps6: VtepPool | undefined;
+  readonly #vteps: Pool<IpInterface>;
+  readonly #vteps6: Pool<IpInterface> | undefined;
   readonly #overlays: ReadonlyMap<string, OverlayPools>;
 
   constructor(network: NetworkConfig) {
     this.#network = network;
-    this.#vteps = new VtepPool(network.vtepSubnet);
-    this.#vteps6 = network.vtepSubnet6 && new VtepPool(network.vtepSubnet6);
+    this.#vteps = vtepPool(network.vtepSubnet);
+    this.#vteps6 = network.vtepSubnet6 && vtepPool(network.vtepSubnet6);
     this.#overlays = new Map(network.overlays.map((overlay) => [overlay.name, poolsOf(overlay)]));
   }
 
@@ -68,190 +71,149 @@ export class Allocator {
    */
   static restore(network: NetworkConfig, records: readonly AgentRecord[]): Allocator {
     const allocator = new Allocator(network);
-    for (const record of records) allocator.#reserve(record);
+    for (const record of records)
+      for (const holding of allocator.#holdings(record))
+        if (holding.pool?.reserve(holding.item) !== true) throw corrupt(record, holding);
     return allocator;
   }
 
   /** @param known the record that the agent has, or that it takes over from an agent of its address */
   register(agent: Registrant, known: AgentRecord | undefined): Registration {
-    const taken: Taken = [];
-    const refusals: Refusal[] = [];
-    const backend =
-      known === undefined ? this.#newBackend(taken, refusals) : this.#renewBackend(known.backend, taken, refusals);
-    if (backend === undefined) return { refusals };
-    const kept = (known?.overlays ?? []).map((overlay) => this.#renewOverlay(overlay, taken, refusals));
-    const added = this.#newOverlays(agent.networkConfig, kept, taken, refusals);
+    const draft = new Draft();
+    const backend = this.#backend(known?.backend, draft);
+    if (backend === undefined) return { shortages: draft.shortages };
+    const kept = (known?.overlays ?? []).map((overlay) => this.#renewed(overlay, draft));
+    const added = this.#newOverlays(agent.networkConfig, kept, draft);
     const { id, ip, hostname } = agent;
     const record: AgentRecord = { id, ip, hostname, backend, overlays: [...kept, ...added] };
-    return { record, changed: !sameRecord(record, known), refusals, undo: () => rollBack(taken) };
+    return { record, changed: !sameRecord(record, known), shortages: draft.shortages, undo: () => draft.undo() };
   }
 
   /** Frees everything that the record holds. */
   release(record: AgentRecord): void {
-    this.#vteps.release(record.backend.vtepIp);
-    if (record.backend.vtepIp6 !== undefined) this.#vteps6?.release(record.backend.vtepIp6);
-    for (const { info, subnet, subnet6 } of record.overlays) {
+    for (const { pool, item } of this.#holdings(record)) pool?.release(item);
+  }
+
+  /** How much of each pool is given out: VTEPs first, then networks in order. */
+  usage(): readonly PoolUsage[] {
+    const ofOverlays = [...this.#overlays.values()].flatMap(({ subnets, subnets6 }) => [subnets, subnets6]);
+    return [this.#vteps, this.#vteps6, ...ofOverlays].flatMap((pool) => pool?.usage() ?? []);
+  }
+
+  *#holdings({ backend, overlays }: AgentRecord): Generator<Holding> {
+    yield { item: backend.vtepIp, pool: this.#vteps };
+    if (backend.vtepIp6 !== undefined) yield { item: backend.vtepIp6, pool: this.#vteps6 };
+    for (const { info, subnet, subnet6 } of overlays) {
       const pools = this.#overlays.get(info.name);
-      if (subnet !== undefined) pools?.subnets?.release(subnet);
-      if (subnet6 !== undefined) pools?.subnets6?.release(subnet6);
+      if (subnet !== undefined) yield { item: subnet, pool: pools?.subnets, network: info.name };
+      if (subnet6 !== undefined) yield { item: subnet6, pool: pools?.subnets6, network: info.name };
     }
   }
 
-  /** How much of each pool is given out, as if each had just refused: VTEPs first, then networks in order. */
-  usage(): readonly Refusal[] {
-    return [
-      refusal("ip", this.#vteps.usage()),
-      ...(this.#vteps6 === undefined ? [] : [refusal("ip6", this.#vteps6.usage())]),
-      ...[...this.#overlays.values()].flatMap(({ overlay, subnets, subnets6 }) => [
-        ...(subnets === undefined ? [] : [refusal("subnet", subnets.usage(), overlay.name)]),
-        ...(subnets6 === undefined ? [] : [refusal("subnet6", subnets6.usage(), overlay.name)]),
-      ]),
-    ];
-  }
-
-  #reserve(record: AgentRecord): void {
-    const { vtepIp, vtepIp6 } = record.backend;
-    const check = (reserved: boolean | undefined, what: string) => {
-      if (reserved !== true)
-        throw new Fault(
-          "corrupt-store",
-          `agent ${record.id} (${record.ip}): ${what} is in no pool of the stored networks, or another agent has it too; ` +
-            "restore the database from a backup",
-          { agent: record.id, item: what },
-        );
-    };
-    check(this.#vteps.reserve(vtepIp), `VTEP address ${vtepIp}`);
-    if (vtepIp6 !== undefined) check(this.#vteps6?.reserve(vtepIp6), `VTEP address ${vtepIp6}`);
-    for (const { info, subnet, subnet6 } of record.overlays) {
-      const pools = this.#overlays.get(info.name);
-      if (subnet !== undefined) check(pools?.subnets?.reserve(subnet), `subnet ${subnet} of network ${info.name}`);
-      if (subnet6 !== undefined) check(pools?.subnets6?.reserve(subnet6), `subnet ${subnet6} of network ${info.name}`);
-    }
-  }
-
-  #newBackend(taken: Taken, refusals: Refusal[]): Backend | undefined {
-    const vtepIp = takeFrom(this.#vteps, taken);
-    const vtepIp6 = this.#vteps6 && takeFrom(this.#vteps6, taken);
-    if (vtepIp === undefined) refusals.push(refusal("ip", this.#vteps.usage()));
-    if (this.#vteps6 !== undefined && vtepIp6 === undefined) refusals.push(refusal("ip6", this.#vteps6.usage()));
-    if (vtepIp === undefined || refusals.length > 0) {
-      rollBack(taken);
-      return undefined;
-    }
+  /** What the agent has, and from the pools what it has not; `undefined` when there is no VTEP for it. */
+  #backend(known: Backend | undefined, draft: Draft): Backend | undefined {
+    const [freshIp, freshIp6] = draft.take(
+      known === undefined ? this.#vteps : undefined,
+      known?.vtepIp6 === undefined ? this.#vteps6 : undefined,
+    );
+    const vtepIp = known?.vtepIp ?? freshIp;
+    const vtepIp6 = known?.vtepIp6 ?? freshIp6;
+    if (vtepIp === undefined) return undefined;
     return {
-      vni: VNI,
-      vtepName: VTEP_NAME,
+      vni: known?.vni ?? VNI,
+      vtepName: known?.vtepName ?? VTEP_NAME,
       vtepIp,
       ...(vtepIp6 !== undefined && { vtepIp6 }),
-      vtepMac: vtepMac(this.#network.vtepMacOui, vtepIp),
+      vtepMac: known?.vtepMac ?? vtepMac(this.#network.vtepMacOui, vtepIp),
       ...(this.#network.vtepMtu !== undefined && { vtepMtu: this.#network.vtepMtu }),
     };
   }
 
-  #renewBackend(known: Backend, taken: Taken, refusals: Refusal[]): Backend {
-    let vtepIp6 = known.vtepIp6;
-    if (vtepIp6 === undefined && this.#vteps6 !== undefined) {
-      vtepIp6 = takeFrom(this.#vteps6, taken);
-      if (vtepIp6 === undefined) refusals.push(refusal("ip6", this.#vteps6.usage()));
-    }
-    return {
-      vni: known.vni,
-      vtepName: known.vtepName,
-      vtepIp: known.vtepIp,
-      ...(vtepIp6 !== undefined && { vtepIp6 }),
-      vtepMac: known.vtepMac,
-      ...(this.#network.vtepMtu !== undefined && { vtepMtu: this.#network.vtepMtu }),
-    };
-  }
-
-  #newOverlays(
-    config: AgentNetworkConfig,
-    kept: readonly AgentOverlay[],
-    taken: Taken,
-    refusals: Refusal[],
-  ): AgentOverlay[] {
+  #newOverlays(config: AgentNetworkConfig, kept: readonly AgentOverlay[], draft: Draft): AgentOverlay[] {
     const names = new Set(kept.map(({ info }) => info.name));
     return [...this.#overlays.values()]
       .filter(({ overlay }) => overlay.enabled && !names.has(overlay.name))
-      .flatMap((pools) => {
-        if (!config.allocateSubnet) return [{ info: pools.overlay }];
-        const subnets = takeSubnets(pools, taken, refusals);
-        return subnets === undefined ? [] : [agentOverlay(pools.overlay, subnets, config)];
+      .flatMap(({ overlay, subnets, subnets6 }) => {
+        if (!config.allocateSubnet) return [{ info: overlay }];
+        const taken = subnetsOf(...draft.take(subnets, subnets6));
+        return hasSubnet(taken) ? [agentOverlay(overlay, taken, config)] : [];
       });
   }
 
   /** The overlay as it is now defined, with a family that was added since the agent got it. */
-  #renewOverlay(known: AgentOverlay, taken: Taken, refusals: Refusal[]): AgentOverlay {
+  #renewed(known: AgentOverlay, draft: Draft): AgentOverlay {
     const pools = this.#overlays.get(known.info.name);
     if (pools === undefined) return known;
-    const had: Subnets = subnetsOf(known);
-    const mayGrow = pools.overlay.enabled && (had.subnet !== undefined || had.subnet6 !== undefined);
-    const missing: OverlayPools = {
-      overlay: pools.overlay,
-      ...(had.subnet === undefined && { subnets: pools.subnets }),
-      ...(had.subnet6 === undefined && { subnets6: pools.subnets6 }),
-    };
-    const added = mayGrow ? takeSubnets(missing, taken, refusals) : undefined;
-    return agentOverlay(
-      pools.overlay,
-      { ...had, ...added },
-      {
-        mesosBridge: known.mesosBridge !== undefined,
-        dockerBridge: known.dockerBridge !== undefined,
-      },
+    const had = subnetsOf(known.subnet, known.subnet6);
+    const mayGrow = pools.overlay.enabled && hasSubnet(had);
+    const [subnet, subnet6] = draft.take(
+      mayGrow && had.subnet === undefined ? pools.subnets : undefined,
+      mayGrow && had.subnet6 === undefined ? pools.subnets6 : undefined,
     );
+    const bridges = { mesosBridge: known.mesosBridge !== undefined, dockerBridge: known.dockerBridge !== undefined };
+    return agentOverlay(pools.overlay, { ...had, ...subnetsOf(subnet, subnet6) }, bridges);
   }
+}
+
+/** What one registration takes, so that all of it can be given back, and the pools that had nothing left. */
+class Draft {
+  readonly shortages: PoolUsage[] = [];
+  readonly #giveBacks: (() => void)[] = [];
+
+  /** One item of each pool that is asked, or none at all. */
+  take<Item extends PoolItem>(pool4: Pool<Item> | undefined, pool6: Pool<Item> | undefined): [Item?, Item?] {
+    const item4 = pool4?.take();
+    const item6 = pool6?.take();
+    const giveBack = () => {
+      if (item4 !== undefined) pool4?.release(item4);
+      if (item6 !== undefined) pool6?.release(item6);
+    };
+    const short4 = item4 === undefined ? pool4 : undefined;
+    const short6 = item6 === undefined ? pool6 : undefined;
+    if (short4 === undefined && short6 === undefined) {
+      this.#giveBacks.push(giveBack);
+      return [item4, item6];
+    }
+    this.shortages.push(...[short4, short6].flatMap((pool) => pool?.usage() ?? []));
+    giveBack();
+    return [];
+  }
+
+  undo(): void {
+    for (const giveBack of this.#giveBacks.splice(0)) giveBack();
+  }
+}
+
+function corrupt({ id, ip }: AgentRecord, { item, network }: Holding): Fault {
+  const what = network === undefined ? `VTEP address ${item}` : `subnet ${item} of network ${network}`;
+  return new Fault(
+    "corrupt-store",
+    `agent ${id} (${ip}): ${what} is in no pool of the stored networks, or another agent has it too; ` +
+      "restore the database from a backup",
+    { agent: id, item: what },
+  );
 }
 
 function poolsOf(overlay: Overlay): OverlayPools {
-  const { subnet, prefix, subnet6, prefix6 } = overlay;
-  assert(subnet === undefined || prefix !== undefined, `${overlay.name}: a subnet comes with its slice length`);
-  assert(subnet6 === undefined || prefix6 !== undefined, `${overlay.name}: a subnet6 comes with its slice length`);
+  const { name, subnet, prefix, subnet6, prefix6 } = overlay;
+  assert(subnet === undefined || prefix !== undefined, `${name}: a subnet comes with its slice length`);
+  assert(subnet6 === undefined || prefix6 !== undefined, `${name}: a subnet6 comes with its slice length`);
   return {
     overlay,
-    ...(subnet !== undefined && prefix !== undefined && { subnets: new SubnetPool(subnet, prefix) }),
-    ...(subnet6 !== undefined && prefix6 !== undefined && { subnets6: new SubnetPool(subnet6, prefix6) }),
+    ...(subnet !== undefined && prefix !== undefined && { subnets: subnetPool(name, subnet, prefix) }),
+    ...(subnet6 !== undefined && prefix6 !== undefined && { subnets6: subnetPool(name, subnet6, prefix6) }),
   };
 }
 
-function takeFrom<T>(pool: { take(): T | undefined; release(item: T): boolean }, taken: Taken): T | undefined {
-  const item = pool.take();
-  if (item !== undefined) taken.push(() => pool.release(item));
-  return item;
-}
-
-function rollBack(taken: Taken): void {
-  for (const giveBack of taken.splice(0).reverse()) giveBack();
-}
-
-/** A slice of each pool that is there, or nothing at all and the refusals. */
-function takeSubnets(pools: OverlayPools, taken: Taken, refusals: Refusal[]): Subnets | undefined {
-  const mine: Taken = [];
-  const before = refusals.length;
-  const subnet = pools.subnets && takeFrom(pools.subnets, mine);
-  const subnet6 = pools.subnets6 && takeFrom(pools.subnets6, mine);
-  const name = pools.overlay.name;
-  if (pools.subnets !== undefined && subnet === undefined)
-    refusals.push(refusal("subnet", pools.subnets.usage(), name));
-  if (pools.subnets6 !== undefined && subnet6 === undefined)
-    refusals.push(refusal("subnet6", pools.subnets6.usage(), name));
-  if (refusals.length > before) {
-    rollBack(mine);
-    return undefined;
-  }
-  taken.push(...mine);
+function subnetsOf(subnet: Cidr | undefined, subnet6: Cidr | undefined): Subnets {
   return { ...(subnet !== undefined && { subnet }), ...(subnet6 !== undefined && { subnet6 }) };
 }
 
-function subnetsOf({ subnet, subnet6 }: AgentOverlay): Subnets {
-  return { ...(subnet !== undefined && { subnet }), ...(subnet6 !== undefined && { subnet6 }) };
+function hasSubnet({ subnet, subnet6 }: Subnets): boolean {
+  return subnet !== undefined || subnet6 !== undefined;
 }
 
-function agentOverlay(
-  info: Overlay,
-  subnets: Subnets,
-  bridges: Pick<AgentNetworkConfig, "mesosBridge" | "dockerBridge">,
-): AgentOverlay {
+function agentOverlay(info: Overlay, subnets: Subnets, bridges: Bridges): AgentOverlay {
   return {
     info,
     ...subnets,

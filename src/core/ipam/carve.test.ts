@@ -13,7 +13,7 @@ import {
   networkOf,
   overlaps,
 } from "../../model/ip.ts";
-import { halves, SubnetPool } from "./carve.ts";
+import { halves, subnetPool } from "./carve.ts";
 
 const smallSpace = fc.constantFrom<Family>(4, 6).chain((family) =>
   fc.record({
@@ -40,7 +40,7 @@ test("an agent subnet's halves are those of the original's table", () => {
 });
 
 test("an IPv6 overlay gives all of its 65,536 slices, the carry at 256 included", () => {
-  const pool = new SubnetPool(cidr("fd01:b::/64"), 80);
+  const pool = subnetPool("dcos", cidr("fd01:b::/64"), 80);
   const slices = Array.from({ length: 65_536 }, () => pool.take());
   assert.deepEqual(
     [0, 1, 255, 256, 65_535].map((n) => slices[n]),
@@ -48,7 +48,13 @@ test("an IPv6 overlay gives all of its 65,536 slices, the carry at 256 included"
   );
   assert.equal(new Set(slices).size, 65_536);
   assert.equal(pool.take(), undefined);
-  assert.deepEqual(pool.usage(), { pool: "fd01:b::/64", used: 65_536n, size: 65_536n });
+  assert.deepEqual(pool.usage(), {
+    kind: "subnet6",
+    network: "dcos",
+    pool: "fd01:b::/64",
+    used: 65_536n,
+    size: 65_536n,
+  });
 });
 
 test("slices are counted, and the first and the last one are used", () => {
@@ -58,17 +64,17 @@ test("slices are counted, and the first and the last one are used", () => {
     ["10.0.0.0/24", 24, 1, "10.0.0.0/24", "10.0.0.0/24"],
   ] as const;
   for (const [space, length, count, first, last] of rows) {
-    const pool = new SubnetPool(cidr(space), length);
+    const pool = subnetPool("dcos", cidr(space), length);
     const slices = Array.from({ length: count }, () => pool.take());
     assert.deepEqual([slices[0], slices.at(-1), pool.take()], [first, last, undefined]);
   }
-  assert.equal(new SubnetPool(cidr("9.0.0.0/8"), 26).usage().size, 262_144n);
+  assert.equal(subnetPool("dcos", cidr("9.0.0.0/8"), 26).usage().size, 262_144n);
 });
 
 test("slices are disjoint and together fill the space, and so do the halves of each", () => {
   fc.assert(
     fc.property(smallSpace, ({ space, bits }) => {
-      const pool = new SubnetPool(space, lengthOf(space) + bits);
+      const pool = subnetPool("dcos", space, lengthOf(space) + bits);
       const slices = Array.from({ length: 2 ** bits }, () => pool.take()).filter((slice) => slice !== undefined);
       assert.equal(pool.take(), undefined);
       const parts = slices.flatMap((slice) => Object.values(halves(slice)));
@@ -89,7 +95,7 @@ test("slices are disjoint and together fill the space, and so do the halves of e
 });
 
 test("only a free slice of this very pool can be reserved, only a given one released", () => {
-  const pool = new SubnetPool(cidr("9.0.0.0/8"), 24);
+  const pool = subnetPool("dcos", cidr("9.0.0.0/8"), 24);
   assert.ok(pool.reserve(cidr("9.0.1.0/24")));
   assert.ok(!pool.reserve(cidr("9.0.1.0/24")), "twice");
   assert.ok(!pool.reserve(cidr("9.0.2.0/25")), "another length");

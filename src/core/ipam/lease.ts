@@ -11,7 +11,7 @@ import { Fault } from "../../model/fault.ts";
 import { type Cidr, contains, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
-import { pickAddress } from "./pool.ts";
+import { pickAddress } from "./pick-address.ts";
 
 /** Who asks for addresses. */
 export type LeaseRequest = Pick<Attachment, "containerId" | "ifname" | "network" | "netns" | "netnsId" | "requestId">;

@@ -1,44 +1,91 @@
 /**
- * Which address the next container gets: round robin through what a half has to lease, so that an address that was
- * just given back rests as long as possible before another container is seen under it.
+ * The items of one prefix that a master gives to agents: VTEP addresses (vtep.ts) or agent subnets (carve.ts), the lowest
+ * free one first. Items are numbers inside and text outside; this file turns one into the other.
  *
- * Pure: what is leased and what was given last are arguments. The step count is bounded by the number of leases, not by
- * the size of the half (an IPv6 half may have 2^47 addresses).
+ * A pool knows what it is a pool of, because an operator must be told which one is short.
  */
-import { Fault } from "../../model/fault.ts";
-import { leaseRange } from "../../model/half.ts";
-import { type Cidr, contains, type Ip, indexOfAddress, nthAddress } from "../../model/ip.ts";
+import { addressOf, type Cidr, familyOf, type IpInterface, ipToBigInt, lengthOf } from "../../model/ip.ts";
+import { IntervalSet } from "./interval-set.ts";
 
-export interface Pool {
-  readonly network: string;
-  /** The agent's own address, for the message. */
-  readonly agent: Ip;
-  readonly half: Cidr;
+/** Named as the original's counters `overlay/master/…_allocation_failures` (spec: overlay §2.8). */
+export type PoolKind = "ip" | "ip6" | "subnet" | "subnet6";
+
+/** Which pool it is, and how much of it is given out. */
+export interface PoolUsage {
+  readonly kind: PoolKind;
+  /** The network; absent for VTEP addresses. */
+  readonly network?: string;
+  readonly pool: Cidr;
+  readonly used: bigint;
+  readonly size: bigint;
 }
 
-/**
- * The first free address behind `last`, from the beginning again after the end. A `last` outside the half counts as
- * none. `leased` may hold addresses of other halves.
- * @throws Fault exhausted
- */
-export function pickAddress(pool: Pool, leased: ReadonlySet<Ip>, last: Ip | undefined): Ip {
-  const { half } = pool;
-  const { first, last: end } = leaseRange(half);
-  const size = end - first + 1n;
-  const lastIndex = last !== undefined && contains(half, last) ? indexOfAddress(half, last) : 0n;
-  const start = lastIndex < first ? 0n : lastIndex - first + 1n;
-  for (let step = 0n; step < size; step++) {
-    const address = nthAddress(half, first + ((start + step) % size));
-    if (!leased.has(address)) return address;
+export type PoolItem = Cidr | IpInterface;
+
+export interface PoolForm<Item extends PoolItem> {
+  readonly kind: PoolKind;
+  readonly network?: string;
+  readonly space: Cidr;
+  /** Of each item. */
+  readonly length: number;
+  /** From one item to the next, as a power of two. */
+  readonly stepBits: number;
+  /** Indexes, both ends included. */
+  readonly first: bigint;
+  readonly last: bigint;
+  itemAt(index: bigint): Item;
+}
+
+export class Pool<Item extends PoolItem> {
+  readonly #form: PoolForm<Item>;
+  readonly #base: bigint;
+  readonly #free: IntervalSet;
+
+  constructor(form: PoolForm<Item>) {
+    this.#form = form;
+    this.#base = ipToBigInt(addressOf(form.space));
+    this.#free = new IntervalSet(form.first, form.last);
   }
-  throw exhausted(pool, size > 0n ? size : 0n);
+
+  /** The lowest free item; `undefined` when all are given out. */
+  take(): Item | undefined {
+    const index = this.#free.takeLowest();
+    return index === undefined ? undefined : this.#form.itemAt(index);
+  }
+
+  /** @returns false when `item` is none of this pool, or is given out already */
+  reserve(item: PoolItem): boolean {
+    const index = this.#indexOf(item);
+    return index !== undefined && this.#free.remove(index);
+  }
+
+  /** @returns false when `item` is none of this pool, or is free already */
+  release(item: PoolItem): boolean {
+    const index = this.#indexOf(item);
+    return index !== undefined && this.#free.add(index);
+  }
+
+  usage(): PoolUsage {
+    const { kind, network, space, first, last } = this.#form;
+    const size = last - first + 1n;
+    return { kind, ...(network !== undefined && { network }), pool: space, used: size - this.#free.count, size };
+  }
+
+  /** A restart asks it for every item of the cluster, so the prefix's own address is converted once. */
+  #indexOf(item: PoolItem): bigint | undefined {
+    const { space, length, stepBits, first, last } = this.#form;
+    if (lengthOf(item) !== length || familyOf(item) !== familyOf(space)) return undefined;
+    const index = (ipToBigInt(addressOf(item)) - this.#base) >> BigInt(stepBits);
+    return index >= first && index <= last ? index : undefined;
+  }
 }
 
-function exhausted({ network, agent, half }: Pool, size: bigint): Fault {
-  return new Fault(
-    "exhausted",
-    `agent ${agent}: network ${network} has no free address in ${half} (${size} of ${size} leased); remove containers of ` +
-      "this host from the network, or configure it with a shorter prefix, which gives every agent more",
-    { network, agent, half, leased: Number(size) },
-  );
+/** `network dcos has no free IPv4 agent subnet in 9.0.0.0/8 (65536 of 65536 given out); …`. */
+export function shortageMessage({ kind, network, pool, used, size }: PoolUsage): string {
+  const family = kind.endsWith("6") ? "IPv6" : "IPv4";
+  const what =
+    network === undefined
+      ? `there is no free VTEP ${family} address`
+      : `network ${network} has no free ${family} agent subnet`;
+  return `${what} in ${pool} (${used} of ${size} given out); delete agents that are gone, or give it a larger space`;
 }

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { Fault } from "../../model/fault.ts";
 import { leaseRange } from "../../model/half.ts";
 import { type Cidr, cidr, type Ip, indexOfAddress, ip, nthAddress } from "../../model/ip.ts";
-import { type Pool, pickAddress } from "./pool.ts";
+import { type Pool, pickAddress } from "./pick-address.ts";
 
 const pool = (half: string): Pool => ({ network: "dcos", agent: ip("10.0.0.12"), half: cidr(half) });
 const ips = (...texts: string[]) => new Set(texts.map(ip));
