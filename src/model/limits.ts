@@ -70,3 +70,5 @@ export const RECONCILE_EVENT_GAP_MS = 200;
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
 /** A status report that did not arrive is sent again after this time. */
 export const STATUS_REPORT_RETRY_MS = 5_000;
+/** A pass repairs lost attachments at most so often before it goes on; what broke since is the next pass's. */
+export const REPAIR_ROUNDS_MAX = 3;

@@ -279,3 +279,26 @@ test("an agent whose address no device has says so and how to mend it", async ()
   namespace.addresses.length = 0;
   await assert.rejects(host.agent.start(), /no device of this host holds the address 10\.0\.0\.11.*--ip/);
 });
+
+test("a container's device that is lost while another is made again is made again with its inside, too", async () => {
+  const host = await assigned();
+  for (const containerId of ["c1", "c2"]) {
+    host.machine.newNetns(`/run/netns/${containerId}`);
+    const add = { command: "ADD", containerId, netns: `/run/netns/${containerId}` };
+    assert.equal((await host.agent.cni(callBody(add))).status, 200);
+  }
+  await host.run(1_000);
+  const inside = async () => (await host.machine.kernel().enter("/run/netns/c2")).dump();
+  const whole = await inside();
+  const [first, second] = host.agent.attachments().map(({ hostIfname }) => hostIfname);
+  const other = host.machine.kernel();
+  // The second goes when the first is seen to come back.
+  const watch = other.watch(() => {
+    if (!other.namespace.links.has(first ?? "")) return;
+    watch.close();
+    void other.apply([{ op: "link.delete", name: second ?? "" }]);
+  });
+  await host.damage({ op: "link.delete", name: first ?? "" });
+  await host.run(2_000);
+  assert.equal(await inside(), whole);
+});

@@ -20,6 +20,7 @@ export class MasterHome {
   readonly socket = join(this.dir, "master.sock");
   readonly config = join(this.dir, "config.yaml");
   readonly #running = new Set<MasterProcess>();
+  readonly #children = new Set<ChildProcess>();
 
   constructor(yaml = "") {
     writeFileSync(this.config, yaml);
@@ -29,6 +30,12 @@ export class MasterHome {
   async remove(): Promise<void> {
     for (const master of this.#running) await master.stop();
     rmSync(this.dir, { recursive: true });
+  }
+
+  /** As `remove`, without waiting and at any time: for a process that ends by a signal. */
+  discard(): void {
+    for (const child of this.#children) child.kill("SIGKILL");
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 
   arguments(...more: string[]): string[] {
@@ -60,6 +67,7 @@ export class MasterHome {
   }
 
   async #ready(child: ChildProcess): Promise<MasterProcess> {
+    this.#children.add(child);
     const url = await urlOf(child);
     const exit = once(child, "exit");
     const end = async (signal: NodeJS.Signals) => {

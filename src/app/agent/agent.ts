@@ -196,10 +196,11 @@ export class Agent {
 
   #desired(context: OverlayContext, observed: HostState): HostState {
     this.#facts = readFacts(observed, this.#settings.ip);
-    const peers = this.peers();
-    const input = { ...context, facts: this.#facts, peers, attachments: this.#attach.attachments(), observed };
     this.#peerLog.note(this.peerProblems());
-    return desiredHost(input);
+    // A pair that is lost is made by `repair`, with its inside; made here it would be a device and no more.
+    const present = new Set(observed.links.map(({ name }) => name));
+    const attachments = this.#attach.attachments().filter(({ hostIfname }) => present.has(hostIfname));
+    return desiredHost({ ...context, facts: this.#facts, peers: this.peers(), attachments, observed });
   }
 
   /** One peer is programmed at once, without reading the kernel; before the first snapshot nothing is known to change. */

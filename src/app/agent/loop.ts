@@ -15,6 +15,7 @@ import {
   RECONCILE_EVENT_GAP_MS,
   RECONCILE_INTERVAL_MS,
   RECONCILE_RETRY_FIRST_MS,
+  REPAIR_ROUNDS_MAX,
 } from "../../model/limits.ts";
 import { FailureLog } from "./failure-log.ts";
 
@@ -174,8 +175,7 @@ export class Loop {
     const plan = this.#subject.plan();
     if (plan === undefined) return undefined;
     try {
-      let observed = await this.#kernel.observe(plan.sysctlPaths);
-      if (await this.#subject.repair(observed)) observed = await this.#kernel.observe(plan.sysctlPaths);
+      const observed = await this.#observeRepaired(plan.sysctlPaths);
       const ops = diff(observed, plan.desired(observed));
       const failures = ops.length === 0 ? [] : await this.#kernel.apply(ops);
       if (ops.length > 0)
@@ -185,6 +185,14 @@ export class Loop {
       if (!(error instanceof Fault)) throw error;
       return { failures: [], fault: error, operations: 0 };
     }
+  }
+
+  /** While it repairs more may break, so what it leaves is read again, until it found nothing to do. */
+  async #observeRepaired(sysctlPaths: readonly string[]): Promise<HostState> {
+    let observed = await this.#kernel.observe(sysctlPaths);
+    for (let round = 0; round < REPAIR_ROUNDS_MAX && (await this.#subject.repair(observed)); round++)
+      observed = await this.#kernel.observe(sysctlPaths);
+    return observed;
   }
 
   /** The next pass comes at `at`, or earlier if it was to come earlier. */
