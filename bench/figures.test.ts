@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
 import { alternate, judge, median } from "./figures.ts";
 
@@ -21,4 +23,23 @@ test("the two sides take turns in who goes first", async () => {
   assert.deepEqual(calls, ["ours", "peer", "peer", "ours", "ours", "peer"]);
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
+});
+
+test("what was made is removed at Ctrl-C too, the last first, and one that fails stops no other", async () => {
+  const program = `
+    import { atEnd, bench } from "${import.meta.resolve("./figures.ts")}";
+    await bench("x", async () => {
+      atEnd(() => console.log("namespace"));
+      atEnd(() => { throw new Error("gone already"); });
+      atEnd(() => console.log("child"));
+      process.kill(process.pid, "SIGINT");
+      await new Promise((resolve) => setTimeout(resolve, 10_000));
+    });`;
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program, "--", "--json"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const pieces: Buffer[] = [];
+  child.stdout.on("data", (piece: Buffer) => pieces.push(piece));
+  assert.deepEqual(await once(child, "close"), [130, null]);
+  assert.equal(Buffer.concat(pieces).toString(), "child\nnamespace\n");
 });

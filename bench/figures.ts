@@ -2,10 +2,14 @@
  * The common form of all benchmarks: options, alternation of the two sides, medians, and one line a figure.
  *
  * A figure says what was promised and whether it was reached. A target that is missed is printed as missed and the
- * run still ends with status 0: a benchmark reports, it does not gate. A benchmark that cannot run throws.
+ * run still ends with status 0: a benchmark reports, it does not gate. A benchmark that cannot run throws. What it made
+ * outside of this process it hands to `atEnd`, so that Ctrl-C leaves nothing behind either.
  */
-import { cpus, release } from "node:os";
+import { constants, cpus, release } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+
+const SIGNAL_DELAY_MS = 50;
 
 export interface Measured {
   /** What was measured, as in docs/benchmarks.md: `program.1000`. */
@@ -24,14 +28,37 @@ export interface Run {
   figure(measured: Measured): void;
 }
 
+const cleanups: (() => void)[] = [];
+
+/**
+ * Has `cleanup` called when this process ends, by itself, by an error or by a signal; what was handed in last comes
+ * first. It cannot wait for anything, and what it removes may be gone already.
+ */
+export function atEnd(cleanup: () => void): void {
+  cleanups.unshift(cleanup);
+}
+
+function cleanUp(): void {
+  for (const cleanup of cleanups) {
+    try {
+      cleanup();
+    } catch (error) {
+      console.error(error); // the others must come all the same
+    }
+  }
+}
+
 /** Runs one benchmark with `--json` and `--quick` from the command line. */
 export async function bench(name: string, body: (run: Run) => Promise<void>): Promise<void> {
+  process.once("exit", cleanUp);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.once(signal, () => process.exit(128 + constants.signals[signal]));
   const { values } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } });
   if (!values.json) {
     console.log(`${name}: ${cpus().length} × ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}`);
     console.log(row(["figure", "unit", "ours", "peer", "ratio", "target", ""]));
   }
-  await body({
+  const run: Run = {
     quick: values.quick ?? false,
     figure: (measured) => {
       const line = judge(name, measured);
@@ -41,7 +68,14 @@ export async function bench(name: string, body: (run: Run) => Promise<void>): Pr
           row([line.figure, line.unit, text(line.ours), text(line.peer), text(line.ratio), line.target, verdict(line)]),
         );
     },
-  });
+  };
+  try {
+    await body(run);
+  } catch (thrown) {
+    // Ctrl-C ends a program that was waited for before this process hears of it; then that is no failure.
+    await sleep(SIGNAL_DELAY_MS);
+    throw thrown;
+  }
 }
 
 /**

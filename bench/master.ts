@@ -10,15 +10,17 @@ import { Agent, get, request as httpRequest, type IncomingMessage } from "node:h
 import type { RegisterRequest } from "../src/io/ports.ts";
 import { assert } from "../src/model/fault.ts";
 import { MasterHome } from "../test/support/master-process.ts";
-import { bench, median } from "./figures.ts";
+import { atEnd, bench, median } from "./figures.ts";
 import { CONFIG, fillStore, registrant } from "./filled-store.ts";
 
 const REGISTRATIONS = 1_000;
 const RECORDS = 10_000;
 /** Registrations under way at once: a cluster that comes up does not wait for its turn. */
 const CLIENTS = 32;
+
 async function withHome<T>(body: (home: MasterHome) => Promise<T>): Promise<T> {
   const home = new MasterHome(CONFIG);
+  atEnd(() => home.discard());
   try {
     return await body(home);
   } finally {

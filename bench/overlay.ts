@@ -9,7 +9,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { alternate, bench, median } from "./figures.ts";
+import { alternate, atEnd, bench, median } from "./figures.ts";
 import { CONTAINER, HOST, openTwoHosts, run, wireByHand, wireByWeft } from "./two-hosts.ts";
 
 const RR_PORT = 5001;
@@ -19,35 +19,31 @@ await bench("overlay", async ({ quick, figure }) => {
   const weft = openTwoHosts("weft");
   const hand = openTwoHosts("hand");
   const bare = openTwoHosts("bare");
-  try {
-    await wireByWeft(weft);
-    wireByHand(hand);
-    const seconds = quick ? 1 : 2;
-    const rounds = quick ? 3 : 9;
-    const [ours, peer] = [weft.containers, hand.containers];
-    const target = CONTAINER[1];
-    const rr = await alternate(
-      rounds,
-      () => requestRate(ours, target, seconds),
-      () => requestRate(peer, target, seconds),
-    );
-    const tcp = await alternate(
-      rounds,
-      () => throughput(ours, target, seconds),
-      () => throughput(peer, target, seconds),
-    );
-    const wire = { rr: [] as number[], tcp: [] as number[] };
-    for (let round = 0; round < 3; round++) {
-      wire.rr.push(await requestRate(bare.hosts, HOST[1], seconds));
-      wire.tcp.push(await throughput(bare.hosts, HOST[1], seconds));
-    }
-    figure({ figure: "tcp", unit: "Gbit/s", ours: median(tcp.ours), peer: median(tcp.peer), target: "ratio>=1.0" });
-    figure({ figure: "rr", unit: "1/s", ours: median(rr.ours), peer: median(rr.peer), target: "ratio>=1.1" });
-    figure({ figure: "underlay.tcp", unit: "Gbit/s", ours: null, peer: median(wire.tcp), target: "" });
-    figure({ figure: "underlay.rr", unit: "1/s", ours: null, peer: median(wire.rr), target: "" });
-  } finally {
-    for (const hosts of [weft, hand, bare]) hosts.close();
+  await wireByWeft(weft);
+  wireByHand(hand);
+  const seconds = quick ? 1 : 2;
+  const rounds = quick ? 3 : 9;
+  const [ours, peer] = [weft.containers, hand.containers];
+  const target = CONTAINER[1];
+  const rr = await alternate(
+    rounds,
+    () => requestRate(ours, target, seconds),
+    () => requestRate(peer, target, seconds),
+  );
+  const tcp = await alternate(
+    rounds,
+    () => throughput(ours, target, seconds),
+    () => throughput(peer, target, seconds),
+  );
+  const wire = { rr: [] as number[], tcp: [] as number[] };
+  for (let round = 0; round < 3; round++) {
+    wire.rr.push(await requestRate(bare.hosts, HOST[1], seconds));
+    wire.tcp.push(await throughput(bare.hosts, HOST[1], seconds));
   }
+  figure({ figure: "tcp", unit: "Gbit/s", ours: median(tcp.ours), peer: median(tcp.peer), target: "ratio>=1.0" });
+  figure({ figure: "rr", unit: "1/s", ours: median(rr.ours), peer: median(rr.peer), target: "ratio>=1.1" });
+  figure({ figure: "underlay.tcp", unit: "Gbit/s", ours: null, peer: median(wire.tcp), target: "" });
+  figure({ figure: "underlay.rr", unit: "1/s", ours: null, peer: median(wire.rr), target: "" });
 });
 
 /** Requests a second of one connection, both ends on the last processor. */
@@ -107,6 +103,7 @@ async function serve(
   port: number,
 ): Promise<() => Promise<void>> {
   const child = spawn("ip", ["netns", "exec", namespace, "taskset", "-c", cpu, ...argv], { stdio: "ignore" });
+  atEnd(() => child.kill("SIGKILL"));
   const ended = once(child, "exit");
   const stop = async () => {
     child.kill("SIGTERM");

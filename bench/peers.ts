@@ -17,7 +17,7 @@ import { assert } from "../src/model/fault.ts";
 import { cidr, ip, ipInterface, nthAddress, nthSubnet } from "../src/model/ip.ts";
 import { bytesToMac } from "../src/model/mac.ts";
 import { VNI, VTEP_NAME, VXLAN_PORT } from "../src/model/names.ts";
-import { alternate, bench, median } from "./figures.ts";
+import { alternate, atEnd, bench, median } from "./figures.ts";
 
 interface PeerEntries {
   readonly neighbor: Neighbor;
@@ -133,6 +133,7 @@ async function measure({ kernel, netns, directory }: Setting, peers: readonly Pe
 
 await bench("peers", async ({ quick, figure }) => {
   const directory = mkdtempSync(join(tmpdir(), "weft-bench-"));
+  atEnd(() => rmSync(directory, { recursive: true }));
   const netns = createNetns();
   const root = openLinuxKernel();
   const kernel = await root.enter(`/proc/self/fd/${netns.fd}`);
@@ -156,6 +157,5 @@ await bench("peers", async ({ quick, figure }) => {
     kernel.close();
     root.close();
     netns.close();
-    rmSync(directory, { recursive: true });
   }
 });

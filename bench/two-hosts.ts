@@ -3,9 +3,9 @@
  * desired state and kernel, or by hand with `ip`, `ipset` and `iptables` as the original wires it.
  *
  * Both ways start from the same empty namespaces. Everything lives in namespaces named after this process, and is gone
- * after `close`.
+ * when it ends.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { diff } from "../src/core/host/diff.ts";
 import type { HostState } from "../src/core/host/host-state.ts";
 import { desiredContainer } from "../src/core/overlay/attach.ts";
@@ -18,6 +18,7 @@ import type { AgentRecord, Assignment, Peer } from "../src/model/cluster.ts";
 import { assert } from "../src/model/fault.ts";
 import { addressOf, cidr, ip, ipInterface } from "../src/model/ip.ts";
 import { mac } from "../src/model/mac.ts";
+import { atEnd } from "./figures.ts";
 
 export const CONTAINER = ["9.0.1.2", "9.0.2.2"] as const;
 export const HOST = ["10.0.0.11", "10.0.0.12"] as const;
@@ -26,7 +27,6 @@ export interface TwoHosts {
   /** Names of the namespaces, the client's first. */
   readonly hosts: readonly [string, string];
   readonly containers: readonly [string, string];
-  close(): void;
 }
 
 /** Makes the namespaces and the underlay: `eth0` on both hosts, nothing else. */
@@ -34,29 +34,25 @@ export function openTwoHosts(label: string): TwoHosts {
   const name = (part: string) => `weft-bench-${process.pid}-${label}-${part}`;
   const hosts = [name("h1"), name("h2")] as const;
   const containers = [name("c1"), name("c2")] as const;
-  const close = () => {
-    for (const namespace of [...containers, ...hosts])
-      try {
-        execFileSync("ip", ["netns", "del", namespace], { stdio: "ignore" });
-      } catch {
-        // It was never made: an earlier step failed, and that error is the one to show.
-      }
-  };
-  try {
-    for (const namespace of [...hosts, ...containers]) {
-      run(["ip", "netns", "add", namespace]);
-      run(["ip", "-n", namespace, "link", "set", "lo", "up"]);
-    }
-    run(["ip", "-n", hosts[0], "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", hosts[1]]);
-    hosts.forEach((host, i) => {
-      run(["ip", "-n", host, "address", "add", `${HOST[i]}/24`, "dev", "eth0"]);
-      run(["ip", "-n", host, "link", "set", "eth0", "up"]);
-    });
-    return { hosts, containers, close };
-  } catch (thrown) {
-    close();
-    throw thrown;
-  }
+  for (const namespace of [...hosts, ...containers]) makeNamespace(namespace);
+  run(["ip", "-n", hosts[0], "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", hosts[1]]);
+  hosts.forEach((host, i) => {
+    run(["ip", "-n", host, "address", "add", `${HOST[i]}/24`, "dev", "eth0"]);
+    run(["ip", "-n", host, "link", "set", "eth0", "up"]);
+  });
+  return { hosts, containers };
+}
+
+/** A network namespace with nothing but its loopback, until this process ends. */
+export function makeNamespace(name: string): void {
+  atEnd(() => removeNamespace(name));
+  run(["ip", "netns", "add", name]);
+  run(["ip", "-n", name, "link", "set", "lo", "up"]);
+}
+
+/** One that is not there is fine. */
+export function removeNamespace(name: string): void {
+  spawnSync("ip", ["netns", "del", name], { stdio: "ignore" });
 }
 
 /** The original's wiring, typed by hand: bridge with netfilter on it, table 42, ipset and MASQUERADE. */
