@@ -2,18 +2,11 @@
  * What attaching does to the kernel: build both sides of an attachment, take them away, compare them with what they
  * should be. No step remembers anything; what each side looks like is decided in core/overlay/attach.
  */
-
 import { diff } from "../../core/host/diff.ts";
 import { difference } from "../../core/host/differences.ts";
-import type { HostState, KernelOp } from "../../core/host/host-state.ts";
-import { EMPTY_HOST_STATE } from "../../core/host/host-state.ts";
-import {
-  type AttachmentContext,
-  attachOps,
-  desiredAttachment,
-  desiredContainer,
-  detachOps,
-} from "../../core/overlay/attach.ts";
+import { EMPTY_HOST_STATE, type HostState, type KernelOp } from "../../core/host/host-state.ts";
+import { attachOps, desiredAttachment, desiredContainer, detachOps } from "../../core/overlay/attach.ts";
+import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { ContainerKernel, Kernel, OpFailure } from "../../io/ports.ts";
 import type { Attachment } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
@@ -26,7 +19,7 @@ import { OWNER } from "../../model/names.ts";
  */
 export async function build(
   attachment: Attachment,
-  context: AttachmentContext,
+  context: OverlayContext,
   kernel: Kernel,
   inside: ContainerKernel,
 ): Promise<void> {
@@ -55,7 +48,7 @@ export async function takeDown(attachment: Attachment, kernel: Kernel): Promise<
 /** What of the attachment is not as it should be, in words; empty when it is whole. A lost device says all. */
 export async function differences(
   attachment: Attachment,
-  context: AttachmentContext,
+  context: OverlayContext,
   kernel: Kernel,
   inside: ContainerKernel,
 ): Promise<readonly string[]> {
@@ -83,7 +76,7 @@ export async function presenceOf(
 
 async function insideOps(
   attachment: Attachment,
-  context: AttachmentContext,
+  context: OverlayContext,
   inside: ContainerKernel,
 ): Promise<KernelOp[]> {
   const desired = desiredContainer(attachment, context);

@@ -11,7 +11,8 @@ import { addReply, type CniReply, EMPTY_REPLY, errorReply, versionReply } from "
 import type { CniVersion } from "../../core/cni/version.ts";
 import type { HostState } from "../../core/host/host-state.ts";
 import { addressesOf, containerHalves } from "../../core/ipam/lease.ts";
-import { type AttachmentContext, containerMtu, desiredAttachment } from "../../core/overlay/attach.ts";
+import { containerMtu, desiredAttachment } from "../../core/overlay/attach.ts";
+import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, ContainerKernel, Kernel } from "../../io/ports.ts";
 import type { Attachment } from "../../model/attachment.ts";
@@ -26,7 +27,7 @@ import { LeaseBook } from "./lease-book.ts";
 /** What the service needs of the agent around it. */
 export interface AttachHost {
   /** `undefined` until the host can carry containers: an assignment is there and a pass has programmed it. */
-  context(): AttachmentContext | undefined;
+  context(): OverlayContext | undefined;
   /** Attachments came or went: a pass should run. */
   changed(): void;
   /** Makes a pass now; returns after it. */
@@ -159,7 +160,7 @@ export class AttachService {
   }
 
   /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
-  async #attachToWholeHost(call: AddCall, inside: ContainerKernel, context: AttachmentContext): Promise<Attachment> {
+  async #attachToWholeHost(call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<Attachment> {
     try {
       return await this.#attach(call, inside, context);
     } catch (error) {
@@ -170,7 +171,7 @@ export class AttachService {
     }
   }
 
-  async #attach(call: AddCall, inside: ContainerKernel, context: AttachmentContext): Promise<Attachment> {
+  async #attach(call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<Attachment> {
     const { containerId, ifname, netns, requestId } = call;
     const request = { containerId, ifname, netns, requestId, netnsId: inside.netnsId, network: call.config.network };
     const pending = this.#book.open(request, context.assignment);
@@ -187,7 +188,7 @@ export class AttachService {
   }
 
   /** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
-  #added(attachment: Attachment, call: AddCall, version: CniVersion, context: AttachmentContext): CniReply {
+  #added(attachment: Attachment, call: AddCall, version: CniVersion, context: OverlayContext): CniReply {
     const { hostIfname, ifname, mac, netns, network } = attachment;
     const hostMac = desiredAttachment(attachment, context).links?.[0]?.mac;
     assert(hostMac !== undefined, "the host's end of a veth has a MAC");
@@ -309,7 +310,7 @@ export class AttachService {
     }
   }
 
-  #context(): AttachmentContext {
+  #context(): OverlayContext {
     const context = this.#host.context();
     if (context !== undefined) return context;
     throw new Fault("not-ready", "this agent has no addresses yet; it is waiting for its master, try again later");

@@ -9,6 +9,7 @@ import { addressOf, familyOf, networkOf } from "../../model/ip.ts";
 import { diffLinks, isMadeByUs, type LinkChanges } from "./diff-links.ts";
 import { diffNft } from "./diff-nft.ts";
 import type { Address, FdbEntry, HostState, KernelOp, Neighbor, Route, Rule, Sysctl } from "./host-state.ts";
+import { deviceOfSysctl } from "./op-device.ts";
 import { type Ownership, ownership } from "./ownership.ts";
 
 /** @returns what to do, to be applied in this order */
@@ -115,11 +116,6 @@ function diffSysctls(there: HostState, want: HostState, added: ReadonlySet<strin
   const isForwarding = ({ path }: Sysctl): boolean => path.endsWith("forward") || path.endsWith("forwarding");
   const ordered = [...ofHost.filter((s) => !isForwarding(s)), ...ofHost.filter(isForwarding)];
   return { ofHost: ordered.map((sysctl): KernelOp => ({ op: "sysctl.set", sysctl })), ofDevice };
-}
-
-/** `net/ipv6/conf/DEV/…` is the device's. */
-function deviceOfSysctl(path: string): string | undefined {
-  return /^net\/ipv[46]\/(?:conf|neigh)\/([^/]+)\//.exec(path)?.[1];
 }
 
 function addLink(link: HostState["links"][number], sysctls: readonly Sysctl[], blocked: ReadonlySet<string>) {

@@ -49,7 +49,7 @@ export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState
 
 // ---- links -------------------------------------------------------------------------------------------------------
 
-interface LinkBase {
+interface LinkAttributes {
   readonly name: string;
   readonly up: boolean;
   /** Bytes. Absent in a desired link: whatever the kernel chooses. Always present in an observed one. */
@@ -60,7 +60,7 @@ interface LinkBase {
   readonly alias?: string;
 }
 
-export interface VxlanLink extends LinkBase {
+export interface VxlanLink extends LinkAttributes {
   readonly kind: "vxlan";
   readonly vni: number;
   readonly port: number;
@@ -69,12 +69,12 @@ export interface VxlanLink extends LinkBase {
   readonly learning: boolean;
 }
 
-export interface BridgeLink extends LinkBase {
+export interface BridgeLink extends LinkAttributes {
   readonly kind: "bridge";
 }
 
 /** One end of a veth pair. One without `peer` is never made nor deleted: it must be there. */
-export interface VethLink extends LinkBase {
+export interface VethLink extends LinkAttributes {
   readonly kind: "veth";
   /**
    * Desired only, used when the pair is created and never compared: the other end is made straight in the namespace
@@ -91,7 +91,7 @@ export interface VethPeer {
 }
 
 /** Any device that Weft does not make (eth0, lo, other people's bridges). Desired: it must exist and be up or down. */
-export interface DeviceLink extends LinkBase {
+export interface DeviceLink extends LinkAttributes {
   readonly kind: "device";
 }
 

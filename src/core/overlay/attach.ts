@@ -26,8 +26,6 @@ import { plainMetric } from "./subnets.ts";
 import { acceptRa, disableIpv6 } from "./sysctls.ts";
 import { vtepMtu } from "./vtep.ts";
 
-export type AttachmentContext = OverlayContext;
-
 /** The host's end of every veth. */
 const GATEWAY_MAC = mac("02:57:00:00:00:01");
 
@@ -35,7 +33,7 @@ const GATEWAY_MAC = mac("02:57:00:00:00:01");
 const ALIAS_MAX_BYTES = 255;
 
 /** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
-export function containerMtu(context: AttachmentContext): number {
+export function containerMtu(context: OverlayContext): number {
   return Math.min(context.assignment.overlayMtu ?? Number.POSITIVE_INFINITY, vtepMtu(context));
 }
 
@@ -44,7 +42,7 @@ export function containerMtu(context: AttachmentContext): number {
  * the result; the diff of the two is empty just when the attachment is whole.
  * @throws Fault unknown-network when this host has no half that holds the attachment's addresses
  */
-export function desiredContainer(attachment: Attachment, context: AttachmentContext): HostState {
+export function desiredContainer(attachment: Attachment, context: OverlayContext): HostState {
   const dev = attachment.ifname;
   const addresses = servedAddresses(attachment, context);
   const gateways = addresses.map((address) => requiredGateway(attachment, address, context));
@@ -62,7 +60,7 @@ export function desiredContainer(attachment: Attachment, context: AttachmentCont
 }
 
 /** The host's side: the pair, the routes to it, and its chain at ingress. `table netdev weft` holds that chain alone. */
-export function desiredAttachment(attachment: Attachment, context: AttachmentContext): Partial<HostState> {
+export function desiredAttachment(attachment: Attachment, context: OverlayContext): Partial<HostState> {
   const dev = attachment.hostIfname;
   const mtu = containerMtu(context);
   const addresses = servedAddresses(attachment, context);
@@ -89,26 +87,26 @@ export function desiredAttachment(attachment: Attachment, context: AttachmentCon
 }
 
 /** The operations that attach on a host that `desiredHost` describes, without reading it. */
-export function attachOps(attachment: Attachment, context: AttachmentContext): KernelOp[] {
+export function attachOps(attachment: Attachment, context: OverlayContext): KernelOp[] {
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
   const tables = desired.tables.map((table) => ({ ...table, chains: [] }));
   return diff({ ...EMPTY_HOST_STATE, tables }, desired);
 }
 
 /** The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure. */
-export function detachOps(attachment: Attachment, context: Pick<AttachmentContext, "features">): KernelOp[] {
+export function detachOps(attachment: Attachment, context: Pick<OverlayContext, "features">): KernelOp[] {
   const chain: KernelOp = { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname };
   return [...(context.features.ingressForward ? [chain] : []), { op: "link.delete", name: attachment.hostIfname }];
 }
 
 /** The gateway of the half that holds the address; `undefined` when this host has none (its network was removed). */
-function gatewayFor(attachment: Attachment, address: Ip, context: AttachmentContext): Ip | undefined {
+function gatewayFor(attachment: Attachment, address: Ip, context: OverlayContext): Ip | undefined {
   const holders = gatewayHolders(context).filter((holder) => holder.network === attachment.network);
   const half = holders.flatMap((holder) => holder.halves).find((candidate: Cidr) => contains(candidate, address));
   return half === undefined ? undefined : gatewayOf(half);
 }
 
-function requiredGateway(attachment: Attachment, address: Ip, context: AttachmentContext): Ip {
+function requiredGateway(attachment: Attachment, address: Ip, context: OverlayContext): Ip {
   const gateway = gatewayFor(attachment, address, context);
   if (gateway !== undefined) return gateway;
   throw new Fault(
@@ -142,7 +140,7 @@ function deviceSysctls(dev: string, addresses: readonly Ip[]): readonly Sysctl[]
   ];
 }
 
-function servedAddresses(attachment: Attachment, context: AttachmentContext): readonly Ip[] {
+function servedAddresses(attachment: Attachment, context: OverlayContext): readonly Ip[] {
   const addresses = [attachment.ip, attachment.ip6].filter((address) => address !== undefined);
   return addresses.filter((address) => servedFamilies(context).includes(familyOf(address)));
 }

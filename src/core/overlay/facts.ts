@@ -3,8 +3,8 @@
  */
 import { Fault } from "../../model/fault.ts";
 import { addressOf, type Ip } from "../../model/ip.ts";
-import { OWNER } from "../../model/names.ts";
 import type { HostState } from "../host/host-state.ts";
+import { ownsLink } from "../host/ownership.ts";
 
 export interface HostFacts {
   /** The device that holds the agent's own address, and its MTU in bytes. */
@@ -30,8 +30,6 @@ export function readFacts(observed: HostState, agentIp: Ip): HostFacts {
   return {
     underlayDev: underlay.name,
     underlayMtu: underlay.mtu,
-    foreignDevs: observed.links
-      .filter((link) => link.name !== "lo" && !(link.alias ?? "").startsWith(OWNER))
-      .map((link) => link.name),
+    foreignDevs: observed.links.filter((link) => link.name !== "lo" && !ownsLink(link)).map((link) => link.name),
   };
 }

@@ -2,9 +2,7 @@
  * What the kernel must know of other nodes: per peer one neighbour and FDB entry, a route to each of its subnets, and
  * its place in the map of nodes.
  *
- * Peers come from elsewhere, so each is looked at before it is believed. What of it could hurt others (an address that
- * is this host's own, a subnet outside the overlays, a value that another peer has) is left out and reported; the rest
- * of it, and every other peer, is served. Metrics: docs/decisions/0005.
+ * Whether a peer is believed is decided before (admission.ts). Metrics: docs/decisions/0005.
  */
 import type { Peer } from "../../model/cluster.ts";
 import { type Cidr, familyOf, hostCidr, type Ip, ipToBytes } from "../../model/ip.ts";

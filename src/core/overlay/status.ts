@@ -9,6 +9,7 @@ import type { AgentOverlay, OverlayStatus } from "../../model/cluster.ts";
 import { type Cidr, containsCidr } from "../../model/ip.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import type { KernelOp } from "../host/host-state.ts";
+import { deviceOf } from "../host/op-device.ts";
 
 /** An operation that failed, and why. */
 export interface FailedOp {
@@ -42,7 +43,8 @@ export function uniformStatuses(
 }
 
 function networksOf(op: KernelOp, overlays: readonly AgentOverlay[], attachments: readonly Attachment[]): string[] {
-  const device = deviceOf(op);
+  // A chain that is deleted had the name of its veth (nodes.ts).
+  const device = op.op === "nft.chain.delete" ? op.chain : deviceOf(op);
   const attached = attachments.find(({ hostIfname }) => hostIfname === device);
   if (attached !== undefined) return [attached.network];
   const prefix = prefixOf(op);
@@ -52,33 +54,6 @@ function networksOf(op: KernelOp, overlays: readonly AgentOverlay[], attachments
       [info.subnet, info.subnet6].some((whole) => whole && prefix && containsCidr(whole, prefix)),
   );
   return (about.length === 0 ? overlays : about).map(({ info }) => info.name);
-}
-
-function deviceOf(op: KernelOp): string | undefined {
-  switch (op.op) {
-    case "link.add":
-      return op.link.name;
-    case "link.set":
-    case "link.delete":
-      return op.name;
-    case "address.replace":
-    case "address.delete":
-      return op.address.dev;
-    case "route.replace":
-    case "route.delete":
-      return op.route.dev;
-    case "neighbor.replace":
-    case "neighbor.delete":
-      return op.neighbor.dev;
-    case "sysctl.set":
-      return /^net\/ipv[46]\/conf\/([^/]+)\//.exec(op.sysctl.path)?.[1];
-    case "nft.chain.replace":
-      return op.chain.hook?.device;
-    case "nft.chain.delete":
-      return op.chain;
-    default:
-      return undefined;
-  }
 }
 
 function prefixOf(op: KernelOp): Cidr | undefined {

@@ -6,7 +6,7 @@
  * its overlay source, out of the host (docs/decisions/0008).
  */
 import { gatewayOf } from "../../model/half.ts";
-import { lengthOf, withLength } from "../../model/ip.ts";
+import { type Family, lengthOf, withLength } from "../../model/ip.ts";
 import { OWNER } from "../../model/names.ts";
 import { type HostState, MAIN_TABLE, type Route } from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, overlayPrefixes, servedFamilies } from "./context.ts";
@@ -15,7 +15,7 @@ import { gatewayHolders, type OverlayContext, overlayPrefixes, servedFamilies } 
 const REFUSAL_METRIC = 0x7fff0000;
 
 /** The default of the kernel's own tools for IPv6, where 0 cannot be had; IPv4 has 0. */
-export function plainMetric(family: 4 | 6): number {
+export function plainMetric(family: Family): number {
   return family === 4 ? 0 : 1024;
 }
 

@@ -9,6 +9,7 @@
 import { writeFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
+import { deviceOf } from "../../core/host/op-device.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
@@ -96,7 +97,8 @@ class Run {
       if (error !== undefined) this.#fail(each, error);
       return;
     }
-    const dev = deviceOf(op);
+    // Links go by their names.
+    const dev = op.op.startsWith("link.") ? undefined : deviceOf(op);
     const ifindex = dev === undefined ? undefined : this.#indexOf(dev);
     if (dev !== undefined && ifindex === undefined) {
       this.#fail(each, noDevice(op, dev));
@@ -224,27 +226,7 @@ class Run {
 
 type NumberedNft = { readonly index: number; readonly op: NftOp };
 
-/** The device whose number the operation's message carries. */
-function deviceOf(op: KernelOp): string | undefined {
-  switch (op.op) {
-    case "address.replace":
-    case "address.delete":
-      return op.address.dev;
-    case "route.replace":
-    case "route.delete":
-      return op.route.dev;
-    case "neighbor.replace":
-    case "neighbor.delete":
-      return op.neighbor.dev;
-    case "fdb.replace":
-    case "fdb.delete":
-      return op.entry.dev;
-    default:
-      return undefined;
-  }
-}
-
-/** Writes the one message of an operation. `ifindex` is that of `deviceOf(op)`. */
+/** Writes the one message of an operation. `ifindex`: of the device that it is about, unless that is a link. */
 function encode(writer: MessageWriter, op: KernelOp, ifindex = 0): void {
   switch (op.op) {
     case "link.set":
