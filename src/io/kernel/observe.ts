@@ -11,14 +11,13 @@ import { Fault } from "../../model/fault.ts";
 import { OWNER } from "../../model/names.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { decodeAddress, encodeAddressDump } from "./netlink/address-messages.ts";
-import { decodeLink, encodeLinkGet } from "./netlink/link-messages.ts";
+import { decodeLink, encodeLinkGet, type NameOf } from "./netlink/link-messages.ts";
 import { type Message, MessageWriter } from "./netlink/message.ts";
 import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/neighbor-messages.ts";
 import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
 import { decodeRule, encodeRuleDump } from "./netlink/rule-messages.ts";
 import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
 import * as nft from "./nftables/objects.ts";
-import type { NameOf } from "./nftables/statements.ts";
 
 /** How often the rule set may change under the reading before it is given up. */
 const GENERATION_ATTEMPTS = 20;

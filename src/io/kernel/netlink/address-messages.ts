@@ -16,6 +16,7 @@ import {
   withLength,
 } from "../../../model/ip.ts";
 import { familyNumber } from "./family.ts";
+import type { NameOf } from "./link-messages.ts";
 import {
   Attributes,
   type Message,
@@ -56,7 +57,7 @@ export function encodeAddressDump(writer: MessageWriter): void {
  * `undefined` for what HostState leaves out: link-local IPv6 addresses, and those of devices that `nameOf` knows not.
  * @throws Fault kernel-refused on garbage
  */
-export function decodeAddress(message: Message, nameOf: (ifindex: number) => string | undefined): Address | undefined {
+export function decodeAddress(message: Message, nameOf: NameOf): Address | undefined {
   const { payload } = message;
   const attributes = new Attributes(payload, IFADDR_BYTES);
   // On a point-to-point device IFA_ADDRESS is the other end's.

@@ -8,6 +8,7 @@ import type { KernelOp, Link, VethLink, VxlanLink } from "../../../core/host/hos
 import { assert } from "../../../model/fault.ts";
 import { bytesToIp, familyOf, type Ip, ipToBytes } from "../../../model/ip.ts";
 import { bytesToMac, type Mac, macToBytes } from "../../../model/mac.ts";
+import { AF_INET6 } from "./family.ts";
 import {
   Attributes,
   type Message,
@@ -26,7 +27,6 @@ const RTM_GETLINK = 18;
 /** struct ifinfomsg */
 const IFINFO_BYTES = 16;
 const IFF_UP = 1;
-const AF_INET6 = 10;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
@@ -48,6 +48,11 @@ const IFLA_VXLAN_PORT = 15;
 const IFLA_VXLAN_LOCAL6 = 17;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
+
+/** The device's index, or `undefined` when there is no such device. */
+export type IndexOf = (device: string) => number | undefined;
+/** The name of the device with this index, or `undefined` when there is none any more. */
+export type NameOf = (ifindex: number) => string | undefined;
 
 export type NewLink = Extract<KernelOp, { op: "link.add" }>["link"];
 type LinkChange = Omit<Extract<KernelOp, { op: "link.set" }>, "op">;

@@ -37,7 +37,6 @@ export class MessageWriter {
   #view: DataView;
   #length = 0;
   #sequence: number;
-  #messages = 0;
   /** Where the last message begins. */
   #last = 0;
 
@@ -53,15 +52,6 @@ export class MessageWriter {
     return this.#bytes.subarray(0, this.#length);
   }
 
-  get length(): number {
-    return this.#length;
-  }
-
-  /** Messages since the last `clear`. */
-  get messages(): number {
-    return this.#messages;
-  }
-
   /** The sequence number that the next message will have. */
   get nextSequence(): number {
     return this.#sequence;
@@ -70,7 +60,6 @@ export class MessageWriter {
   /** Forgets the datagram; the sequence goes on. */
   clear(): void {
     this.#length = 0;
-    this.#messages = 0;
   }
 
   /** Writes one message whose payload `body` writes. */
@@ -84,7 +73,6 @@ export class MessageWriter {
     this.#view.setUint32(start + 8, this.#sequence, true);
     this.#view.setUint32(start + 12, 0, true);
     this.#sequence = (this.#sequence + 1) >>> 0;
-    this.#messages += 1;
   }
 
   /** Asks for an answer to the last message even if it succeeds. */

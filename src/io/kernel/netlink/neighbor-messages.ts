@@ -6,6 +6,7 @@ import type { FdbEntry, Neighbor } from "../../../core/host/host-state.ts";
 import { bytesToIp, familyOf, ipToBytes } from "../../../model/ip.ts";
 import { bytesToMac, type Mac, macToBytes } from "../../../model/mac.ts";
 import { AF_BRIDGE, familyNumber } from "./family.ts";
+import type { NameOf } from "./link-messages.ts";
 import {
   Attributes,
   type Message,
@@ -66,10 +67,7 @@ export function encodeNeighborDump(writer: MessageWriter, fdbOf?: number): void 
  * `undefined` for an entry that is not permanent, or has no MAC.
  * @throws Fault kernel-refused on garbage
  */
-export function decodeNeighbor(
-  message: Message,
-  nameOf: (ifindex: number) => string | undefined,
-): Neighbor | undefined {
+export function decodeNeighbor(message: Message, nameOf: NameOf): Neighbor | undefined {
   const entry = decodeEntry(message);
   const dev = nameOf(readU32(message.payload, 4));
   if (entry === undefined || dev === undefined || (readU16(message.payload, 8) & NUD_PERMANENT) === 0) return undefined;

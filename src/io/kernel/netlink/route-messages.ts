@@ -21,6 +21,7 @@ import {
 } from "../../../model/ip.ts";
 import { ROUTE_PROTOCOL } from "../../../model/names.ts";
 import { AF_INET, AF_INET6, familyNumber } from "./family.ts";
+import type { NameOf } from "./link-messages.ts";
 import {
   Attributes,
   type Message,
@@ -87,7 +88,7 @@ export function encodeRouteDump(writer: MessageWriter, family: Family): void {
  * `undefined` for what Weft never writes and cannot say: another protocol, a type, several next hops.
  * @throws Fault kernel-refused on garbage
  */
-export function decodeRoute(message: Message, nameOf: (ifindex: number) => string | undefined): Route | undefined {
+export function decodeRoute(message: Message, nameOf: NameOf): Route | undefined {
   const { payload } = message;
   const attributes = new Attributes(payload, ROUTE_BYTES);
   const family = familyFrom(payload[0]);

@@ -4,6 +4,7 @@
  */
 import type { NftFamily, NftHook, NftMap, NftStatement } from "../../../core/host/host-state.ts";
 import { bytesToIp, type Ip, ipToBytes } from "../../../model/ip.ts";
+import type { NameOf } from "../netlink/link-messages.ts";
 import {
   Attributes,
   type Message,
@@ -15,7 +16,7 @@ import {
   NLM_F_REQUEST,
 } from "../netlink/message.ts";
 import { type Expression, readExpressions, writeExpressions } from "./expressions.ts";
-import { decodeStatements, type NameOf } from "./statements.ts";
+import { decodeStatements } from "./statements.ts";
 
 const NFNL_SUBSYS_NFTABLES = 10;
 /** struct nfgenmsg: family, version, resource */

@@ -17,12 +17,8 @@ import {
   networkOf,
   withLength,
 } from "../../../model/ip.ts";
+import type { IndexOf, NameOf } from "../netlink/link-messages.ts";
 import type { Expression } from "./expressions.ts";
-
-/** The device's index, or `undefined` when there is no such device. */
-export type IndexOf = (device: string) => number | undefined;
-/** The name of the device with this index, or `undefined` when there is none any more. */
-export type NameOf = (ifindex: number) => string | undefined;
 
 const REGISTER_1 = 1;
 const REGISTER_2 = 2;

@@ -6,6 +6,7 @@
  */
 import type { KernelOp, NftChain, NftRule } from "../../../core/host/host-state.ts";
 import { assert } from "../../../model/fault.ts";
+import type { IndexOf } from "../netlink/link-messages.ts";
 import { type MessageWriter, NLM_F_REQUEST } from "../netlink/message.ts";
 import type { Expression } from "./expressions.ts";
 import {
@@ -20,7 +21,7 @@ import {
   encodeTableDelete,
   type TableKey,
 } from "./objects.ts";
-import { encodeStatement, type IndexOf } from "./statements.ts";
+import { encodeStatement } from "./statements.ts";
 
 const NFNL_MSG_BATCH_BEGIN = 16;
 const NFNL_MSG_BATCH_END = 17;
