@@ -28,3 +28,8 @@ export interface Attachment {
   /** Chosen by the caller for one call, so that the same call sent twice gets the same answer. */
   readonly requestId: string;
 }
+
+/** The addresses that an attachment holds, IPv4 first. */
+export function addressesOf({ ip, ip6 }: Pick<Attachment, "ip" | "ip6">): readonly Ip[] {
+  return [ip, ip6].filter((address) => address !== undefined);
+}

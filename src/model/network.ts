@@ -17,6 +17,17 @@ export interface Overlay {
   readonly enabled: boolean;
 }
 
+/** The prefixes of both families, IPv4 first: an overlay's own, or an agent's share of it. */
+export function prefixesOf<Prefix extends string>({
+  subnet,
+  subnet6,
+}: {
+  readonly subnet?: Prefix | undefined;
+  readonly subnet6?: Prefix | undefined;
+}): Prefix[] {
+  return [subnet, subnet6].filter((prefix) => prefix !== undefined);
+}
+
 export interface NetworkConfig {
   /** Pool of VTEP addresses; its length is also theirs. */
   readonly vtepSubnet: Cidr;

@@ -2,9 +2,8 @@
  * What an attach must find before it begins, and what CHECK says of what it found.
  */
 import type { CniCall } from "../../core/cni/call.ts";
-import { addressesOf } from "../../core/ipam/lease.ts";
 import type { ContainerKernel } from "../../io/ports.ts";
-import type { Attachment } from "../../model/attachment.ts";
+import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { addressOf } from "../../model/ip.ts";
 import { mesosBridgeName } from "../../model/names.ts";

@@ -10,12 +10,12 @@ import { type CniCall, type ContainerCall, decodeCall } from "../../core/cni/cal
 import { addReply, type CniReply, EMPTY_REPLY, errorReply, versionReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import type { HostState } from "../../core/host/host-state.ts";
-import { addressesOf, containerHalves } from "../../core/ipam/lease.ts";
+import { containerHalves } from "../../core/ipam/lease.ts";
 import { containerMtu, desiredAttachment } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, ContainerKernel, Kernel } from "../../io/ports.ts";
-import type { Attachment } from "../../model/attachment.ts";
+import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { contains } from "../../model/ip.ts";

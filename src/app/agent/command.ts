@@ -2,10 +2,10 @@
  * `weft agent`: options and their defaults, and the life of the process.
  */
 import { hostname } from "node:os";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
-import { createLog, LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../../io/log.ts";
+import { createLog } from "../../io/log.ts";
 import { openMasterClient } from "../../io/master-client.ts";
 import { openMasterPeerSource } from "../../io/master-peer-source.ts";
 import { SYSTEM_RANDOM } from "../../io/random.ts";
@@ -14,10 +14,10 @@ import { openAgentStore } from "../../io/store/sqlite-store.ts";
 import type { AgentNetworkConfig } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
-import { endSignal } from "../signal.ts";
+import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
 import { type AgentOptions, startAgent } from "./start.ts";
 
-interface AgentFlags {
+interface AgentFlags extends LogFlags {
   readonly master: string;
   readonly ip?: string;
   readonly hostname: string;
@@ -29,8 +29,6 @@ interface AgentFlags {
   readonly mesosBridge: boolean;
   readonly dockerBridge: boolean;
   readonly subnets: boolean;
-  readonly logLevel: LogLevel;
-  readonly logFormat: LogFormat;
 }
 
 const HELP = `
@@ -71,8 +69,8 @@ export function addAgentCommand(program: Command): void {
     .option("--no-mesos-bridge", "no half for containers by CNI")
     .option("--no-docker-bridge", "no half for containers by Docker")
     .option("--no-subnets", "take part with a VTEP alone")
-    .addOption(new Option("--log-level <level>", "least level that is logged").choices(LOG_LEVELS).default("info"))
-    .addOption(new Option("--log-format <format>", "of the lines on stderr").choices(LOG_FORMATS).default("text"))
+    .addOption(LOG_LEVEL_OPTION)
+    .addOption(LOG_FORMAT_OPTION)
     .addHelpText("after", HELP)
     .action((flags: AgentFlags, command: Command) => runAgent(flags, command.parent?.version() ?? ""));
 }
@@ -84,11 +82,8 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
   const options = await optionsOf(flags, client.current(), version);
   const store = openAgentStore(flags.dataDir);
   const kernel = openLinuxKernel();
-  const failed = Promise.withResolvers<never>();
-  // It may be rejected before anybody waits for it.
-  failed.promise.catch(() => {});
   try {
-    const ended = endSignal();
+    const ending = awaitEnding();
     const agent = await startAgent(options, {
       kernel,
       store,
@@ -98,11 +93,11 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
       client,
       openPeers: (identity, onLost) =>
         openMasterPeerSource({ client, ...identity, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, log, onLost }),
-      onFatal: failed.reject,
-      onBug: failed.reject,
+      onFatal: ending.fail,
+      onBug: ending.fail,
     });
     try {
-      log.info({ signal: await Promise.race([ended, failed.promise]) }, "agent ends; the network stays as it is");
+      log.info({ signal: await ending.signal }, "agent ends; the network stays as it is");
     } finally {
       await agent.close();
     }

@@ -6,7 +6,7 @@
  */
 import { containerHalves, type LeaseRequest, lease } from "../../core/ipam/lease.ts";
 import type { AgentStore } from "../../io/ports.ts";
-import type { Attachment } from "../../model/attachment.ts";
+import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import { type Cidr, contains, type Ip } from "../../model/ip.ts";
 
@@ -54,8 +54,7 @@ export class LeaseBook {
     const attachment = this.lease(request, assignment);
     this.save(attachment);
     for (const half of containerHalves(assignment, attachment.network))
-      for (const address of [attachment.ip, attachment.ip6])
-        if (address !== undefined && contains(half, address)) this.#lastGiven.set(half, address);
+      for (const address of addressesOf(attachment)) if (contains(half, address)) this.#lastGiven.set(half, address);
     return attachment;
   }
 

@@ -7,7 +7,7 @@ import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, Kernel, MasterClient, PeerSource, Random } from "../../io/ports.ts";
 import type { Fault } from "../../model/fault.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
-import { createAgentApp } from "./http.ts";
+import { createAgentApp } from "./app.ts";
 import { Session } from "./session.ts";
 
 export interface AgentOptions extends AgentSettings {

@@ -4,7 +4,7 @@
  */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { agentStatusSchema } from "../agent/http.ts";
+import { agentStatusSchema } from "../agent/app.ts";
 import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
 import { callService, parseService, type Service } from "./api-client.ts";
 import { agentsTable, agentText, hasFailed, masterText, networksTable } from "./status-text.ts";

@@ -4,7 +4,8 @@
  */
 import type { z } from "zod";
 import type { OverlayStatus } from "../../model/cluster.ts";
-import type { agentStatusSchema } from "../agent/http.ts";
+import { prefixesOf } from "../../model/network.ts";
+import type { agentStatusSchema } from "../agent/app.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
 import { type Column, renderTable } from "./table.ts";
 
@@ -121,10 +122,10 @@ export function agentText(address: string, view: AgentStatusView): string {
 }
 
 function sharesTable({ assignment, statuses }: AgentStatusView): string {
-  const rows = (assignment?.agent.overlays ?? []).map(({ info, subnet, subnet6 }) => [
-    info.name,
-    [subnet, subnet6].filter((each) => each !== undefined).join(", "),
-    statuses.find(({ name }) => name === info.name)?.status ?? "STATUS_INVALID",
+  const rows = (assignment?.agent.overlays ?? []).map((overlay) => [
+    overlay.info.name,
+    prefixesOf(overlay).join(", "),
+    statuses.find(({ name }) => name === overlay.info.name)?.status ?? "STATUS_INVALID",
   ]);
   return renderTable([{ title: "NETWORK" }, { title: "SUBNETS", cut: true }, { title: "STATE" }], rows);
 }

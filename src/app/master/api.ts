@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { instanceIdSchema, peerUpdateSchema, registerRequestSchema, statusReportSchema } from "../../io/messages.ts";
 import { Fault } from "../../model/fault.ts";
 import { agentIdSchema, assignmentSchema } from "../../model/schemas.ts";
-import { requireLocal } from "../http-errors.ts";
+import { json, REFUSED, requireLocal } from "../http-api.ts";
 import type { Cluster } from "./cluster.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from "./views.ts";
@@ -23,14 +23,6 @@ export interface MasterApiDeps {
   readonly onBug: (thrown: unknown) => void;
 }
 
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-const faultSchema = z
-  .object({ error: z.object({ code: z.string(), message: z.string(), facts: z.record(z.string(), z.unknown()) }) })
-  .openapi("Fault");
-const refused = { default: json(faultSchema, "Refused: code, message and facts of the fault.") };
 const idParam = z.object({ id: agentIdSchema });
 
 const REGISTER = createRoute({
@@ -38,7 +30,7 @@ const REGISTER = createRoute({
   path: "/v1/agents/register",
   summary: "An agent registers: the answer is its record, and what its kernel must know of the cluster.",
   request: { body: { required: true, content: { "application/json": { schema: registerRequestSchema } } } },
-  responses: { 200: json(assignmentSchema, "Durable when it is sent."), ...refused },
+  responses: { 200: json(assignmentSchema, "Durable when it is sent."), ...REFUSED },
 });
 const REPORT = createRoute({
   method: "post",
@@ -48,7 +40,7 @@ const REPORT = createRoute({
     params: idParam,
     body: { required: true, content: { "application/json": { schema: statusReportSchema } } },
   },
-  responses: { 204: { description: "Taken." }, ...refused },
+  responses: { 204: { description: "Taken." }, ...REFUSED },
 });
 const STREAM = createRoute({
   method: "get",
@@ -57,7 +49,7 @@ const STREAM = createRoute({
   request: { query: z.object({ agent: agentIdSchema, instance: instanceIdSchema }) },
   responses: {
     200: { description: "PeerUpdate, one a line.", content: { "application/x-ndjson": { schema: peerUpdateSchema } } },
-    ...refused,
+    ...REFUSED,
   },
 });
 const AGENTS = createRoute({
@@ -71,7 +63,7 @@ const DELETE_AGENT = createRoute({
   path: "/v1/agents/{id}",
   summary: "Frees what an agent holds. Unix socket only; refused while the agent is connected.",
   request: { params: idParam },
-  responses: { 204: { description: "Deleted." }, ...refused },
+  responses: { 204: { description: "Deleted." }, ...REFUSED },
 });
 const NETWORKS = createRoute({
   method: "get",

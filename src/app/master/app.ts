@@ -2,23 +2,22 @@
  * Everything that a master serves over HTTP, as one application for one listener.
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { createApi } from "../http-errors.ts";
+import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
 import { poolView } from "./views.ts";
 
 export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
-  const app = createApi(deps.onBug);
+  const { metrics, onBug, version } = deps;
+  const app = createApi({
+    title: "Weft master",
+    version,
+    metrics: async () => ({ text: await metricsText(deps), contentType: metrics.contentType }),
+    onBug,
+  });
   addV1Routes(app, deps);
   addOverlayRoutes(app, deps.cluster, deps.local);
   app.get("/healthz", (context) => context.text("ok\n"));
-  app.get("/metrics", async (context) =>
-    context.body(await metricsText(deps), 200, { "content-type": deps.metrics.contentType }),
-  );
-  app.doc31("/v1/openapi.json", {
-    openapi: "3.1.0",
-    info: { title: "Weft master", version: deps.version },
-  });
   return app;
 }
 

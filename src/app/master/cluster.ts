@@ -14,7 +14,7 @@ import type { Clock, MasterStore, RegisterRequest, StatusReport } from "../../io
 import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
-import type { ClusterConfig } from "../../model/network.ts";
+import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
@@ -277,8 +277,8 @@ export class Cluster {
     const { network, overlayMtu, enableIpv6 } = this.config;
     return {
       agent,
-      overlaySubnets: network.overlays.flatMap(({ subnet, subnet6 }) => present([subnet, subnet6])),
-      vtepSubnets: present([network.vtepSubnet, network.vtepSubnet6]),
+      overlaySubnets: network.overlays.flatMap(prefixesOf),
+      vtepSubnets: [network.vtepSubnet, network.vtepSubnet6].filter((pool) => pool !== undefined),
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
     };
@@ -295,8 +295,4 @@ function exhausted({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsa
 function withBoundedError(status: OverlayStatus): OverlayStatus {
   const { name, status: word, error } = status;
   return { name, status: word, ...(error !== undefined && { error: error.slice(0, STATUS_ERROR_MAX_LENGTH) }) };
-}
-
-function present<T>(values: readonly (T | undefined)[]): T[] {
-  return values.filter((value) => value !== undefined);
 }

@@ -1,20 +1,19 @@
 /**
  * `weft master`: options and their defaults, and the life of the process.
  */
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
-import { createLog, LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../../io/log.ts";
+import { createLog } from "../../io/log.ts";
 import { openMasterStore } from "../../io/store/sqlite-store.ts";
+import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
 import { readClusterConfig } from "./config-file.ts";
 import { startMaster } from "./start.ts";
 
-interface MasterFlags {
+interface MasterFlags extends LogFlags {
   readonly config: string;
   readonly listen: string;
   readonly socket: string;
   readonly dataDir: string;
-  readonly logLevel: LogLevel;
-  readonly logFormat: LogFormat;
 }
 
 const HELP = `
@@ -45,8 +44,8 @@ export function addMasterCommand(program: Command): void {
     .option("--listen <address:port>", "where agents find the master; port 0 takes a free one", "0.0.0.0:5050")
     .option("--socket <path>", "Unix socket for commands of this host, for root only", "/run/weft/master.sock")
     .option("--data-dir <directory>", "where the cluster's state is kept", "/var/lib/weft/master")
-    .addOption(new Option("--log-level <level>", "least level that is logged").choices(LOG_LEVELS).default("info"))
-    .addOption(new Option("--log-format <format>", "of the lines on stderr").choices(LOG_FORMATS).default("text"))
+    .addOption(LOG_LEVEL_OPTION)
+    .addOption(LOG_FORMAT_OPTION)
     .addHelpText("after", HELP)
     .action((flags: MasterFlags, command: Command) => runMaster(flags, command.parent?.version() ?? ""));
 }
@@ -57,24 +56,17 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
   const log = createLog(flags.logLevel, flags.logFormat);
   const store = openMasterStore(flags.dataDir);
   try {
-    const ended = signalOf(["SIGTERM", "SIGINT"]);
-    const bug = Promise.withResolvers<never>();
+    const ending = awaitEnding();
     const master = await startMaster(
       { ...parsed, listen: flags.listen, socket: flags.socket, version },
-      { store, clock: SYSTEM_CLOCK, log, onBug: bug.reject },
+      { store, clock: SYSTEM_CLOCK, log, onBug: ending.fail },
     );
     try {
-      log.info({ signal: await Promise.race([ended, bug.promise]) }, "master ends");
+      log.info({ signal: await ending.signal }, "master ends");
     } finally {
       await master.close();
     }
   } finally {
     store.close();
   }
-}
-
-function signalOf(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
-  for (const signal of signals) process.once(signal, resolve);
-  return promise;
 }

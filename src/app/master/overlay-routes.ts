@@ -6,7 +6,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
-import { requireLocal } from "../http-errors.ts";
+import { requireLocal } from "../http-api.ts";
 import type { Cluster } from "./cluster.ts";
 
 const JSON_TYPE = "application/json";

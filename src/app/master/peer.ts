@@ -3,6 +3,7 @@
  */
 import type { AgentRecord, Peer } from "../../model/cluster.ts";
 import { addressOf } from "../../model/ip.ts";
+import { prefixesOf } from "../../model/network.ts";
 
 export function peerOf({ id, ip, backend, overlays }: AgentRecord): Peer {
   return {
@@ -11,6 +12,6 @@ export function peerOf({ id, ip, backend, overlays }: AgentRecord): Peer {
     vtepIp: addressOf(backend.vtepIp),
     ...(backend.vtepIp6 !== undefined && { vtepIp6: addressOf(backend.vtepIp6) }),
     vtepMac: backend.vtepMac,
-    subnets: overlays.flatMap(({ subnet, subnet6 }) => [subnet, subnet6].filter((prefix) => prefix !== undefined)),
+    subnets: overlays.flatMap(prefixesOf),
   };
 }

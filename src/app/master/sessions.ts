@@ -37,11 +37,6 @@ export class Sessions {
     return session?.stream && session.instanceId;
   }
 
-  /** The instance that was last heard of as `id`, connected or not. */
-  lastInstance(id: string): string | undefined {
-    return this.#sessions.get(id)?.instanceId;
-  }
-
   /** Asks the connected instance to register again, which shows that it lives. */
   askForLife(id: string): void {
     const session = this.#sessions.get(id);

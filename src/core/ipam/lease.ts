@@ -5,7 +5,7 @@
  * that is made again is the same one.
  */
 import { createHash } from "node:crypto";
-import type { Attachment } from "../../model/attachment.ts";
+import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Cidr, contains, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
@@ -72,11 +72,6 @@ export function lease(
     ...(ip6 === undefined ? {} : { ip6 }),
     state: "pending",
   };
-}
-
-/** The addresses that an attachment holds, IPv4 first. */
-export function addressesOf({ ip, ip6 }: Pick<Attachment, "ip" | "ip6">): readonly Ip[] {
-  return [ip, ip6].filter((address) => address !== undefined);
 }
 
 /** 40 bits of a hash fill the 15 bytes that a device's name has. */

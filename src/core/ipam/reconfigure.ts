@@ -9,6 +9,7 @@
 import type { AgentRecord } from "../../model/cluster.ts";
 import { type Cidr, cidr, overlaps } from "../../model/ip.ts";
 import { OVERLAYS_MAX } from "../../model/limits.ts";
+import { prefixesOf } from "../../model/network.ts";
 import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
 
 export interface Reconfiguration {
@@ -176,10 +177,6 @@ function incompatibleChange(before: OverlaySource, after: OverlaySource): string
 
 function slices(subnet: string | undefined, prefix: number | undefined): string {
   return subnet === undefined ? "nothing" : `${subnet} in /${prefix}`;
-}
-
-function prefixesOf({ subnet, subnet6 }: OverlaySource): string[] {
-  return [subnet, subnet6].filter((prefix) => prefix !== undefined);
 }
 
 function sameCidr(a: string, b: string | undefined): boolean {

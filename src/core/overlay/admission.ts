@@ -8,6 +8,7 @@
 import type { Peer } from "../../model/cluster.ts";
 import { addressOf, type Cidr, familyOf, type Ip } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
+import { prefixesOf } from "../../model/network.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
 import { PrefixSet } from "./prefix-set.ts";
 
@@ -43,7 +44,7 @@ class Doorkeeper {
     this.#context = context;
     this.#overlays = new PrefixSet(overlaySubnets);
     this.#pools = new PrefixSet(vtepSubnets);
-    this.#own = new PrefixSet(agent.overlays.flatMap(({ subnet, subnet6 }) => present([subnet, subnet6])));
+    this.#own = new PrefixSet(agent.overlays.flatMap(prefixesOf));
     const { vtepIp, vtepIp6, vtepMac } = agent.backend;
     for (const value of present<string>([
       agent.id,

@@ -5,7 +5,7 @@
  * Both ends know the other's MAC from the start, so nothing is ever asked by ARP or neighbour discovery. The host's end
  * has the same MAC on every host; it is never seen beyond the veth.
  */
-import type { Attachment } from "../../model/attachment.ts";
+import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, withLength } from "../../model/ip.ts";
@@ -141,8 +141,7 @@ function deviceSysctls(dev: string, addresses: readonly Ip[]): readonly Sysctl[]
 }
 
 function servedAddresses(attachment: Attachment, context: OverlayContext): readonly Ip[] {
-  const addresses = [attachment.ip, attachment.ip6].filter((address) => address !== undefined);
-  return addresses.filter((address) => servedFamilies(context).includes(familyOf(address)));
+  return addressesOf(attachment).filter((address) => servedFamilies(context).includes(familyOf(address)));
 }
 
 function truncated(alias: string): string {

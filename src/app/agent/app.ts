@@ -4,12 +4,10 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { Fault } from "../../model/fault.ts";
-import { CNI_CALL_MAX_BYTES } from "../../model/limits.ts";
 import { assignmentSchema, attachmentSchema, overlayStatusSchema, peerSchema } from "../../model/schemas.ts";
-import { createApi, faultAnswer, requireLocal } from "../http-errors.ts";
+import { createApi, faultAnswer, json, requireLocal } from "../http-api.ts";
 import type { Agent } from "./agent.ts";
 import type { Session } from "./session.ts";
 
@@ -22,11 +20,6 @@ export interface AgentApiDeps {
   readonly local: boolean;
   readonly onBug: (thrown: unknown) => void;
 }
-
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 
 export const agentStatusSchema = z
   .object({
@@ -79,24 +72,25 @@ const CNI = createRoute({
 });
 
 export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
-  const { agent, session, onBug } = deps;
-  const app = createApi(onBug);
+  const { agent, session, onBug, version } = deps;
+  const app = createApi({
+    title: "Weft agent",
+    version,
+    metrics: async () => ({ text: await metricsText(deps), contentType: agent.metrics.contentType }),
+    onBug,
+  });
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
   // Arrays are copied because the schema's type is mutable.
   app.openapi(ATTACHMENTS, (context) => context.json({ attachments: [...agent.attachments()] }, 200));
   app.openapi(PEERS, (context) => context.json({ peers: [...(agent.peers() ?? [])] }, 200));
   app.openAPIRegistry.registerPath(CNI);
-  app.post("/v1/cni", bodyLimit({ maxSize: CNI_CALL_MAX_BYTES }), (context) => cniAnswer(context, deps));
+  app.post("/v1/cni", (context) => cniAnswer(context, deps));
   app.get("/overlay-agent/overlay", (context) => overlayAnswer(context, agent, session));
   app.get("/healthz", (context) =>
     agent.assignment() === undefined
       ? faultAnswer(context, new Fault("not-ready", "no master has answered yet; the agent goes on trying"))
       : context.text("ok\n"),
   );
-  app.get("/metrics", async (context) =>
-    context.body(await metricsText(deps), 200, { "content-type": agent.metrics.contentType }),
-  );
-  app.doc31("/v1/openapi.json", { openapi: "3.1.0", info: { title: "Weft agent", version: deps.version } });
   return app;
 }
 

@@ -1,8 +1,9 @@
 /**
- * How both programs answer a request that fails: a fault by the one table, with its message and facts as JSON. Anything
- * else that is thrown is a bug; the caller gets 500, and the process ends, so that state is read again.
+ * What the HTTP interfaces of both programs have in common. A request that fails is answered by the one table of faults,
+ * with message and facts as JSON. Anything else that is thrown is a bug; the caller gets 500, and the process ends, so
+ * that state is read again.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
@@ -11,11 +12,18 @@ import { FAULT_TABLE, faultBody } from "../model/fault-table.ts";
 import { HTTP_BODY_MAX_BYTES } from "../model/limits.ts";
 import { issuesOf } from "../model/schemas.ts";
 
-/**
- * An application whose bodies are bounded and whose errors are answered as above.
- * @param onBug is told of what was thrown that is no fault
- */
-export function createApi(onBug: (thrown: unknown) => void): OpenAPIHono {
+export interface ApiOptions {
+  /** Of the OpenAPI document. */
+  readonly title: string;
+  readonly version: string;
+  /** What `/metrics` answers. */
+  readonly metrics: () => Promise<{ readonly text: string; readonly contentType: string }>;
+  /** Told of what was thrown that is no fault. */
+  readonly onBug: (thrown: unknown) => void;
+}
+
+/** An application whose bodies are bounded, with `/metrics` and `/v1/openapi.json`; the caller adds all other routes. */
+export function createApi({ title, version, metrics, onBug }: ApiOptions): OpenAPIHono {
   const app = new OpenAPIHono({
     defaultHook: (result) => {
       if (!result.success) throw invalid(issuesOf(result.error));
@@ -43,8 +51,26 @@ export function createApi(onBug: (thrown: unknown) => void): OpenAPIHono {
       500,
     );
   });
+  app.get("/metrics", async (context) => {
+    const { text, contentType } = await metrics();
+    return context.body(text, 200, { "content-type": contentType });
+  });
+  app.doc31("/v1/openapi.json", { openapi: "3.1.0", info: { title, version } });
   return app;
 }
+
+/** An answer in JSON, for a route's description. */
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+const faultSchema = z
+  .object({ error: z.object({ code: z.string(), message: z.string(), facts: z.record(z.string(), z.unknown()) }) })
+  .openapi("Fault");
+
+/** The answers of a route that may refuse. */
+export const REFUSED = { default: json(faultSchema, "Refused: code, message and facts of the fault.") };
 
 export function faultAnswer(context: Context, fault: Fault): Response {
   return context.json(faultBody(fault), FAULT_TABLE[fault.code].http as ContentfulStatusCode);
