@@ -173,15 +173,14 @@ test("a lease ends with its namespace", { skip }, async (t) => {
   await attach(host.rig, addCall(path));
   await host.rig.service.sweep();
   assert.equal(host.rig.store.attachments().length, 1);
-  const gone = new Promise<void>((resolve) => {
-    const watch = host.kernel.watch(async ({ kind }) => {
-      if (kind !== "link" || (await host.kernel.observe([])).links.some(({ name }) => name.startsWith("weft"))) return;
-      watch.close();
-      resolve();
-    });
+  const hasVeth = async () => (await host.kernel.observe([])).links.some(({ name }) => name.startsWith("weft"));
+  const { promise: gone, resolve, reject } = Promise.withResolvers<void>();
+  const watch = host.kernel.watch(({ kind }) => {
+    if (kind === "link") hasVeth().then((isThere) => isThere || resolve(), reject);
   });
   netns.close();
   await gone; // the kernel takes its time
+  watch.close();
   await host.rig.service.sweep();
   assert.deepEqual(host.rig.store.attachments(), []);
   assert.equal(await host.rig.dump(), before);
