@@ -72,7 +72,7 @@ export interface Peer {
 }
 
 /** Names of the original's enum (spec: overlay §1.6). */
-export type OverlayStatusName = "STATUS_INVALID" | "STATUS_OK" | "STATUS_FAILED" | "STATUS_CONFIGURING";
+type OverlayStatusName = "STATUS_INVALID" | "STATUS_OK" | "STATUS_FAILED" | "STATUS_CONFIGURING";
 
 /** What an agent says of one of its networks. */
 export interface OverlayStatus {

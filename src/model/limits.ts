@@ -1,6 +1,6 @@
 /**
  * Every bound of the product in one place, each with its unit and its reason. A queue, map, packet, body or retry that
- * has no line here is a defect.
+ * has no line here is a defect. Only what a format prescribes stands with its codec.
  */
 
 /** IFNAMSIZ is 16 with the closing zero; two characters go to the prefix `m-` or `d-` (spec: overlay §1.4 B9). */
@@ -15,22 +15,37 @@ export const VXLAN_OVERHEAD_IPV4 = 50;
 export const VXLAN_OVERHEAD_IPV6 = 70;
 /** A /8 leaves 24 bits, which is what the VTEP's MAC has room for (spec: overlay §1.4 B3). */
 export const VTEP_SUBNET_LENGTH_MIN = 8;
+/** Longest VTEP pools: two addresses besides the first and the last one. */
+export const VTEP_SUBNET_LENGTH_MAX_IPV4 = 30;
+export const VTEP_SUBNET_LENGTH_MAX_IPV6 = 126;
 /** Longest prefixes an agent's subnet may have, so that each half still holds a gateway and a container. */
 export const AGENT_SUBNET_LENGTH_MAX_IPV4 = 29;
 export const AGENT_SUBNET_LENGTH_MAX_IPV6 = 125;
 
+/** RFC 7348: 24 bits. */
+export const VNI_MAX = 0xff_ffff;
+/** `dcos_overlay_config_attempts`, which the original's installer bounds so (spec: overlay §1.1). */
+export const CONFIG_ATTEMPTS_MAX = 10;
 /** Bytes of a configuration file; a real one is a few kilobytes. */
 export const CONFIG_FILE_MAX_BYTES = 1 << 20;
+/** Values that the file's YAML aliases may expand to, all together: a few lines of nested ones make billions. */
+export const CONFIG_ALIASES_MAX = 100;
+/** Problems of a file that are listed, the rest is counted: a file of noise would fill the screen. */
+export const CONFIG_PROBLEMS_SHOWN_MAX = 50;
 /** Bytes of one HTTP request body on either API. */
 export const HTTP_BODY_MAX_BYTES = 1 << 20;
 /** Bytes of one CNI call (configuration with prevResult, and environment). */
 export const CNI_CALL_MAX_BYTES = 1 << 20;
-/** Bytes of a container's id: with network and interface it must fit the alias of a device (IFALIASZ is 256). */
+/** IFALIASZ is 256 with the closing zero. */
+export const IFALIAS_MAX_BYTES = 255;
+/** Bytes of a container's id: with network and interface it must fit the alias of a device. */
 export const CNI_CONTAINER_ID_MAX_BYTES = 200;
 /** IFNAMSIZ is 16 with the closing zero. */
 export const IFNAME_MAX_BYTES = 15;
 /** PATH_MAX of Linux, with the closing zero. */
 export const PATH_MAX_BYTES = 4_096;
+/** Differences that CHECK names; the first ones tell the story. */
+export const CHECK_DIFFERENCES_SHOWN_MAX = 3;
 /** Bytes of one line of the peer stream: a snapshot of 10,000 peers is about 3 MB. */
 export const PEER_STREAM_LINE_MAX_BYTES = 64 << 20;
 /** Bytes that may wait for one slow reader of the peer stream; then it is cut off and starts from a snapshot again. */
@@ -70,5 +85,31 @@ export const RECONCILE_EVENT_GAP_MS = 200;
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
 /** A status report that did not arrive is sent again after this time. */
 export const STATUS_REPORT_RETRY_MS = 5_000;
-/** A pass repairs lost attachments at most so often before it goes on; what broke since is the next pass's. */
+/** A pass repairs lost attachments at most this often before it goes on; what broke since is the next pass's. */
 export const REPAIR_ROUNDS_MAX = 3;
+/** New failures of one pass that are logged one by one; 10,000 lines tell no more. */
+export const FAILURES_LOGGED_MAX = 20;
+/** A call of the command line to a master or an agent. */
+export const COMMAND_TIMEOUT_MS = 10_000;
+
+/**
+ * Messages of rtnetlink in one datagram. Even if each failed, the answers (about 1 kB each in the kernel's accounting)
+ * would fit a receive buffer of the default size, and the event loop waits no longer than a millisecond or two.
+ */
+export const NETLINK_BATCH_MESSAGES = 256;
+/** Bytes that a datagram sent may have: an nftables transaction is one datagram (10,000 map elements are 0.5 MB). */
+export const NETLINK_SEND_BUFFER_BYTES = 32 << 20;
+/** Bytes of answers that may wait: the errors of a whole batch. */
+export const NETLINK_RECEIVE_BUFFER_BYTES = 4 << 20;
+/** The kernel fills dumps to 32 kB a datagram; one message is never longer than an attribute, plus a little. */
+export const NETLINK_DATAGRAM_MAX_BYTES = 128 << 10;
+/** A list that changes under this many readings is given up: something changes the kernel without pause. */
+export const KERNEL_READ_ATTEMPTS = 20;
+/** Bytes of notices that may wait while the event loop is busy; one takes about 1 kB, and the kernel doubles this. */
+export const NOTICE_BUFFER_BYTES = 8 << 20;
+/** Bytes of one notice, which is one change. */
+export const NOTICE_MAX_BYTES = 64 << 10;
+/** Notices that are read before the event loop goes on. */
+export const NOTICES_AT_ONCE_MAX = 5_000;
+/** Pause before the sockets of notices are opened again when that failed (no descriptors left). */
+export const NOTICE_REOPEN_MS = 1_000;

@@ -15,7 +15,7 @@ export const OWNER = "weft";
 /** Marks routes and rules as ours (`ip route show proto 87`). Unassigned in /etc/iproute2/rt_protos; 'W' in ASCII. */
 export const ROUTE_PROTOCOL = 87;
 
-export const RESERVED_NETWORK_NAMES: readonly string[] = ["host", "bridge", "default", "none"];
+const RESERVED_NETWORK_NAMES: readonly string[] = ["host", "bridge", "default", "none"];
 
 export function mesosBridgeName(network: string): string {
   return `m-${network}`;

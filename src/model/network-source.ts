@@ -37,7 +37,7 @@ export function networkOfSource(source: NetworkSource): NetworkConfig {
 }
 
 /** A slice length without its subnet means nothing and is left out. */
-export function overlayOfSource(source: OverlaySource): Overlay {
+function overlayOfSource(source: OverlaySource): Overlay {
   return {
     name: source.name,
     ...(source.subnet !== undefined && { subnet: cidr(source.subnet), prefix: source.prefix }),

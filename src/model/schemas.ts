@@ -29,7 +29,7 @@ function canonical<T extends string>(parse: (text: string) => T | undefined, wha
 
 export const ipSchema = canonical<Ip>(parseIp, "an IP address", "10.0.0.11");
 export const cidrSchema = canonical<Cidr>(parseCidr, "a network", "9.0.1.0/24");
-export const ipInterfaceSchema = canonical<IpInterface>(parseIpInterface, "an address with length", "44.128.0.2/20");
+const ipInterfaceSchema = canonical<IpInterface>(parseIpInterface, "an address with length", "44.128.0.2/20");
 export const macSchema = canonical<Mac>(parseMac, "a MAC address", "70:b3:d5:80:00:02");
 
 /** Becomes part of URLs and of log lines. */
@@ -39,7 +39,7 @@ export const agentIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
 /** RFC 1035 allows 253 characters; what is not printable has no place in a table. */
 export const hostnameSchema = z.string().regex(/^[!-~]{1,253}$/, { error: "is not 1 to 253 printable characters" });
 
-export const overlaySchema: z.ZodType<Overlay> = z.object({
+const overlaySchema: z.ZodType<Overlay> = z.object({
   name: z.string(),
   subnet: cidrSchema.optional(),
   prefix: z.int().optional(),
@@ -57,7 +57,7 @@ export const backendSchema: z.ZodType<Backend> = z.object({
   vtepMtu: z.int().optional(),
 });
 
-export const bridgeSchema: z.ZodType<Bridge> = z.object({
+const bridgeSchema: z.ZodType<Bridge> = z.object({
   name: z.string(),
   ip: cidrSchema.optional(),
   ip6: cidrSchema.optional(),

@@ -6,13 +6,11 @@ import type { ContainerKernel } from "../../io/ports.ts";
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { addressOf } from "../../model/ip.ts";
+import { CHECK_DIFFERENCES_SHOWN_MAX } from "../../model/limits.ts";
 import { mesosBridgeName } from "../../model/names.ts";
 
 type AddCall = Extract<CniCall, { command: "ADD" }>;
 type CheckCall = Extract<CniCall, { command: "CHECK" }>;
-
-/** How many differences CHECK names; the first ones tell the story. */
-const DIFFERENCES_SHOWN = 3;
 
 /** @throws Fault interface-exists; bad-netns when the namespace is the host's own */
 export async function requireFree(call: AddCall, inside: ContainerKernel): Promise<void> {
@@ -45,8 +43,8 @@ export function unlikePrevious(attachment: Attachment, { config }: CheckCall): r
 }
 
 export function checkFailed({ containerId, ifname, network }: Attachment, problems: readonly string[]): Fault {
-  const more = problems.length - DIFFERENCES_SHOWN;
-  const shown = problems.slice(0, DIFFERENCES_SHOWN).join("; ") + (more > 0 ? `; and ${more} more` : "");
+  const more = problems.length - CHECK_DIFFERENCES_SHOWN_MAX;
+  const shown = problems.slice(0, CHECK_DIFFERENCES_SHOWN_MAX).join("; ") + (more > 0 ? `; and ${more} more` : "");
   return new Fault(
     "check-failed",
     `container ${containerId}: ${ifname} on network ${network} is not as it was made: ${shown}. Detach it and attach it again`,

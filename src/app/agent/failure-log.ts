@@ -2,9 +2,7 @@
  * Logs a failure when it appears and when it is over, not on every pass in between.
  */
 import type { Log } from "../../io/log.ts";
-
-/** New failures of one pass that are logged one by one; 10,000 lines tell no more. */
-const SHOWN_MAX = 20;
+import { FAILURES_LOGGED_MAX } from "../../model/limits.ts";
 
 export class FailureLog {
   readonly #log: Log;
@@ -18,8 +16,9 @@ export class FailureLog {
   note(messages: readonly string[]): void {
     const now = new Set(messages);
     const fresh = [...now].filter((message) => !this.#known.has(message));
-    for (const message of fresh.slice(0, SHOWN_MAX)) this.#log.error({}, message);
-    if (fresh.length > SHOWN_MAX) this.#log.error({ more: fresh.length - SHOWN_MAX }, "more operations failed");
+    for (const message of fresh.slice(0, FAILURES_LOGGED_MAX)) this.#log.error({}, message);
+    if (fresh.length > FAILURES_LOGGED_MAX)
+      this.#log.error({ more: fresh.length - FAILURES_LOGGED_MAX }, "more operations failed");
     if (now.size === 0 && this.#known.size > 0)
       this.#log.info({ failures: this.#known.size }, "what had failed is in place now");
     this.#known = now;

@@ -17,7 +17,7 @@ export interface AgentOptions extends AgentSettings {
 }
 
 /** Who an agent is towards its masters. */
-export interface AgentIdentity {
+interface AgentIdentity {
   readonly agentId: string;
   readonly instanceId: string;
 }

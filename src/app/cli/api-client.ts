@@ -14,7 +14,7 @@ import {
 } from "../../io/master-call.ts";
 import { Fault } from "../../model/fault.ts";
 import { parseFaultBody } from "../../model/fault-table.ts";
-import { MASTER_ANSWER_MAX_BYTES } from "../../model/limits.ts";
+import { COMMAND_TIMEOUT_MS, MASTER_ANSWER_MAX_BYTES } from "../../model/limits.ts";
 
 export type ServiceName = "master" | "agent";
 
@@ -24,7 +24,6 @@ export interface Service {
   readonly address: MasterAddress;
 }
 
-const TIMEOUT_MS = 10_000;
 const AGENT_PORT = 5051;
 
 /** @throws Fault bad-request */
@@ -59,8 +58,8 @@ async function exchange(
   path: string,
 ): Promise<{ readonly status: number; readonly body: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const request = requestTo(service.address, { method, path, timeout: TIMEOUT_MS });
-  request.on("timeout", () => request.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
+  const request = requestTo(service.address, { method, path, timeout: COMMAND_TIMEOUT_MS });
+  request.on("timeout", () => request.destroy(new Error(`no answer within ${COMMAND_TIMEOUT_MS / 1000} s`)));
   request.on("response", resolve);
   request.on("error", reject);
   request.end();

@@ -10,7 +10,7 @@ export interface Column {
   readonly cut?: boolean;
 }
 
-export const TERMINAL_WIDTH = 80;
+const TERMINAL_WIDTH = 80;
 const GAP = "  ";
 
 /** Lines without a line break at the end; only the titles when there are no rows. */

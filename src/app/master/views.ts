@@ -8,7 +8,7 @@ import { agentOverlaySchema, backendSchema, cidrSchema, ipSchema, overlayStatusS
 import type { Cluster } from "./cluster.ts";
 
 /** Counts above 2⁵³ are rounded: an IPv6 pool has 2⁶⁴ addresses. */
-export const poolSchema = z
+const poolSchema = z
   .object({
     kind: z.enum(["ip", "ip6", "subnet", "subnet6"]),
     network: z.string().optional(),

@@ -40,7 +40,7 @@ export function splitCall(body: Uint8Array): { readonly environment: CniEnvironm
 }
 
 /** What is wrong with a container's id, or `undefined`. */
-export function containerIdProblem(id: string): string | undefined {
+function containerIdProblem(id: string): string | undefined {
   if (Buffer.byteLength(id) > CNI_CONTAINER_ID_MAX_BYTES)
     return `has ${Buffer.byteLength(id)} bytes, at most ${CNI_CONTAINER_ID_MAX_BYTES} are taken`;
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(id))
@@ -52,7 +52,7 @@ export function containerIdProblem(id: string): string | undefined {
  * What is wrong with an interface's name, or `undefined`. Beyond the kernel's own rule: `%` would be filled in by the
  * kernel, and `all` and `default` are folders of sysctls for every device.
  */
-export function ifnameProblem(name: string): string | undefined {
+function ifnameProblem(name: string): string | undefined {
   if (Buffer.byteLength(name) > IFNAME_MAX_BYTES)
     return `has ${Buffer.byteLength(name)} bytes, a device's name has at most ${IFNAME_MAX_BYTES}`;
   if (!/^[!-~]+$/.test(name) || /[/:%]/.test(name))
@@ -62,7 +62,7 @@ export function ifnameProblem(name: string): string | undefined {
 }
 
 /** What is wrong with the path of a network namespace as text, or `undefined`; whether it is one, the kernel tells. */
-export function netnsPathProblem(path: string): string | undefined {
+function netnsPathProblem(path: string): string | undefined {
   if (!path.startsWith("/")) return "is no absolute path";
   if (Buffer.byteLength(path) >= PATH_MAX_BYTES)
     return `has ${Buffer.byteLength(path)} bytes, a path has fewer than ${PATH_MAX_BYTES}`;

@@ -6,8 +6,8 @@
  * are in docs/decisions/0011-configuration-rules.md. Keys of other components are accepted and not looked at.
  */
 import { Fault } from "../../model/fault.ts";
-import type { Cidr } from "../../model/ip.ts";
-import { MTU_MAX, MTU_MIN } from "../../model/limits.ts";
+import { type Cidr, cidr } from "../../model/ip.ts";
+import { CONFIG_ATTEMPTS_MAX, MTU_MAX, MTU_MIN, VNI_MAX } from "../../model/limits.ts";
 import { VNI } from "../../model/names.ts";
 import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
@@ -28,10 +28,8 @@ export interface ParsedConfig {
 }
 
 const SECTION = "dcos_overlay_network";
-const CONFIG_ATTEMPTS_MAX = 10;
-const VNI_MAX = 0xff_ffff;
 const DEFAULT_NAME = "dcos";
-const CALICO_CIDR = "172.29.0.0/16";
+const CALICO_CIDR = cidr("172.29.0.0/16");
 
 /**
  * Parses and validates the text of a configuration file, YAML or JSON.
@@ -157,5 +155,5 @@ function readCalico(root: Section): Cidr | undefined {
   if (root.flag("calico_enabled") !== true) return undefined;
   const vni = root.integer("calico_vxlan_vni", 1, VNI_MAX);
   if (vni === VNI) root.refuse("calico_vxlan_vni", `${VNI} is the VNI of the overlays`, "give another one");
-  return root.has("calico_network_cidr") ? root.cidr("calico_network_cidr", 4) : (CALICO_CIDR as Cidr);
+  return root.has("calico_network_cidr") ? root.cidr("calico_network_cidr", 4) : CALICO_CIDR;
 }

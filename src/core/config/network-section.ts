@@ -3,7 +3,14 @@
  * the original split between its installer and its master (spec: overlay §1.4 A1–A13, B1–B12).
  */
 import { type Cidr, familyOf, lengthOf, parseCidr } from "../../model/ip.ts";
-import { MTU_MAX, MTU_MIN, OVERLAYS_MAX, VTEP_SUBNET_LENGTH_MIN } from "../../model/limits.ts";
+import {
+  MTU_MAX,
+  MTU_MIN,
+  OVERLAYS_MAX,
+  VTEP_SUBNET_LENGTH_MAX_IPV4,
+  VTEP_SUBNET_LENGTH_MAX_IPV6,
+  VTEP_SUBNET_LENGTH_MIN,
+} from "../../model/limits.ts";
 import { macToBytes, parseMac } from "../../model/mac.ts";
 import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
 import type { Claim } from "./address-space.ts";
@@ -12,8 +19,6 @@ import { quote } from "./problems.ts";
 import { isMapping, Section } from "./section.ts";
 
 const KEYS = ["vtep_subnet", "vtep_subnet6", "vtep_mac_oui", "vtep_mtu", "overlays"];
-/** Longest VTEP pools: two addresses besides the first and the last one. */
-const VTEP_SUBNET_LENGTH_MAX = { 4: 30, 6: 126 } as const;
 
 export interface NetworkSection {
   /** A valid source only when no problem was added. */
@@ -73,7 +78,7 @@ function readVtepSubnet6(section: Section): Cidr | undefined {
 
 function checkVtepRoom(section: Section, key: string, subnet: Cidr | undefined): void {
   if (subnet === undefined) return;
-  const longest = VTEP_SUBNET_LENGTH_MAX[familyOf(subnet)];
+  const longest = familyOf(subnet) === 4 ? VTEP_SUBNET_LENGTH_MAX_IPV4 : VTEP_SUBNET_LENGTH_MAX_IPV6;
   if (lengthOf(subnet) > longest)
     section.refuse(key, `${subnet} has no room for VTEP addresses`, `give a network of /${longest} or shorter`);
 }

@@ -3,9 +3,7 @@
  * its path (`dcos_overlay_network.overlays[1].prefix`), what is wrong, and what would be right.
  */
 import { Fault } from "../../model/fault.ts";
-
-/** Problems listed in one message: the rest is counted. A file of noise would otherwise fill the screen. */
-const PROBLEMS_SHOWN_MAX = 50;
+import { CONFIG_PROBLEMS_SHOWN_MAX } from "../../model/limits.ts";
 
 export class Problems {
   readonly #found: string[] = [];
@@ -36,7 +34,7 @@ export class Problems {
 
   /** Fault bad-config with all problems, in the message and as the list `facts.problems`. */
   fault(): Fault {
-    const shown = this.#found.slice(0, PROBLEMS_SHOWN_MAX);
+    const shown = this.#found.slice(0, CONFIG_PROBLEMS_SHOWN_MAX);
     const more = this.#found.length - shown.length;
     if (more > 0) shown.push(`and ${more} more`);
     const count = this.#found.length === 1 ? "a problem" : `${this.#found.length} problems`;

@@ -4,10 +4,8 @@
  */
 import { type Document, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import { messageOf } from "../../model/fault.ts";
+import { CONFIG_ALIASES_MAX } from "../../model/limits.ts";
 import { type Problems, quote } from "./problems.ts";
-
-/** Values that aliases may expand to, all together: a few lines of nested ones make billions otherwise. */
-const ALIASES_MAX = 100;
 
 /** @returns the document's value, `undefined` for an empty one or when `problems` were added */
 export function readYaml(text: string, problems: Problems): unknown {
@@ -29,7 +27,7 @@ export function readYaml(text: string, problems: Problems): unknown {
     findDuplicateKeys(document, add);
     findUnknownAliases(document, add);
     if (problems.count > before) return undefined;
-    return document.toJS({ maxAliasCount: ALIASES_MAX }) ?? undefined;
+    return document.toJS({ maxAliasCount: CONFIG_ALIASES_MAX }) ?? undefined;
   } catch (thrown) {
     // Nesting that exhausts the stack, aliases that exceed the bound: the library throws errors of many classes.
     problems.add("", `the text cannot be read as YAML (${messageOf(thrown)})`, "write it plainly, without anchors");

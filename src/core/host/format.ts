@@ -34,7 +34,7 @@ export function formatHostState(state: HostState): string {
     .join("");
 }
 
-export function formatLink(link: Link): string {
+function formatLink(link: Link): string {
   const words = [`link ${link.name} ${link.kind}`];
   if (link.kind === "vxlan") {
     words.push(`id ${link.vni}`, ...(link.local === undefined ? [] : [`local ${link.local}`]));
@@ -49,7 +49,7 @@ export function formatLink(link: Link): string {
   return words.join(" ");
 }
 
-export function formatRoute(route: Route): string {
+function formatRoute(route: Route): string {
   const words = [`route ${route.type === "unreachable" ? "unreachable " : ""}${route.dst}`];
   if (route.via !== undefined) words.push(`via ${route.via}`);
   if (route.dev !== undefined) words.push(`dev ${route.dev}`);
@@ -61,7 +61,7 @@ export function formatRoute(route: Route): string {
   return words.join(" ");
 }
 
-export function formatTable(table: NftTable): string {
+function formatTable(table: NftTable): string {
   const blocks = [
     ...table.maps.map(formatMap).sort(byNumbersInText),
     ...table.chains.map(formatChain).sort(byNumbersInText),
@@ -82,7 +82,7 @@ export function formatChain(chain: NftChain): string {
   return `  chain ${chain.name} {\n${lines.map((line) => `    ${line}\n`).join("")}  }`;
 }
 
-export function formatRule(rule: NftRule): string {
+function formatRule(rule: NftRule): string {
   return rule.map(formatStatement).join(" ");
 }
 

@@ -69,7 +69,7 @@ export interface VxlanLink extends LinkAttributes {
   readonly learning: boolean;
 }
 
-export interface BridgeLink extends LinkAttributes {
+interface BridgeLink extends LinkAttributes {
   readonly kind: "bridge";
 }
 
@@ -83,7 +83,7 @@ export interface VethLink extends LinkAttributes {
   readonly peer?: VethPeer;
 }
 
-export interface VethPeer {
+interface VethPeer {
   readonly netns: string;
   readonly name: string;
   readonly mac: Mac;
@@ -91,7 +91,7 @@ export interface VethPeer {
 }
 
 /** Any device that Weft does not make (eth0, lo, other people's bridges). Desired: it must exist and be up or down. */
-export interface DeviceLink extends LinkAttributes {
+interface DeviceLink extends LinkAttributes {
   readonly kind: "device";
 }
 

@@ -9,6 +9,7 @@ import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, withLength } from "../../model/ip.ts";
+import { IFALIAS_MAX_BYTES } from "../../model/limits.ts";
 import { mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
 import { diff } from "../host/diff.ts";
@@ -28,9 +29,6 @@ import { vtepMtu } from "./vtep.ts";
 
 /** The host's end of every veth. */
 const GATEWAY_MAC = mac("02:57:00:00:00:01");
-
-/** IFALIASZ of linux/if.h, less the closing zero. */
-const ALIAS_MAX_BYTES = 255;
 
 /** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
 export function containerMtu(context: OverlayContext): number {
@@ -145,5 +143,5 @@ function servedAddresses(attachment: Attachment, context: OverlayContext): reado
 }
 
 function truncated(alias: string): string {
-  return Buffer.from(alias).subarray(0, ALIAS_MAX_BYTES).toString();
+  return Buffer.from(alias).subarray(0, IFALIAS_MAX_BYTES).toString();
 }

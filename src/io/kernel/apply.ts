@@ -11,6 +11,7 @@ import { setImmediate } from "node:timers/promises";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
 import { deviceOf } from "../../core/host/op-device.ts";
 import { assert, Fault } from "../../model/fault.ts";
+import { NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
@@ -37,12 +38,6 @@ import { inNetns, openNetns } from "./netns.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
 
-/**
- * Messages in one datagram. Even if each failed, the answers (about 1 kB each in the kernel's accounting) would fit a
- * receive buffer of the default size, and the event loop waits no longer than a millisecond or two.
- */
-const BATCH_MESSAGES = 256;
-
 /** The sysctl's form of what encodeLinkMarks sets. */
 const ADDR_GEN_MODE_NONE = "1";
 
@@ -65,7 +60,8 @@ export async function applyOps(sockets: KernelSockets, ops: readonly KernelOp[])
 function endOfStretch(ops: readonly KernelOp[], start: number): number {
   const isNft = (at: number) => ops[at]?.op.startsWith("nft.") === true;
   let end = start + 1;
-  while (end < ops.length && isNft(end) === isNft(start) && (isNft(start) || end - start < BATCH_MESSAGES)) end++;
+  while (end < ops.length && isNft(end) === isNft(start) && (isNft(start) || end - start < NETLINK_BATCH_MESSAGES))
+    end++;
   return end;
 }
 

@@ -7,25 +7,15 @@
  * reported: whoever listens reads everything again.
  */
 import { Socket } from "node:net";
+import { NOTICE_BUFFER_BYTES, NOTICE_MAX_BYTES, NOTICE_REOPEN_MS, NOTICES_AT_ONCE_MAX } from "../../model/limits.ts";
 import type { KernelChange, Watch } from "../ports.ts";
 import { bindNetlink, closeFd, duplicateOnto, netlinkSocket, receive, setSocketOption, streamPair } from "./ffi.ts";
 import { type Message, readMessages } from "./netlink/message.ts";
 import { isResolution } from "./netlink/neighbor-messages.ts";
-import { NETLINK_NETFILTER, NETLINK_ROUTE, setBufferBytes } from "./netlink-socket.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE, SOL_NETLINK, setReceiveBuffer } from "./netlink-socket.ts";
 import { inNetns, type Netns, withRights } from "./netns.ts";
 
-const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
-const SO_RCVBUF = 8;
-const SO_RCVBUFFORCE = 33;
-/** Bytes of notices that may wait while the loop is busy; one takes about 1 kB, and the kernel doubles this. */
-const RECEIVE_BUFFER_BYTES = 8 << 20;
-/** A notice is one change. */
-const NOTICE_MAX_BYTES = 64 << 10;
-/** Notices read before the loop goes on. */
-const NOTICES_AT_ONCE = 5_000;
-/** Pause before the sockets are opened again when that failed (no descriptors left). */
-const REOPEN_MS = 1_000;
 
 /** linux/rtnetlink.h, RTNLGRP_: link, neigh, then address, route, rule of IPv4 and IPv6, netconf of both. */
 const ROUTE_GROUPS = [1, 3, 5, 7, 8, 9, 11, 19, 24, 25];
@@ -112,7 +102,7 @@ class NoticeSource {
       this.#open();
       this.#onChange({ kind: "overrun" });
     } catch {
-      this.#reopening = setTimeout(() => this.#reopen(), REOPEN_MS);
+      this.#reopening = setTimeout(() => this.#reopen(), NOTICE_REOPEN_MS);
     }
   }
 
@@ -120,7 +110,7 @@ class NoticeSource {
     const kinds = new Set<Kind>();
     try {
       this.#collect(first, kinds);
-      for (let count = 0; count < NOTICES_AT_ONCE; count++) {
+      for (let count = 0; count < NOTICES_AT_ONCE_MAX; count++) {
         const length = receive(fd, notice);
         if (length === undefined) break;
         this.#collect(notice.subarray(0, length), kinds);
@@ -144,7 +134,7 @@ function openNoticeFd(netns: Netns | undefined, protocol: number, groups: readon
   const netlink = inNetns(netns, () => netlinkSocket(protocol));
   try {
     bindNetlink(netlink);
-    setBufferBytes(netlink, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_BYTES);
+    setReceiveBuffer(netlink, NOTICE_BUFFER_BYTES);
     withRights("watch the kernel", () => {
       for (const group of groups) setSocketOption(netlink, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
     });

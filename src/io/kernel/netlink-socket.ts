@@ -4,6 +4,12 @@
  */
 import { Fault } from "../../model/fault.ts";
 import {
+  KERNEL_READ_ATTEMPTS,
+  NETLINK_DATAGRAM_MAX_BYTES,
+  NETLINK_RECEIVE_BUFFER_BYTES,
+  NETLINK_SEND_BUFFER_BYTES,
+} from "../../model/limits.ts";
+import {
   bindNetlink,
   closeFd,
   errnoText,
@@ -33,22 +39,13 @@ const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
-const SOL_NETLINK = 270;
+export const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 
-/** Bytes that a datagram sent may have: an nftables transaction is one datagram (10,000 map elements are 0.5 MB). */
-const SEND_BUFFER_BYTES = 32 << 20;
-/** Bytes of answers that may wait: the errors of a whole batch, about 1 kB each in the kernel's accounting. */
-const RECEIVE_BUFFER_BYTES = 4 << 20;
-/** The kernel fills dumps to 32 kB a datagram; one message is never longer than an attribute, plus a little. */
-const DATAGRAM_MAX_BYTES = 128 << 10;
-/** A dump that is disturbed this often is given up: something on this host changes the kernel without pause. */
-const DUMP_ATTEMPTS = 20;
-
 // One for all sockets: it is read out before the next call.
-const datagram = new Uint8Array(DATAGRAM_MAX_BYTES);
+const datagram = new Uint8Array(NETLINK_DATAGRAM_MAX_BYTES);
 
 export class NetlinkSocket {
   #fd: number;
@@ -86,14 +83,14 @@ export class NetlinkSocket {
    * @throws Fault kernel-refused, no-rights
    */
   dump<T>(what: string, question: MessageWriter, decode: (message: Message) => T | undefined): T[] {
-    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+    for (let attempt = 0; attempt < KERNEL_READ_ATTEMPTS; attempt++) {
       send(this.#open(), question.bytes);
       const found = collectDump(what, this.#answers(), decode);
       if (found !== undefined) return found;
     }
     throw new Fault(
       "kernel-refused",
-      `cannot read ${what}: it changed during each of ${DUMP_ATTEMPTS} readings; find out what changes it without pause`,
+      `cannot read ${what}: it changed during each of ${KERNEL_READ_ATTEMPTS} readings; find out what changes it without pause`,
     );
   }
 
@@ -158,8 +155,8 @@ function openConfigured(protocol: number): number {
     setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
     setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
     setSocketOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
-    setBufferBytes(fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_BYTES);
-    setBufferBytes(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_BYTES);
+    setBufferBytes(fd, SO_SNDBUFFORCE, SO_SNDBUF, NETLINK_SEND_BUFFER_BYTES);
+    setReceiveBuffer(fd, NETLINK_RECEIVE_BUFFER_BYTES);
     return fd;
   } catch (error) {
     closeFd(fd);
@@ -167,8 +164,13 @@ function openConfigured(protocol: number): number {
   }
 }
 
+/** Room for answers that wait to be read; less than asked where the process may not have more. */
+export function setReceiveBuffer(fd: number, bytes: number): void {
+  setBufferBytes(fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+}
+
 /** As much as asked where the process may, else as much as the host's limits give. */
-export function setBufferBytes(fd: number, force: number, plain: number, bytes: number): void {
+function setBufferBytes(fd: number, force: number, plain: number, bytes: number): void {
   try {
     setSocketOption(fd, SOL_SOCKET, force, bytes);
   } catch (error) {

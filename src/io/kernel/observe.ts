@@ -8,6 +8,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { HostState, NftChain, NftMap, NftTable } from "../../core/host/host-state.ts";
 import { Fault } from "../../model/fault.ts";
+import { KERNEL_READ_ATTEMPTS } from "../../model/limits.ts";
 import { OWNER } from "../../model/names.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { decodeAddress, encodeAddressDump } from "./netlink/address-messages.ts";
@@ -18,9 +19,6 @@ import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
 import { decodeRule, encodeRuleDump } from "./netlink/rule-messages.ts";
 import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
 import * as nft from "./nftables/objects.ts";
-
-/** How often the rule set may change under the reading before it is given up. */
-const GENERATION_ATTEMPTS = 20;
 
 /** @throws Fault no-rights, kernel-refused */
 export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonly string[]): Promise<HostState> {
@@ -83,14 +81,14 @@ function dumpOf<T>(
 }
 
 function readTables(socket: NetlinkSocket, nameOf: NameOf): readonly NftTable[] {
-  for (let attempt = 0; attempt < GENERATION_ATTEMPTS; attempt++) {
+  for (let attempt = 0; attempt < KERNEL_READ_ATTEMPTS; attempt++) {
     const generation = readGeneration(socket);
     const tables = readTablesOnce(socket, nameOf);
     if (readGeneration(socket) === generation) return tables;
   }
   throw new Fault(
     "kernel-refused",
-    `cannot read nftables: the rules changed during each of ${GENERATION_ATTEMPTS} readings; find out what changes them without pause`,
+    `cannot read nftables: the rules changed during each of ${KERNEL_READ_ATTEMPTS} readings; find out what changes them without pause`,
   );
 }
 
