@@ -19,10 +19,16 @@ export interface Log {
 const NUMBERS: Readonly<Record<number, string>> = { 20: "debug", 30: "info", 40: "warn", 50: "error" };
 const STDERR = 2;
 
-export function createLog(level: LogLevel, format: LogFormat): Log {
-  const stderr = pino.destination({ dest: STDERR, sync: true });
+/** Where lines go, each with its newline. */
+export interface LogSink {
+  write(line: string): void;
+}
+
+/** @param sink standard error, written at once, when it is left out */
+export function createLog(level: LogLevel, format: LogFormat, sink?: LogSink): Log {
+  const lines: LogSink = sink ?? pino.destination({ dest: STDERR, sync: true });
   const options = { level, base: null, messageKey: "message" };
-  return format === "json" ? pino(options, stderr) : pino(options, { write: (line) => stderr.write(textOf(line)) });
+  return pino(options, format === "json" ? lines : { write: (line) => lines.write(textOf(line)) });
 }
 
 /** For tests. */
@@ -33,7 +39,16 @@ function textOf(line: string): string {
   const { level, time, message, ...fields } = JSON.parse(line) as { level: number; time: number; message?: string };
   const clock = new Date(time).toISOString().slice(11, 23);
   const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`);
-  return `${clock} ${(NUMBERS[level] ?? "").padEnd(5)} ${message ?? ""}${rest.length > 0 ? " " : ""}${rest.join("")}\n`;
+  const text = `${(NUMBERS[level] ?? "").padEnd(5)} ${message ?? ""}${rest.length > 0 ? " " : ""}${rest.join("")}`;
+  return `${clock} ${printable(text)}\n`;
+}
+
+/** Other hosts have a say in what is logged: none may begin a line of its own, or steer the terminal that shows it. */
+function printable(text: string): string {
+  return text.replaceAll(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 function fieldText(value: unknown): string {
