@@ -13,6 +13,7 @@ import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import type { OverlayStatus } from "../../src/model/cluster.ts";
 import { cidr, ip } from "../../src/model/ip.ts";
+import { RECONCILE_EVENT_GAP_MS } from "../../src/model/limits.ts";
 import { mac } from "../../src/model/mac.ts";
 import { callBody } from "../support/cni.ts";
 import { peerOf, seedAgent, seedAssignment } from "../support/seed-cluster.ts";
@@ -148,6 +149,18 @@ test("damage from outside is repaired within a second, whatever was hit", async 
   }
 });
 
+test("a host on which something breaks all the time costs a bounded number of passes", async () => {
+  const host = await assigned();
+  const before = host.passes;
+  const neighbor = { dev: "vtep1024", ip: ip("44.128.0.3"), mac: mac("70:b3:d5:80:00:03") };
+  for (let passed = 0; passed < 2_000; passed += 10) {
+    await host.machine.kernel().apply([{ op: "neighbor.delete", neighbor }]);
+    await host.run(10);
+  }
+  const passes = host.passes - before;
+  assert.ok(passes > 2 && passes <= 2_000 / RECONCILE_EVENT_GAP_MS + 1, `${passes} passes in 2 s`);
+});
+
 test("what no notice told is found by the slow pass", async () => {
   const host = await assigned();
   const whole = host.dump();
@@ -180,6 +193,18 @@ test("a restart without a master keeps what is there for peers, and touches noth
   await host.run(60_000);
   assert.equal(host.dump(), whole);
   assert.equal(host.agent.peers(), undefined);
+});
+
+test("an assignment on the disk that was made for another address is not taken up", async () => {
+  const host = new Host();
+  await host.stop();
+  const store = openMemoryAgentStore(host.disk);
+  const assignment = seedAssignment(SELF);
+  store.saveAssignment({ ...assignment, agent: { ...assignment.agent, ip: ip("10.0.0.99") } });
+  store.close();
+  await host.newAgent().start();
+  assert.equal(host.agent.assignment(), undefined);
+  assert.doesNotMatch(host.dump(), /vtep1024/);
 });
 
 test("after a restart the first snapshot removes the peers that left meanwhile", async () => {

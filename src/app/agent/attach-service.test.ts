@@ -81,6 +81,18 @@ test("DEL leaves nothing, and may be sent as often as one likes", async () => {
   assert.deepEqual(rig.store.attachments(), []);
 });
 
+test("an interface that is attached again after DEL stays, whatever sweeps by", async () => {
+  const rig = await FakeAttachRig.open(C1);
+  await added(rig);
+  assert.equal((await rig.call(DEL)).status, 200);
+  await added(rig, { ...ADD, requestId: "r9" });
+  await rig.service.sweep();
+  assert.deepEqual(
+    rig.service.attachments().map(({ requestId }) => requestId),
+    ["r9"],
+  );
+});
+
 test("DEL works without namespace, after the namespace, before the agent is ready, and for a network that left", async () => {
   const changes: ((rig: FakeAttachRig) => void)[] = [
     () => {},

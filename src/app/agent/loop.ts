@@ -60,7 +60,8 @@ export class Loop {
   #tail: Promise<unknown> = Promise.resolve();
   #timer: { readonly at: number; cancel(): void } | undefined;
   #isWaitingForPass = false;
-  #lastPassEnd = Number.NEGATIVE_INFINITY;
+  /** When a pass last began or ended: what is noticed during one waits as long as what is noticed after it. */
+  #lastPass = Number.NEGATIVE_INFINITY;
   #retryMs = RECONCILE_RETRY_FIRST_MS;
   #isStopped = false;
 
@@ -102,7 +103,7 @@ export class Loop {
   /** As `changed`, but not at once: a pass that only has to confirm what was done already. */
   soon(): void {
     const now = this.#clock.now();
-    this.#passBy(Math.max(this.#lastPassEnd + RECONCILE_EVENT_GAP_MS, now + RECONCILE_DEBOUNCE_MS));
+    this.#passBy(Math.max(this.#lastPass + RECONCILE_EVENT_GAP_MS, now + RECONCILE_DEBOUNCE_MS));
   }
 
   /** Work on the kernel that no pass may overlap: between its reading and its writing the kernel must stay the same. */
@@ -152,15 +153,16 @@ export class Loop {
     this.#timer?.cancel();
     this.#timer = undefined;
     const startedAt = this.#clock.now();
+    this.#lastPass = startedAt;
     const outcome = await this.#converge();
-    this.#lastPassEnd = this.#clock.now();
+    this.#lastPass = this.#clock.now();
     if (outcome !== undefined) {
       this.#failureLog.note(
         outcome.fault ? [outcome.fault.message] : outcome.failures.map(({ error }) => error.message),
       );
-      this.#subject.report({ ...outcome, durationMs: this.#lastPassEnd - startedAt });
+      this.#subject.report({ ...outcome, durationMs: this.#lastPass - startedAt });
     }
-    this.#passBy(this.#lastPassEnd + this.#pause(outcome));
+    this.#passBy(this.#lastPass + this.#pause(outcome));
   }
 
   /** What failed is tried again soon, then less and less often. */

@@ -7,8 +7,9 @@ import type { Log } from "../../io/log.ts";
 import type { Clock, MasterClient, PeerSource, PeerUpdate, Random, RegisterRequest } from "../../io/ports.ts";
 import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { STATUS_REPORT_RETRY_MS } from "../../model/limits.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import { RefusalLog } from "./refusal-log.ts";
+import { StatusReporter } from "./status-reporter.ts";
 
 export interface SessionDependencies {
   readonly client: MasterClient;
@@ -29,19 +30,20 @@ export class Session {
   readonly #deps: SessionDependencies;
   readonly #machine: Registration;
   readonly #peers: PeerSource;
+  readonly #reporter: StatusReporter;
+  readonly #refusals: RefusalLog;
   #cancelTimer: (() => void) | undefined;
   #isStreaming = false;
   #isStopped = false;
-  #statuses: readonly OverlayStatus[] = [];
-  #reported = "";
-  #isReporting = false;
-  #attempts = 0;
 
   constructor(request: RegisterRequest, deps: SessionDependencies) {
     this.#request = request;
     this.#deps = deps;
     this.#machine = new Registration(() => deps.random.fraction());
     this.#peers = deps.openPeers(() => this.#step({ type: "stream-lost" }));
+    const isRegistered = () => this.isRegistered && !this.#isStopped;
+    this.#reporter = new StatusReporter(request, { ...deps, isRegistered });
+    this.#refusals = new RefusalLog(deps.log, "not registered");
   }
 
   start(): void {
@@ -52,6 +54,7 @@ export class Session {
     this.#isStopped = true;
     this.#cancelTimer?.();
     this.#peers.stop();
+    this.#reporter.stop();
   }
 
   get isRegistered(): boolean {
@@ -60,13 +63,12 @@ export class Session {
 
   /** Status reports that the master took since the last registration (spec: overlay §3.2). */
   get configurationAttempts(): number {
-    return this.#attempts;
+    return this.#reporter.taken;
   }
 
   /** What the master should know of the networks now; said when it differs from what it was told last. */
   report(statuses: readonly OverlayStatus[]): void {
-    this.#statuses = statuses;
-    void this.#reportIfNew();
+    this.#reporter.say(statuses);
   }
 
   #step(input: RegistrationInput): void {
@@ -83,12 +85,12 @@ export class Session {
   }
 
   async #register(): Promise<void> {
-    const { client, log, metrics, onFatal } = this.#deps;
+    const { client, metrics, onFatal } = this.#deps;
     metrics.count("register_agent_messages_sent");
     const answer = await client.register(this.#request).catch(faultOf);
     if (this.#isStopped) return;
     if (answer instanceof Fault) {
-      log.warn({ code: answer.code }, `not registered: ${answer.message}`);
+      this.#refusals.note(answer);
       this.#step({ type: "register-failed", fault: answer });
       return;
     }
@@ -104,45 +106,16 @@ export class Session {
   #registered(assignment: Assignment): void {
     const { id, ip, backend } = assignment.agent;
     this.#deps.log.info({ agent: id, ip, vtep: backend.vtepIp }, "registered");
-    this.#attempts = 0;
-    this.#reported = "";
+    this.#refusals.over();
     this.#deps.onAssigned(assignment);
     this.#step({ type: "registered" });
-    void this.#reportIfNew();
+    this.#reporter.registered();
     if (this.#isStreaming) return;
     this.#isStreaming = true;
     this.#peers.start((update) => {
       if (update.type === "reassigned") this.#step({ type: "reassigned" });
       else this.#deps.onPeers(update);
     });
-  }
-
-  async #reportIfNew(): Promise<void> {
-    const text = JSON.stringify(this.#statuses);
-    const isSettled = this.#statuses.every(({ status }) => status !== "STATUS_CONFIGURING");
-    if (this.#isReporting || this.#isStopped || !this.isRegistered || !isSettled || text === this.#reported) return;
-    this.#isReporting = true;
-    const { agentId, instanceId } = this.#request;
-    const isTaken = await this.#sendReport({ agentId, instanceId, overlays: this.#statuses });
-    this.#isReporting = false;
-    if (isTaken) this.#reported = text;
-    // What changed while the report was under way is said next, what did not arrive is said again.
-    if (isTaken) void this.#reportIfNew();
-    else this.#deps.clock.after(STATUS_REPORT_RETRY_MS, () => void this.#reportIfNew());
-  }
-
-  async #sendReport(report: Parameters<MasterClient["reportStatus"]>[0]): Promise<boolean> {
-    const { client, log, metrics } = this.#deps;
-    metrics.count("agent_registered_messages_sent");
-    const refusal = await client.reportStatus(report).catch(faultOf);
-    if (refusal instanceof Fault) {
-      metrics.count("agent_registered_messages_dropped");
-      log.warn({ code: refusal.code }, `status not reported: ${refusal.message}`);
-      return false;
-    }
-    metrics.count("agent_registered_acknowledgements_received");
-    this.#attempts++;
-    return true;
   }
 }
 

@@ -332,6 +332,18 @@ test("every sysctl that is desired is among those that are read", () => {
   for (const { path } of BARE_HOST.sysctls) assert.ok(read.has(path), path);
 });
 
+test("no peer's routes have the metric 0, which for IPv6 the kernel would turn into another", () => {
+  const peer = { ...peerOf(seedAgent(2)), vtepIp: ip("44.0.0.0") };
+  const input = withAssignment(
+    { ...seedInput(1), peers: [peer] },
+    { vtepSubnets: [cidr("44.0.0.0/8"), cidr("fd01:a::/64")] },
+  );
+  assert.deepEqual(lines(input, "via"), [
+    "route 9.0.2.0/24 via 44.0.0.0 dev vtep1024 proto 87 metric 16777216 onlink",
+    "route fd01:b:0:0:2::/80 via fd01:a::3 dev vtep1024 proto 87 metric 16777216 onlink",
+  ]);
+});
+
 test("a peer that no subnet is given for is reachable as a node all the same", () => {
   const peer = { ...peerOf(seedAgent(2)), subnets: [cidr("9.0.2.0/24")].slice(1) };
   const input = { ...seedInput(1), peers: [peer] };

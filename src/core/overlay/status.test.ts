@@ -53,9 +53,15 @@ test("a container's device belongs to the container's network", () => {
     state: "attached",
     requestId: "",
   } as const;
-  const [dcos, dcos6] = overlayStatuses(overlays, failed({ op: "link.delete", name: "weft1" }), [attachment]);
-  assert.equal(dcos?.status, "STATUS_OK");
-  assert.equal(dcos6?.error, "link.delete failed");
+  const ops: KernelOp[] = [
+    { op: "link.delete", name: "weft1" },
+    { op: "nft.chain.delete", family: "netdev", table: "weft", chain: "weft1" },
+  ];
+  for (const op of ops) {
+    const [dcos, dcos6] = overlayStatuses(overlays, failed(op), [attachment]);
+    assert.equal(dcos?.status, "STATUS_OK", op.op);
+    assert.equal(dcos6?.error, `${op.op} failed`);
+  }
 });
 
 test("many errors become one bounded text, each said once", () => {
