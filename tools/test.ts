@@ -14,6 +14,8 @@ import { report } from "./test-reporter.ts";
 /** The longest single test file waits for timers of the product; one that takes longer hangs. */
 const FILE_TIMEOUT_MS = 180_000;
 
+const EXIT_WHEN_DONE = new URL("exit-when-done.ts", import.meta.url).href;
+
 function testFiles(): string[] {
   const files = globSync("{src,tools,test}/**/*.test.ts", { cwd: ROOT });
   // The longest first, so that no processor idles at the end.
@@ -25,18 +27,20 @@ function testFiles(): string[] {
 /** @returns whether tests were run and none failed */
 async function runTests(files: readonly string[], lastWords: string): Promise<boolean> {
   let passed = false;
+  const silent = new Set(files);
   const events = run({
     files: [...files],
     concurrency: Math.max(1, availableParallelism()),
     timeout: FILE_TIMEOUT_MS,
-    // A file whose tests are over ends, whatever it has left open: a failed test must not hang the run.
-    execArgv: ["--disable-warning=ExperimentalWarning", "--test-force-exit"],
+    execArgv: ["--disable-warning=ExperimentalWarning", "--import", EXIT_WHEN_DONE],
   });
   events.on("test:summary", ({ file, success, counts }) => {
     if (file === undefined) passed = success && counts.tests > 0;
+    else silent.delete(file);
   });
   await pipeline(events, (source) => report(source, lastWords), process.stdout, { end: false });
-  return passed;
+  for (const file of silent) console.log(`✖ ${file} ended without a result`);
+  return passed && silent.size === 0;
 }
 
 console.log(`Node ${process.version}: ${process.execPath}`);
