@@ -39,7 +39,7 @@ async function runTests(files: readonly string[], lastWords: string): Promise<bo
     else silent.delete(file);
   });
   await pipeline(events, (source) => report(source, lastWords), process.stdout, { end: false });
-  for (const file of silent) console.log(`✖ ${file} ended without a result`);
+  for (const file of silent) console.log(`✖ ${file} left something open, or died`);
   return passed && silent.size === 0;
 }
 
