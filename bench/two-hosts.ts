@@ -191,6 +191,8 @@ function attachmentOf(i: number, namespace: string, netnsId: string): Attachment
     ip: ip(CONTAINER[i] as string),
     state: "attached",
     requestId: `r${i + 1}`,
+    runtime: "podman",
+    since: "2026-11-21T08:00:00Z",
   };
 }
 

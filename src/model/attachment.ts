@@ -1,23 +1,20 @@
 /**
- * A container's interface on one network: the lease of its addresses and the devices that carry it. The agent keeps
- * these on its disk; what the kernel must look like for them follows from them alone.
+ * What containers of this host hold: leases of addresses, and attachments, which are leases with the devices that carry
+ * them. The agent keeps these on its disk; what the kernel must look like for them follows from them alone.
  */
 import type { Ip } from "./ip.ts";
 import type { Mac } from "./mac.ts";
 
-export interface Attachment {
-  /** Container and interface together identify an attachment (CNI: containerID and ifname). */
+/** Addresses given to one interface of one container. Alone, it was made for another plugin, by weft-ipam. */
+export interface Lease {
+  /** Container and interface together identify a lease (CNI: containerID and ifname). */
   readonly containerId: string;
   readonly ifname: string;
   readonly network: string;
-  /** Path of the container's network namespace, and which one it was: `DEVICE:INODE` tells a reused path apart. */
+  /** Path of the container's network namespace, and which one it was: `netnsId` is never used for another. */
   readonly netns: string;
   readonly netnsId: string;
-  /** The host's end of the veth. */
-  readonly hostIfname: string;
-  /** MAC of the container's interface. */
-  readonly mac: Mac;
-  /** At most one address of each family; at least one. */
+  /** At most one address of each family; at least one, except while another IPAM plugin is being asked. */
   readonly ip?: Ip;
   readonly ip6?: Ip;
   /**
@@ -27,9 +24,73 @@ export interface Attachment {
   readonly state: "pending" | "attached";
   /** Chosen by the caller for one call, so that the same call sent twice gets the same answer. */
   readonly requestId: string;
+  /** The program that asked, as the kernel names it: `podman`, `containerd`; empty when it is not known. */
+  readonly runtime: string;
+  /** When it was made, for people only: RFC 3339 by the wall clock. Nothing is decided by it. */
+  readonly since: string;
+  /** What the runtime calls the container, and what else it says of it (CNI_ARGS, Mesos' network_info). */
+  readonly name?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The plugin that gave the addresses, when it was not Weft. */
+  readonly ipam?: ForeignIpam;
 }
 
-/** The addresses that an attachment holds, IPv4 first. */
-export function addressesOf({ ip, ip6 }: Pick<Attachment, "ip" | "ip6">): readonly Ip[] {
+/** What has to be said to another IPAM plugin to give its addresses back. */
+export interface ForeignIpam {
+  /** The executable's name: `host-local`. */
+  readonly type: string;
+  /** Where it is looked for, in this order. */
+  readonly cniPath: readonly string[];
+  /** CNI_ARGS as they came. */
+  readonly args: string;
+  /** The network configuration as it came, as JSON. */
+  readonly config: string;
+  /** Where the container sends what is not for itself; absent where the plugin named none. */
+  readonly gateway?: Ip;
+  readonly gateway6?: Ip;
+}
+
+/** A lease with an interface of ours. */
+export interface Attachment extends Lease {
+  /** The host's end of the veth. */
+  readonly hostIfname: string;
+  /** MAC of the container's interface. */
+  readonly mac: Mac;
+  /**
+   * Place among the interfaces of one namespace, unique there: the lowest has the default route, the others send what
+   * has their own source address by themselves. Absent: 0.
+   */
+  readonly rank?: number;
+  /** Ports of the host that lead to the container. */
+  readonly ports?: readonly PortMapping[];
+  readonly bandwidth?: Bandwidth;
+  /** Further names of the container in this network. */
+  readonly aliases?: readonly string[];
+}
+
+export interface PortMapping {
+  readonly protocol: "tcp" | "udp";
+  readonly hostPort: number;
+  readonly containerPort: number;
+  /** The one address of the host that is meant; absent: all of them, of both families. */
+  readonly hostIp?: Ip;
+}
+
+/** Rates in bits per second, bursts in bits (CNI conventions, `bandwidth`). Absent or 0: no limit. */
+export interface Bandwidth {
+  /** Towards the container. */
+  readonly ingressRate?: number;
+  readonly ingressBurst?: number;
+  /** From the container. */
+  readonly egressRate?: number;
+  readonly egressBurst?: number;
+}
+
+export function isAttachment(lease: Lease): lease is Attachment {
+  return "hostIfname" in lease;
+}
+
+/** The addresses that are held, IPv4 first. */
+export function addressesOf({ ip, ip6 }: Pick<Lease, "ip" | "ip6">): readonly Ip[] {
   return [ip, ip6].filter((address) => address !== undefined);
 }

@@ -3,7 +3,7 @@
  * type of the same name, canonical text included; what passes is trusted from then on. Unknown keys are dropped.
  */
 import { z } from "zod";
-import type { Attachment } from "./attachment.ts";
+import type { Attachment, Bandwidth, ForeignIpam, Lease, PortMapping } from "./attachment.ts";
 import type {
   AgentNetworkConfig,
   AgentOverlay,
@@ -108,19 +108,62 @@ export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
   error: z.string().optional(),
 });
 
-export const attachmentSchema: z.ZodType<Attachment> = z.object({
+const foreignIpamSchema: z.ZodType<ForeignIpam> = z.object({
+  type: z.string(),
+  cniPath: z.array(z.string()),
+  args: z.string(),
+  config: z.string(),
+  gateway: ipSchema.optional(),
+  gateway6: ipSchema.optional(),
+});
+
+const leaseShape = z.object({
   containerId: z.string(),
   ifname: z.string(),
   network: z.string(),
   netns: z.string(),
   netnsId: z.string(),
-  hostIfname: z.string(),
-  mac: macSchema,
   ip: ipSchema.optional(),
   ip6: ipSchema.optional(),
   state: z.enum(["pending", "attached"]),
   requestId: z.string(),
+  runtime: z.string(),
+  since: z.string(),
+  name: z.string().optional(),
+  labels: z.record(z.string(), z.string()).optional(),
+  ipam: foreignIpamSchema.optional(),
 });
+
+const portSchema = z.number().int().min(1).max(65_535);
+
+export const portMappingSchema: z.ZodType<PortMapping> = z.object({
+  protocol: z.enum(["tcp", "udp"]),
+  hostPort: portSchema,
+  containerPort: portSchema,
+  hostIp: ipSchema.optional(),
+});
+
+const rateSchema = z.number().nonnegative().optional();
+
+export const bandwidthSchema: z.ZodType<Bandwidth> = z.object({
+  ingressRate: rateSchema,
+  ingressBurst: rateSchema,
+  egressRate: rateSchema,
+  egressBurst: rateSchema,
+});
+
+const attachmentShape = leaseShape.extend({
+  hostIfname: z.string(),
+  mac: macSchema,
+  rank: z.number().int().nonnegative().optional(),
+  ports: z.array(portMappingSchema).optional(),
+  bandwidth: bandwidthSchema.optional(),
+  aliases: z.array(z.string()).optional(),
+});
+
+export const attachmentSchema: z.ZodType<Attachment> = attachmentShape;
+/** An attachment where there are devices, else a lease alone. */
+export const leaseSchema: z.ZodType<Lease | Attachment> = z.union([attachmentShape, leaseShape]);
 
 /** `overlays[0].subnet: is not a network …`, one for each problem, for the message of a fault. */
 export function issuesOf(error: z.ZodError): string[] {

@@ -52,6 +52,8 @@ const attachment = (n: number, delta: Partial<Attachment> = {}): Attachment => (
   ip: ip(`9.0.1.${n}`),
   state: "attached",
   requestId: `request-${n}`,
+  runtime: "podman",
+  since: "2026-11-21T08:00:00Z",
   ...delta,
 });
 

@@ -113,6 +113,8 @@ function attachmentOf(agent: AgentRecord, n: number, i: number, place: number, e
     ...(mesos?.ip6 === undefined || !enableIpv6 ? {} : { ip6: nthAddress(mesos.ip6, at) }),
     state: "attached",
     requestId: "r",
+    runtime: "podman",
+    since: "2026-11-21T08:00:00Z",
   };
 }
 

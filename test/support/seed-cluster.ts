@@ -116,4 +116,6 @@ export const SEED_ATTACHMENT: Attachment = {
   ip: ip("9.0.1.2"),
   state: "attached",
   requestId: "r1",
+  runtime: "podman",
+  since: "2026-11-21T08:00:00Z",
 };

@@ -66,6 +66,8 @@ test("the store has the lease, attached, before the answer leaves", async () => 
       ip6: "fd01:c::2",
       state: "attached",
       requestId: "r1",
+      runtime: "",
+      since: "",
     },
   ]);
   assert.equal(rig.passesAsked, 1);

@@ -173,7 +173,16 @@ export class AttachService {
 
   async #attach(call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<Attachment> {
     const { containerId, ifname, netns, requestId } = call;
-    const request = { containerId, ifname, netns, requestId, netnsId: inside.netnsId, network: call.config.network };
+    const request = {
+      containerId,
+      ifname,
+      netns,
+      requestId,
+      netnsId: inside.netnsId,
+      network: call.config.network,
+      runtime: "",
+      since: "",
+    };
     const pending = this.#book.open(request, context.assignment);
     try {
       await build(pending, context, this.#kernel, inside);
@@ -318,7 +327,7 @@ export class AttachService {
 }
 
 /** Who STATUS asks for. */
-const NOBODY = { containerId: "", ifname: "", netns: "", netnsId: "", requestId: "" };
+const NOBODY = { containerId: "", ifname: "", netns: "", netnsId: "", requestId: "", runtime: "", since: "" };
 
 function identity({ containerId, ifname, network }: Attachment): object {
   return { containerId, ifname, network };

@@ -14,6 +14,8 @@ const REQUEST = {
   netns: "/run/netns/c9",
   netnsId: "4:9",
   requestId: "r9",
+  runtime: "podman",
+  since: "2026-11-21T08:00:00Z",
 };
 const AGENT1 = seedAssignment(1);
 

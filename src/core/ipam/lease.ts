@@ -14,7 +14,10 @@ import { OWNER } from "../../model/names.ts";
 import { pickAddress } from "./pick-address.ts";
 
 /** Who asks for addresses. */
-export type LeaseRequest = Pick<Attachment, "containerId" | "ifname" | "network" | "netns" | "netnsId" | "requestId">;
+export type LeaseRequest = Pick<
+  Attachment,
+  "containerId" | "ifname" | "network" | "netns" | "netnsId" | "requestId" | "runtime" | "since"
+>;
 
 /**
  * The halves that containers of the network get their addresses from: at most one of each family, at least one.

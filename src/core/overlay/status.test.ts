@@ -52,6 +52,8 @@ test("a container's device belongs to the container's network", () => {
     mac: mac("02:58:00:00:00:01"),
     state: "attached",
     requestId: "",
+    runtime: "podman",
+    since: "2026-11-21T08:00:00Z",
   } as const;
   const ops: KernelOp[] = [
     { op: "link.delete", name: "weft1" },
