@@ -6,6 +6,7 @@ import type { Clock } from "./ports.ts";
 
 export const SYSTEM_CLOCK: Clock = {
   now: () => performance.now(),
+  date: () => `${new Date().toISOString().slice(0, 19)}Z`,
   after: (ms, call) => {
     const timer = setTimeout(call, ms).unref();
     return () => clearTimeout(timer);

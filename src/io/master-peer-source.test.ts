@@ -59,6 +59,7 @@ class Rig {
       instanceId: "i-0",
       clock: {
         now: () => this.clock.now(),
+        date: () => this.clock.date(),
         after: (ms, call) => {
           this.timersSet += 1;
           this.events.emit("news");

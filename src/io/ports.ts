@@ -69,6 +69,41 @@ export interface ContainerKernel extends Kernel {
   readonly netnsId: string;
 }
 
+// ---- other processes of the host -----------------------------------------------------------------------------------
+
+/** Who holds the ports of this host, in the namespace that the agent lives in. */
+export interface HostSockets {
+  /** The sockets that listen (tcp) or are bound (udp) at the port, of both families; `::` may take IPv4 as well. */
+  holders(protocol: "tcp" | "udp", port: number): readonly SocketHolder[];
+}
+
+export interface SocketHolder {
+  readonly address: Ip;
+  /** Absent when no process could be found that has it open. */
+  readonly pid?: number;
+  readonly command: string;
+}
+
+/** Runs another CNI plugin. */
+export interface PluginRunner {
+  /** @throws Fault delegate-failed when there is no such plugin, or it cannot be run to its end */
+  run(call: PluginCall): Promise<PluginAnswer>;
+}
+
+export interface PluginCall {
+  /** The executable's name, and the folders it is looked for in. */
+  readonly type: string;
+  readonly cniPath: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly stdin: string;
+}
+
+export interface PluginAnswer {
+  /** Whether it ended with the status 0: then `stdout` is a result (or empty), else an error. */
+  readonly ok: boolean;
+  readonly stdout: string;
+}
+
 // ---- durable state -------------------------------------------------------------------------------------------------
 
 /** What the master must not forget. Each call is durable when it returns (synchronously). */
@@ -100,6 +135,8 @@ export interface AgentStore {
 export interface Clock {
   /** Milliseconds of a clock that never goes back. */
   now(): number;
+  /** The wall clock, RFC 3339 in UTC to the second: for people. It may jump; nothing is decided by it. */
+  date(): string;
   /** Calls once after `ms`; the result cancels it. */
   after(ms: number, call: () => void): () => void;
 }

@@ -18,6 +18,10 @@ export class SimClock implements Clock {
     return this.#now;
   }
 
+  date(): string {
+    return `${new Date(this.#now).toISOString().slice(0, 19)}Z`;
+  }
+
   after(ms: number, call: () => void): () => void {
     const timer: Timer = { at: this.#now + Math.max(0, ms), call };
     const place = this.#timers.findIndex(({ at }) => at > timer.at);

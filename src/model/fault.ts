@@ -14,6 +14,7 @@ export type FaultCode =
   | "bad-netns" // the path is no network namespace
   | "check-failed" // CNI CHECK: what is there is not what ADD made
   | "corrupt-store" // a database that cannot be read
+  | "delegate-failed" // another CNI plugin that Weft was told to ask refused or broke
   | "exhausted" // no free address, subnet or VTEP
   | "forbidden" // the caller may not do this here
   | "identity-taken" // two live agents with one identity

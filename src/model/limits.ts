@@ -36,6 +36,10 @@ export const CONFIG_PROBLEMS_SHOWN_MAX = 50;
 export const HTTP_BODY_MAX_BYTES = 1 << 20;
 /** Bytes of one CNI call (configuration with prevResult, and environment). */
 export const CNI_CALL_MAX_BYTES = 1 << 20;
+/** Bytes of what another CNI plugin prints. */
+export const PLUGIN_OUTPUT_MAX_BYTES = 1 << 20;
+/** What another CNI plugin may take for one call; `dhcp` waits about 10 s for a server. */
+export const PLUGIN_TIMEOUT_MS = 30_000;
 /** IFALIASZ is 256 with the closing zero. */
 export const IFALIAS_MAX_BYTES = 255;
 /** Bytes of a container's id: with network and interface it must fit the alias of a device. */
