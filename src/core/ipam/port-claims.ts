@@ -1,0 +1,67 @@
+/**
+ * Host ports as something that is leased: one container each. A mapping claims its port at one address of the host, or
+ * at all of them for each family that the container has; both may be held at once by different containers, because the
+ * more specific one wins in the kernel.
+ */
+import { type Attachment, addressesOf, type PortMapping } from "../../model/attachment.ts";
+import { Fault } from "../../model/fault.ts";
+import { familyOf, type Ip } from "../../model/ip.ts";
+
+type Claimant = Pick<Attachment, "containerId" | "ifname" | "name" | "ip" | "ip6" | "ports">;
+
+/**
+ * @throws Fault port-taken that names the container that holds the port; bad-request when the container has no address
+ * of the family that is asked for
+ */
+export function requireFreePorts(claimant: Claimant, others: Iterable<Claimant>): void {
+  const { containerId, ifname, ports = [] } = claimant;
+  if (ports.length === 0) return;
+  for (const { hostIp } of ports)
+    if (hostIp !== undefined && !familiesOf(claimant).includes(familyOf(hostIp)))
+      throw new Fault(
+        "bad-request",
+        `container ${containerId}: a port of ${hostIp} cannot lead to ${ifname}, which has no IPv${familyOf(hostIp)} address; ` +
+          "leave the host's address out, or choose one of the other family",
+        { containerId, ifname, ip: hostIp },
+      );
+  const held = new Map<string, Claimant>();
+  for (const other of others) for (const claim of claimsOf(other)) held.set(claim, other);
+  for (const mapping of ports) {
+    const holder = claims(mapping, claimant)
+      .map((claim) => held.get(claim))
+      .find((found) => found !== undefined);
+    if (holder !== undefined) throw portTaken(containerId, mapping, `container ${titleOf(holder)}`);
+  }
+}
+
+export function portTaken(containerId: string, { protocol, hostPort, hostIp }: PortMapping, holder: string): Fault {
+  return new Fault(
+    "port-taken",
+    `container ${containerId}: ${protocol} port ${hostPort}${hostIp === undefined ? "" : ` of ${hostIp}`} of this host is held by ` +
+      `${holder}; choose another host port, or stop that one`,
+    { containerId, protocol, port: hostPort, holder },
+  );
+}
+
+/** Whether a socket at `address` takes packets that the mapping would take from it. */
+export function meets({ hostIp }: PortMapping, address: Ip): boolean {
+  const isAny = address === "0.0.0.0" || address === "::";
+  return hostIp === undefined || isAny || hostIp === address;
+}
+
+function claimsOf(claimant: Claimant): readonly string[] {
+  return (claimant.ports ?? []).flatMap((mapping) => claims(mapping, claimant));
+}
+
+function claims({ protocol, hostPort, hostIp }: PortMapping, claimant: Claimant): readonly string[] {
+  const places = hostIp === undefined ? familiesOf(claimant).map((family) => `any IPv${family}`) : [hostIp];
+  return places.map((place) => `${protocol} ${hostPort} ${place}`);
+}
+
+function familiesOf(claimant: Claimant) {
+  return addressesOf(claimant).map(familyOf);
+}
+
+function titleOf({ containerId, name }: Claimant): string {
+  return name === undefined ? containerId : `${name} (${containerId})`;
+}
