@@ -20,6 +20,13 @@ const PATH = [process.env.PATH ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].j
 /** Debian package → an executable that tells that it is there. */
 const LAB_PACKAGES = { iproute2: "ip", "iputils-ping": "ping", "util-linux": "unshare" };
 const TEST_PACKAGES = { ...LAB_PACKAGES, nftables: "nft", procps: "sysctl" };
+/** Container runtimes and plugins that tests let loose on Weft. Without one of them its tests say so and are skipped. */
+const RUNTIME_PACKAGES = {
+  podman: "podman",
+  crun: "crun",
+  "busybox-static": "busybox",
+  "containernetworking-plugins": "/usr/lib/cni/bridge",
+};
 const BENCH_PACKAGES = {
   ...TEST_PACKAGES,
   iptables: "iptables-legacy",
@@ -28,10 +35,10 @@ const BENCH_PACKAGES = {
   sockperf: "sockperf",
 };
 
-/** @type {Record<string, { script: string, packages: Record<string, string> }>} */
+/** @type {Record<string, { script: string, packages: Record<string, string>, optional?: Record<string, string> }>} */
 const COMMANDS = {
   demo: { script: "src/app/demo/main.ts", packages: LAB_PACKAGES },
-  test: { script: "tools/test.ts", packages: TEST_PACKAGES },
+  test: { script: "tools/test.ts", packages: TEST_PACKAGES, optional: RUNTIME_PACKAGES },
   check: { script: "tools/check.ts", packages: {} },
   bench: { script: "bench/main.ts", packages: BENCH_PACKAGES },
   weft: { script: "src/app/cli/main.ts", packages: {} },
@@ -46,8 +53,9 @@ function fail(line) {
   process.exit(1);
 }
 
-/** @param {string} program */
+/** @param {string} program its name, or its path */
 function onPath(program) {
+  if (program.startsWith("/")) return existsSync(program);
   return PATH.split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);
@@ -104,13 +112,13 @@ function findNode() {
 
 // ---- Debian packages -----------------------------------------------------------------------------------------------
 
-/** @param {Record<string, string>} packages package → program */
-function ensureDebianPackages(packages) {
-  const missing = () => Object.keys(packages).filter((name) => !onPath(packages[name] ?? name));
-  const names = missing();
-  if (names.length === 0) return;
-  const byHand = `apt-get install ${names.join(" ")}`;
-  if (process.getuid?.() !== 0 || !onPath("apt-get")) fail(`Debian packages are missing; as root: ${byHand}`);
+/** @param {Record<string, string>} packages package → program @returns {string[]} */
+const missing = (packages) => Object.keys(packages).filter((name) => !onPath(packages[name] ?? name));
+
+const canInstall = () => process.getuid?.() === 0 && onPath("apt-get");
+
+/** @param {string[]} names */
+function aptInstall(names) {
   say(`installing Debian packages: ${names.join(" ")} …`);
   /** @type {import("node:child_process").SpawnSyncOptions} */
   const options = {
@@ -118,8 +126,23 @@ function ensureDebianPackages(packages) {
     env: { ...process.env, PATH, DEBIAN_FRONTEND: "noninteractive" },
   };
   spawnSync("apt-get", ["-qq", "update"], options);
-  spawnSync("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...names], options);
-  if (missing().length > 0) fail(`apt-get did not install ${missing().join(" ")} (see above); try: ${byHand}`);
+  // What would take another package away (another Podman, say) is not wanted that much.
+  spawnSync("apt-get", ["-qq", "install", "-y", "--no-install-recommends", "--no-remove", ...names], options);
+}
+
+/**
+ * @param {Record<string, string>} packages package → program
+ * @param {Record<string, string>} optional those that only root gets, and that nothing fails without
+ */
+function ensureDebianPackages(packages, optional = {}) {
+  const needed = missing(packages);
+  const byHand = `apt-get install ${needed.join(" ")}`;
+  if (needed.length > 0 && !canInstall()) fail(`Debian packages are missing; as root: ${byHand}`);
+  if (needed.length > 0) aptInstall(needed);
+  if (missing(packages).length > 0) fail(`apt-get did not install ${missing(packages).join(" ")}; try: ${byHand}`);
+  if (!canInstall() || missing(optional).length === 0) return;
+  aptInstall(missing(optional));
+  if (missing(optional).length > 0) say(`without ${missing(optional).join(" ")} some tests are skipped`);
 }
 
 // ---- run -----------------------------------------------------------------------------------------------------------
@@ -152,5 +175,5 @@ if (node === undefined)
   fail(
     `Node ${NODE_MAJOR_MIN} or newer is needed and npm brought none for ${process.arch}; this is ${process.version}`,
   );
-ensureDebianPackages(command.packages);
+ensureDebianPackages(command.packages, command.optional);
 run(node, [join(ROOT, command.script), ...rest]);

@@ -19,6 +19,7 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
+const SIGNALLED = 128;
 const OUTPUT_MAX_BYTES = 16 << 20;
 const RUN_TIMEOUT_MS = 30_000;
 
@@ -32,6 +33,7 @@ export function runProgram(file: string, args: readonly string[], options: RunOp
       (error, stdout, stderr) => {
         if (error === null) resolve({ status: 0, stdout, stderr });
         else if (typeof error.code === "number") resolve({ status: error.code, stdout, stderr });
+        else if (error.signal != null && !error.killed) resolve({ status: SIGNALLED, stdout, stderr });
         else reject(error.killed ? new Error(`${file} ${args.join(" ")} took too long: ${stdout}${stderr}`) : error);
       },
     );

@@ -1,0 +1,125 @@
+/**
+ * Podman with containers that answer: each serves HTTP on port 80, over IPv4 and IPv6, and tells who asked. The image is
+ * made of the machine's busybox; no registry is asked for anything.
+ */
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
+import { Machine } from "../../src/app/demo/machine.ts";
+import { mustRun, type Output } from "../../src/app/demo/netns.ts";
+import { Podman, podmanProblem } from "../../src/app/demo/podman.ts";
+import type { RuntimeHost } from "../../src/app/demo/runtime.ts";
+
+const BUSYBOX = "/bin/busybox";
+const APPLETS = ["sh", "ip", "timeout", "wget", "httpd", "nc", "sleep", "cat", "ping", "true"];
+const IMAGE = "who";
+const SERVE = ["httpd", "-f", "-p", "80", "-h", "/www"];
+/** Prints the address of whoever asks, an IPv4 one without `::ffff:`, on a line of its own. */
+const WHO = `#!/bin/sh
+asker=\${REMOTE_ADDR#[}
+asker=\${asker%]}
+printf '\\n%s\\n' "\${asker#::ffff:}"
+`;
+/** Network → its address, or the IPv4 one and the IPv6 one. */
+export type Addresses = Readonly<Record<string, readonly string[]>>;
+
+const ANSWER_TIMEOUT_S = 3;
+
+/** Why containers of this kind cannot run here, for the `skip` option of a test. */
+export function podmanSkip(): string | undefined {
+  return podmanProblem() ?? busyboxProblem();
+}
+
+/** In an image there are no libraries. */
+function busyboxProblem(): string | undefined {
+  const isStatic = existsSync(BUSYBOX) && !readFileSync(BUSYBOX).includes("/ld-linux");
+  return isStatic ? undefined : "busybox-static is not installed here";
+}
+
+/** The image as a root file system; a folder of the lab. */
+function imageTree(): string {
+  const tree = join(LAB_DIR, "image");
+  for (const folder of ["bin", "etc", "tmp", "www/cgi-bin"]) mkdirSync(join(tree, folder), { recursive: true });
+  copyFileSync(BUSYBOX, join(tree, "bin/busybox"));
+  for (const applet of APPLETS) symlinkSync("busybox", join(tree, "bin", applet));
+  writeFileSync(join(tree, "www/cgi-bin/who"), WHO);
+  chmodSync(join(tree, "www/cgi-bin/who"), 0o755);
+  return tree;
+}
+
+/** The image as a tar file, made once in a lab. */
+export async function imageTar(): Promise<string> {
+  const tar = join(LAB_DIR, "image.tar");
+  await mustRun("tar", ["-C", imageTree(), "-cf", tar, "."]);
+  return tar;
+}
+
+/** Podman on a lab host with the image in its store. */
+export async function startPodman(host: RuntimeHost, tar: string): Promise<PodmanHost> {
+  const podman = await Podman.on(await Machine.start(host));
+  await podman.mustRun(["import", "--quiet", tar, IMAGE]);
+  return new PodmanHost(podman);
+}
+
+export class PodmanHost {
+  readonly podman: Podman;
+
+  constructor(podman: Podman) {
+    this.podman = podman;
+  }
+
+  get machine(): Machine {
+    return this.podman.machine;
+  }
+
+  /** `podman run` of a container that answers, with these options. */
+  run(name: string, ...options: readonly string[]): Promise<Output> {
+    return this.podman.run(["run", "--detach", "--name", name, "--stop-timeout", "0", ...options, IMAGE, ...SERVE]);
+  }
+
+  /** The same, where nothing but success is expected. @returns its addresses */
+  async start(name: string, ...options: readonly string[]): Promise<Addresses> {
+    const { status, stderr } = await this.run(name, ...options);
+    if (status !== 0) throw new Error(`podman run ${options.join(" ")}: ${stderr}`);
+    return this.addresses(name);
+  }
+
+  /** `podman …` of which nothing but success is expected. */
+  do(...args: readonly string[]): Promise<string> {
+    return this.podman.mustRun(args);
+  }
+
+  exec(name: string, ...command: readonly string[]): Promise<Output> {
+    return this.podman.run(["exec", name, ...command]);
+  }
+
+  /** By network, as Podman had them from the plugin: IPv4 before IPv6. */
+  async addresses(name: string): Promise<Addresses> {
+    const json = await this.do("inspect", name, "--format", "{{json .NetworkSettings.Networks}}");
+    const networks = JSON.parse(json) as Record<string, { IPAddress: string; GlobalIPv6Address: string }>;
+    return Object.fromEntries(
+      Object.entries(networks).map(([network, { IPAddress, GlobalIPv6Address }]) => [
+        network,
+        [IPAddress, GlobalIPv6Address].filter((address) => address !== ""),
+      ]),
+    );
+  }
+
+  /** Asks a container's server from inside another. @returns as whom it saw the asker, or what went wrong */
+  async ask(name: string, address: string, port = 80): Promise<string> {
+    const { stdout, stderr } = await this.exec(name, ...question(address, port));
+    return stdout.trim() || stderr.trim() || "no answer";
+  }
+
+  /** Asks from the host itself. @returns as `ask` */
+  async askFromHost(address: string, port: number): Promise<string> {
+    const { stdout, stderr } = await this.machine.run("busybox", question(address, port));
+    return stdout.trim() || stderr.trim() || "no answer";
+  }
+}
+
+/** Debian's busybox crashes over wget's own `-T`. */
+function question(address: string, port: number): string[] {
+  const host = address.includes(":") ? `[${address}]` : address;
+  return ["timeout", String(ANSWER_TIMEOUT_S), "wget", "-qO-", `http://${host}:${port}/cgi-bin/who`];
+}
