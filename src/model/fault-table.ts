@@ -26,6 +26,7 @@ export const FAULT_TABLE: Readonly<Record<FaultCode, FaultRow>> = {
   "interface-exists": { http: 409, cni: 104, exit: 1 },
   "kernel-lacks": { http: 501, cni: 105, exit: 69 },
   "kernel-refused": { http: 500, cni: 106, exit: 71 },
+  "network-failed": { http: 503, cni: 11, exit: 75 },
   "no-rights": { http: 403, cni: 102, exit: 77 },
   "not-ready": { http: 503, cni: 11, exit: 75 },
   "port-taken": { http: 409, cni: 102, exit: 69 },

@@ -22,6 +22,7 @@ export type FaultCode =
   | "interface-exists" // ADD for an interface that is there
   | "kernel-lacks" // a feature that this kernel does not have
   | "kernel-refused" // a kernel call that failed
+  | "network-failed" // a network does not work on this host: containers that are attached to it are hurt too
   | "no-rights" // CAP_NET_ADMIN or a file permission is missing
   | "not-ready" // try again later: no assignment yet, master away
   | "port-taken" // the listening address is in use

@@ -40,6 +40,38 @@ export const CNI_CALL_MAX_BYTES = 1 << 20;
 export const PLUGIN_OUTPUT_MAX_BYTES = 1 << 20;
 /** What another CNI plugin may take for one call; `dhcp` waits about 10 s for a server. */
 export const PLUGIN_TIMEOUT_MS = 30_000;
+/** Problems of a CNI call that its refusal names, the rest is counted: runtimes log the text on one line. */
+export const CNI_PROBLEMS_SHOWN_MAX = 20;
+/** Characters of a wrong variable that the refusal shows. */
+export const PARAMETER_SHOWN_MAX = 80;
+/** Host ports of one container. Each is two elements of a map and some bytes of the lease; runtimes write out ranges. */
+export const PORT_MAPPINGS_MAX = 4_096;
+/** Further names of one container in one network. */
+export const ALIASES_MAX = 64;
+/** RFC 1035: a name, and one label of it. */
+export const HOST_NAME_MAX_BYTES = 253;
+export const HOST_NAME_LABEL_MAX_BYTES = 63;
+/** Labels of one container, and the bytes of a key and of a value: they are kept with its lease, in memory too. */
+export const LABELS_MAX = 64;
+export const LABEL_KEY_MAX_BYTES = 256;
+export const LABEL_VALUE_MAX_BYTES = 1_024;
+/** Bytes of what a runtime calls a container. */
+export const TASK_NAME_MAX_BYTES = 253;
+/** Bytes of a runtime's name: TASK_COMM_LEN is 16 with the closing zero, and one may be given by hand. */
+export const RUNTIME_NAME_MAX_BYTES = 64;
+/** Folders in CNI_PATH. */
+export const CNI_PATH_FOLDERS_MAX = 16;
+/** Rates of a container's interface, in bits per second: from 1 kbit/s, below which nothing gets through, to 1 Tbit/s. */
+export const BANDWIDTH_RATE_MIN = 1_000;
+export const BANDWIDTH_RATE_MAX = 1_000_000_000_000;
+/** Bursts in bits: one full packet must fit (MTU_MAX is bigger, but such packets are cut before); the kernel counts
+ * bytes in 32 bits. */
+export const BANDWIDTH_BURST_MIN = 8 * 2_000;
+export const BANDWIDTH_BURST_MAX = 8 * 0xffff_ffff;
+/** The burst that a rate without one gets: what it lets through in this time, but at least so many bits (two full
+ * segments of 64 kB). */
+export const BANDWIDTH_BURST_DEFAULT_MS = 50;
+export const BANDWIDTH_BURST_DEFAULT_MIN = 2 * 8 * 65_536;
 /** IFALIASZ is 256 with the closing zero. */
 export const IFALIAS_MAX_BYTES = 255;
 /** Bytes of a container's id: with network and interface it must fit the alias of a device. */

@@ -1,7 +1,7 @@
 /**
  * Names that are fixed by the original, by the kernel or by us, and the rules for names that people choose.
  */
-import { NETWORK_NAME_MAX_BYTES } from "./limits.ts";
+import { HOST_NAME_LABEL_MAX_BYTES, HOST_NAME_MAX_BYTES, NETWORK_NAME_MAX_BYTES } from "./limits.ts";
 
 /** One VXLAN segment carries all overlays (spec: overlay §2.3). */
 export const VNI = 1024;
@@ -36,5 +36,21 @@ export function networkNameProblem(name: string): string | undefined {
   if (RESERVED_NETWORK_NAMES.includes(name)) return "is reserved by container engines";
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name))
     return "may hold only letters, digits, '-', '_' and '.', and begins with a letter or digit";
+  return undefined;
+}
+
+/**
+ * What is wrong with a host name, or `undefined`: labels of letters, digits and '-', with dots between them. '_' is let
+ * through too, because container engines make names of their containers' names; DNS carries it.
+ */
+export function hostNameProblem(name: string): string | undefined {
+  if (name === "") return "is empty";
+  if (Buffer.byteLength(name) > HOST_NAME_MAX_BYTES)
+    return `has ${Buffer.byteLength(name)} bytes, a host name has at most ${HOST_NAME_MAX_BYTES}`;
+  const labels = name.split(".");
+  if (labels.some((label) => label.length > HOST_NAME_LABEL_MAX_BYTES))
+    return `has a label of more than ${HOST_NAME_LABEL_MAX_BYTES} bytes between its dots`;
+  if (!labels.every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$/.test(label)))
+    return "is no host name: letters, digits, '-' and '_', with single dots between them";
   return undefined;
 }

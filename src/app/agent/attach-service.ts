@@ -180,7 +180,7 @@ export class AttachService {
       requestId,
       netnsId: inside.netnsId,
       network: call.config.network,
-      runtime: "",
+      runtime: call.runtime,
       since: "",
     };
     const pending = this.#book.open(request, context.assignment);

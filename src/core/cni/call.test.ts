@@ -37,13 +37,28 @@ function refusal(changes: Changes, config: unknown = CONFIG): Fault {
 }
 
 test("every verb becomes a value", () => {
-  const config = { cniVersion: "1.1.0", network: "dcos", dns: {} };
-  const container = { containerId: "c1", ifname: "eth0", config, requestId: "" };
+  const gc = { ...CONFIG, "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "eth0" }] };
+  const config = { cniVersion: "1.1.0", name: "dcos", network: "dcos", dns: {}, json: CONFIG } as const;
+  const plugin = { config, plugin: "weft-cni", cniPath: ["/opt/cni/bin"] } as const;
+  const container = { ...plugin, containerId: "c1", ifname: "eth0", requestId: "", runtime: "", args: "" };
+  const wanted = { wishes: { ips: [], ports: [], aliases: [] }, task: { labels: {} } };
+  const netns = "/run/netns/c1";
   const calls: [Changes, unknown, CniCall][] = [
-    [{}, CONFIG, { command: "ADD", netns: "/run/netns/c1", ...container } as CniCall],
-    [{ CNI_COMMAND: "DEL", CNI_NETNS: undefined }, CONFIG, { command: "DEL", ...container } as CniCall],
-    [{ CNI_COMMAND: "STATUS", CNI_CONTAINERID: undefined }, CONFIG, { command: "STATUS", config } as CniCall],
-    [{ CNI_COMMAND: "GC" }, { ...CONFIG, "cni.dev/valid-attachments": [] }, { command: "GC", config } as CniCall],
+    [{}, CONFIG, { command: "ADD", ...container, netns, ...wanted }],
+    [{ CNI_COMMAND: "DEL" }, CONFIG, { command: "DEL", ...container, netns }],
+    [{ CNI_COMMAND: "DEL", CNI_NETNS: "" }, CONFIG, { command: "DEL", ...container }],
+    [{ CNI_COMMAND: "STATUS", CNI_CONTAINERID: undefined }, CONFIG, { command: "STATUS", ...plugin }],
+    [
+      { CNI_COMMAND: "GC", CNI_WEFT_RUNTIME: "podman" },
+      gc,
+      {
+        command: "GC",
+        ...plugin,
+        config: { ...config, json: gc },
+        runtime: "podman",
+        valid: [{ containerId: "c1", ifname: "eth0" }],
+      },
+    ],
     [{ CNI_COMMAND: "VERSION" }, { cniVersion: "0.2.0" }, { command: "VERSION", asked: "0.2.0" }],
     [{ CNI_COMMAND: "VERSION" }, "not JSON", { command: "VERSION", asked: "1.1.0" }],
     [{ CNI_COMMAND: "VERSION" }, { cniVersion: "1\n" }, { command: "VERSION", asked: "1.1.0" }],
@@ -70,7 +85,8 @@ test("the key network wins over the configuration's name, unknown keys are other
     { ...CONFIG, name: "my list", network: "dcos6", ipMasq: 7, dns: { domain: "x", mine: 1 } },
   );
   assert(!(call instanceof Fault) && call.command === "ADD");
-  assert.deepEqual(call.config, { cniVersion: "1.1.0", network: "dcos6", dns: { domain: "x" } });
+  const { network, name, dns } = call.config;
+  assert.deepEqual({ network, name, dns }, { network: "dcos6", name: "my list", dns: { domain: "x" } });
 });
 
 test("of two lines for one variable the first counts", () => {
@@ -126,7 +142,11 @@ test("what is wrong in the configuration is named with its path, all at once", (
       /dns: must be an object, is a list; prevResult: must be an object/,
     ],
     [{ ...CONFIG, dns: { nameservers: "x", search: [1] } }, "bad-request", /dns\.nameservers: .*; dns\.search\[0\]: /],
-    [{ ...CONFIG, prevResult: { ips: [{ address: "9.0.1.2" }] } }, "bad-request", /prevResult\.ips\[0\]: must be/],
+    [
+      { ...CONFIG, prevResult: { ips: [{ address: "9.0.1.2" }] } },
+      "bad-request",
+      /prevResult\.ips\[0\]\.address: must be/,
+    ],
     [{ ...CONFIG, prevResult: { interfaces: {} } }, "bad-request", /prevResult\.interfaces: must be a list/],
   ];
   for (const [config, code, message] of table) {
@@ -147,7 +167,7 @@ test("a verb that the configuration's version does not have is refused", () => {
 });
 
 test("CHECK without prevResult is refused", () => {
-  assert.match(refusal({ CNI_COMMAND: "CHECK" }).message, /CHECK needs prevResult/);
+  assert.match(refusal({ CNI_COMMAND: "CHECK" }).message, /prevResult: is missing/);
 });
 
 test("a refused call is answered in its own version, where that is one", () => {

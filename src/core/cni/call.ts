@@ -2,11 +2,26 @@
  * One CNI call as a value: what a runtime asked for, checked against the specification (CNI 1.1.0) and against the
  * strictest user of each value. Whether the network, the container and the namespace exist is for others to say.
  *
- * A call that is refused still knows the version that its answer has to be written in.
+ * Everything that is wrong with a call is named at once. A call that is refused still knows the version that its answer
+ * has to be written in. DEL reads no more than it needs: what ADD was refused for must not keep it from cleaning up.
  */
 import { Fault } from "../../model/fault.ts";
-import { type CniEnvironment, readParameters, splitCall } from "./environment.ts";
-import { type NetworkConfig, parseJsonObject, readNetworkConfig } from "./network-config.ts";
+import { CNI_PROBLEMS_SHOWN_MAX } from "../../model/limits.ts";
+import { readCniArgs } from "./cni-args.ts";
+import type { PluginName } from "./conflist.ts";
+import {
+  type CniEnvironment,
+  type CniParameter,
+  readCniPath,
+  readParameters,
+  readPlugin,
+  readRuntime,
+  splitCall,
+} from "./environment.ts";
+import { type JsonObject, listed, type Problems, parseJsonObject } from "./json.ts";
+import { type NetworkConfig, readNetworkConfig, requireVersion, versionOf } from "./network-config.ts";
+import { readTask, type Task } from "./task.ts";
+import { readValidAttachments, type ValidAttachment } from "./valid-attachments.ts";
 import {
   atLeast,
   CNI_COMMANDS,
@@ -14,25 +29,48 @@ import {
   type CniVersion,
   firstVersionOf,
   isCniCommand,
-  isCniVersion,
   NEWEST_CNI_VERSION,
 } from "./version.ts";
+import { readSources, readWishes, type Wishes } from "./wishes.ts";
 
 export type CniCall =
-  | ({ readonly command: "ADD"; readonly netns: string } & ContainerCall)
+  | ({
+      readonly command: "ADD";
+      readonly netns: string;
+      readonly wishes: Wishes;
+      readonly task: Task;
+    } & ContainerCall)
   | ({ readonly command: "CHECK"; readonly netns: string } & ContainerCall)
   /** Works without a namespace: it may be gone. */
-  | ({ readonly command: "DEL" } & ContainerCall)
-  | { readonly command: "STATUS" | "GC"; readonly config: NetworkConfig }
+  | ({ readonly command: "DEL"; readonly netns?: string } & ContainerCall)
+  | ({ readonly command: "STATUS" } & PluginCall)
+  /** `valid` is every attachment that the runtime still knows; `undefined`: it did not say. */
+  | ({
+      readonly command: "GC";
+      readonly runtime: string;
+      readonly valid: readonly ValidAttachment[] | undefined;
+    } & PluginCall)
   /** `asked` is the version that the caller named, or ours; it is echoed. */
   | { readonly command: "VERSION"; readonly asked: string };
 
-export interface ContainerCall {
+/** What every verb but VERSION comes with. */
+export interface PluginCall {
+  readonly config: NetworkConfig;
+  /** As which plugin Weft was called. */
+  readonly plugin: PluginName;
+  /** Folders of plugins, in the order in which they are searched. */
+  readonly cniPath: readonly string[];
+}
+
+export interface ContainerCall extends PluginCall {
   readonly containerId: string;
   readonly ifname: string;
-  readonly config: NetworkConfig;
   /** Chosen by the executable for one call and repeated when it has to send it again; empty when there is none. */
   readonly requestId: string;
+  /** The program that asks, as the kernel names it (`podman`); empty when it is not known. */
+  readonly runtime: string;
+  /** CNI_ARGS as they came. */
+  readonly args: string;
 }
 
 export interface DecodedCall {
@@ -52,10 +90,9 @@ export function decodeCall(body: Uint8Array): DecodedCall {
     command = readCommand(environment);
     if (command === "VERSION") return { version, command, call: { command, asked: askedVersion(stdin) } };
     const json = parseJsonObject(stdin);
-    if (isCniVersion(json.cniVersion)) version = json.cniVersion;
-    const config = readNetworkConfig(json);
-    requireVerb(command, version);
-    return { version, command, call: readCall(command, environment, config) };
+    version = versionOf(json) ?? version;
+    requireVerb(command, requireVersion(json));
+    return { version, command, call: readCall(command, environment, json, version) };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     return { version, command, call: error };
@@ -65,7 +102,7 @@ export function decodeCall(body: Uint8Array): DecodedCall {
 function readCommand(environment: CniEnvironment): CniCommand {
   const command = environment.get("CNI_COMMAND");
   if (isCniCommand(command)) return command;
-  const fact = command === undefined ? "CNI_COMMAND is missing" : `CNI_COMMAND=${command} is no verb`;
+  const fact = command === undefined ? "CNI_COMMAND is missing" : `CNI_COMMAND=${command.slice(0, 40)} is no verb`;
   throw new Fault("bad-environment", `${fact}; it is one of ${CNI_COMMANDS.join(", ")}`, { problems: ["CNI_COMMAND"] });
 }
 
@@ -75,22 +112,86 @@ function requireVerb(command: CniCommand, version: CniVersion): void {
     throw new Fault("unsupported-version", `${command} came with CNI ${first}, the configuration is of ${version}`);
 }
 
-function readCall(
-  command: Exclude<CniCommand, "VERSION">,
+/** What is wrong with a call: in its environment, and in its configuration. */
+interface Complaints {
+  readonly environment: Problems;
+  readonly config: Problems;
+}
+
+type Verb = Exclude<CniCommand, "VERSION">;
+
+function readCall(command: Verb, environment: CniEnvironment, json: JsonObject, version: CniVersion): CniCall {
+  const complaints: Complaints = { environment: [], config: [] };
+  const known = command === "DEL" ? withoutResults(json) : json;
+  const config = { ...readNetworkConfig(known, version, complaints.config), json };
+  const shared: PluginCall = { config, plugin: readPlugin(environment), cniPath: readCniPath(environment) };
+  const call =
+    command === "STATUS"
+      ? ({ command, ...shared } as const)
+      : command === "GC"
+        ? gcCall(shared, environment, complaints)
+        : containerCall(command, shared, environment, complaints);
+  refuse(complaints);
+  return call;
+}
+
+/** DEL needs to know who is meant, and whom else to tell. */
+function withoutResults({ prevResult, dns, ...rest }: JsonObject): JsonObject {
+  return rest;
+}
+
+function gcCall(shared: PluginCall, environment: CniEnvironment, { config }: Complaints): CniCall {
+  const valid = readValidAttachments(shared.config.json, config);
+  return { command: "GC", ...shared, runtime: readRuntime(environment), valid };
+}
+
+const PARAMETERS: Readonly<Record<"ADD" | "CHECK" | "DEL", readonly CniParameter[]>> = {
+  ADD: ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"],
+  CHECK: ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"],
+  DEL: ["CNI_CONTAINERID", "CNI_IFNAME"],
+};
+
+function containerCall(
+  command: "ADD" | "CHECK" | "DEL",
+  shared: PluginCall,
   environment: CniEnvironment,
-  config: NetworkConfig,
+  complaints: Complaints,
 ): CniCall {
-  if (command === "STATUS" || command === "GC") return { command, config };
-  const requestId = environment.get("CNI_WEFT_REQUEST_ID") ?? "";
-  if (command === "DEL") {
-    const [containerId = "", ifname = ""] = readParameters(environment, ["CNI_CONTAINERID", "CNI_IFNAME"]);
-    return { command, containerId, ifname, config, requestId };
-  }
-  const parameters = readParameters(environment, ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"]);
+  const parameters = readParameters(environment, PARAMETERS[command], complaints.environment);
   const [containerId = "", ifname = "", netns = ""] = parameters;
-  if (command === "CHECK" && config.prevResult === undefined)
-    throw new Fault("bad-request", "CHECK needs prevResult in the network configuration: the result of the last ADD");
-  return { command, containerId, ifname, netns, config, requestId };
+  const args = environment.get("CNI_ARGS") ?? "";
+  const requestId = environment.get("CNI_WEFT_REQUEST_ID") ?? "";
+  const who: ContainerCall = { ...shared, containerId, ifname, requestId, runtime: readRuntime(environment), args };
+  if (command === "DEL") {
+    const gone = environment.get("CNI_NETNS") ?? "";
+    return { command, ...who, ...(gone === "" ? {} : { netns: gone }) };
+  }
+  if (command === "CHECK") {
+    if (shared.config.prevResult === undefined)
+      complaints.config.push("prevResult: is missing, CHECK needs the result of the last ADD");
+    return { command, ...who, netns };
+  }
+  return { command, ...who, netns, ...readWishesAndTask(who, complaints) };
+}
+
+function readWishesAndTask(
+  { config, containerId, args }: ContainerCall,
+  complaints: Complaints,
+): { readonly wishes: Wishes; readonly task: Task } {
+  const sources = readSources(config.json, readCniArgs(args, complaints.environment), complaints.config);
+  const wishes = readWishes(sources, [config.name, config.network], complaints.config);
+  return { wishes, task: readTask(sources, { containerId, aliases: wishes.aliases }, complaints.config) };
+}
+
+/** @throws Fault bad-environment, bad-request with all problems in `facts.problems` */
+function refuse({ environment, config }: Complaints): void {
+  const problems = [...environment, ...config];
+  if (problems.length === 0) return;
+  const of = config.length === 0 ? "" : "the network configuration cannot be used: ";
+  const text = [listed(environment), of + listed(config)].filter((part) => part !== "").join("; ");
+  throw new Fault(environment.length > 0 ? "bad-environment" : "bad-request", text, {
+    problems: problems.slice(0, CNI_PROBLEMS_SHOWN_MAX),
+  });
 }
 
 /** VERSION is asked before anything is agreed on, so no stdin is bad enough to refuse it. */

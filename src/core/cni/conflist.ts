@@ -7,6 +7,10 @@
 
 /** The executable's name; also the `type` in every list. */
 export const CNI_PLUGIN = "weft-cni";
+/** The same executable as an IPAM plugin: the `type` in the `ipam` of another plugin's configuration. */
+export const IPAM_PLUGIN = "weft-ipam";
+
+export type PluginName = typeof CNI_PLUGIN | typeof IPAM_PLUGIN;
 
 export interface Conflist {
   readonly cniVersion: "1.0.0";

@@ -8,9 +8,14 @@ import { Fault } from "../../model/fault.ts";
 import {
   CNI_CALL_MAX_BYTES,
   CNI_CONTAINER_ID_MAX_BYTES,
+  CNI_PATH_FOLDERS_MAX,
   IFNAME_MAX_BYTES,
+  PARAMETER_SHOWN_MAX,
   PATH_MAX_BYTES,
+  RUNTIME_NAME_MAX_BYTES,
 } from "../../model/limits.ts";
+import { CNI_PLUGIN, IPAM_PLUGIN, type PluginName } from "./conflist.ts";
+import type { Problems } from "./json.ts";
 
 export type CniEnvironment = ReadonlyMap<string, string>;
 
@@ -78,18 +83,35 @@ const RULES: Readonly<Record<CniParameter, (value: string) => string | undefined
   CNI_NETNS: netnsPathProblem,
 };
 
-/**
- * The values of `required`, in their order.
- * @throws Fault bad-environment that names every one that is missing or wrong
- */
-export function readParameters(environment: CniEnvironment, required: readonly CniParameter[]): string[] {
+/** The values of `required`, in their order. What is missing or wrong is appended to `problems`. */
+export function readParameters(
+  environment: CniEnvironment,
+  required: readonly CniParameter[],
+  problems: Problems,
+): readonly string[] {
   const values = required.map((name) => environment.get(name) ?? "");
-  const problems = required.flatMap((name, i) => {
+  for (const [i, name] of required.entries()) {
     const value = values[i] ?? "";
-    if (value === "") return [`${name} is missing`];
-    const problem = RULES[name](value);
-    return problem === undefined ? [] : [`${name}=${value} ${problem}`];
-  });
-  if (problems.length > 0) throw new Fault("bad-environment", problems.join("; "), { problems });
+    const problem = value === "" ? undefined : RULES[name](value);
+    if (value === "") problems.push(`${name} is missing`);
+    else if (problem !== undefined) problems.push(`${name}=${value.slice(0, PARAMETER_SHOWN_MAX)} ${problem}`);
+  }
   return values;
+}
+
+/** The folders of plugins, in their order. Nothing is refused: only who starts another plugin needs one. */
+export function readCniPath(environment: CniEnvironment): readonly string[] {
+  const folders = (environment.get("CNI_PATH") ?? "").split(":").filter((folder) => folder.startsWith("/"));
+  return [...new Set(folders)].slice(0, CNI_PATH_FOLDERS_MAX);
+}
+
+/** As which plugin the executable was started; it writes down the name it was called by. */
+export function readPlugin(environment: CniEnvironment): PluginName {
+  return environment.get("CNI_WEFT_PLUGIN") === IPAM_PLUGIN ? IPAM_PLUGIN : CNI_PLUGIN;
+}
+
+/** The program that started the executable, as the kernel names it. What cannot be shown is replaced. */
+export function readRuntime(environment: CniEnvironment): string {
+  const name = environment.get("CNI_WEFT_RUNTIME") ?? "";
+  return name.replace(/[^ -~]/g, "?").slice(0, RUNTIME_NAME_MAX_BYTES);
 }

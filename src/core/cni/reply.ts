@@ -4,9 +4,10 @@
  */
 import type { Fault, FaultCode } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
-import { addressBits, familyOf, type Ip, withLength } from "../../model/ip.ts";
+import { addressBits, familyOf, type Ip, type IpInterface, withLength } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
-import type { JsonObject, PrevResult } from "./network-config.ts";
+import type { JsonObject } from "./json.ts";
+import type { PrevResult } from "./result.ts";
 import { atLeast, CNI_VERSIONS, type CniCommand, type CniVersion } from "./version.ts";
 
 export interface CniReply {
@@ -53,19 +54,45 @@ function interfacesOf(version: CniVersion, { host, container, mtu }: AddResult):
   ];
 }
 
-function ipOf(version: CniVersion, ip: AddResult["ips"][number], index: number): JsonObject {
-  const family = familyOf(ip.address);
+function ipOf(version: CniVersion, { address, gateway }: AddResult["ips"][number], index: number): JsonObject {
   return {
-    // Required before 1.0.0, gone since.
-    ...(atLeast(version, "1.0.0") ? {} : { version: String(family) }),
+    ...familyField(version, address),
     interface: index,
-    address: withLength(ip.address, addressBits(family)),
-    gateway: ip.gateway,
+    address: withLength(address, addressBits(familyOf(address))),
+    gateway,
   };
+}
+
+/** Required before 1.0.0, gone since. */
+function familyField(version: CniVersion, address: Ip | IpInterface): JsonObject {
+  return atLeast(version, "1.0.0") ? {} : { version: String(familyOf(address)) };
 }
 
 function defaultRoute(gateway: Ip): string {
   return familyOf(gateway) === 4 ? "0.0.0.0/0" : "::/0";
+}
+
+/** What an IPAM plugin answers to ADD (CNI 1.1.0, "Delegated plugins"): addresses, and no interfaces. */
+export interface IpamReply {
+  /** At most one of each family. */
+  readonly ips: readonly { readonly address: IpInterface; readonly gateway?: Ip }[];
+  /** As they are to be written. */
+  readonly routes?: readonly JsonObject[];
+  readonly dns: JsonObject;
+}
+
+export function ipamReply(version: CniVersion, { ips, routes = [], dns }: IpamReply): CniReply {
+  const json = {
+    cniVersion: version,
+    ips: ips.map(({ address, gateway }) => ({
+      ...familyField(version, address),
+      address,
+      ...(gateway === undefined ? {} : { gateway }),
+    })),
+    routes,
+    dns,
+  };
+  return { status: 200, body: JSON.stringify(json) };
 }
 
 /** The answer to VERSION, with the asked version echoed. */
@@ -73,8 +100,9 @@ export function versionReply(asked: string): CniReply {
   return { status: 200, body: JSON.stringify({ cniVersion: asked, supportedVersions: CNI_VERSIONS }) };
 }
 
-/** CNI 1.1.0, "STATUS": the plugin cannot take an ADD now. */
+/** CNI 1.1.0, "STATUS": the plugin cannot take an ADD now; nor do the containers that it attached all work. */
 const STATUS_NOT_AVAILABLE = 50;
+const STATUS_CONTAINERS_HURT = 51;
 
 /** Faults of the call itself, not of what it asks about. */
 const CALL_FAULTS: readonly FaultCode[] = ["bad-request", "undecodable", "bad-environment", "unsupported-version"];
@@ -84,9 +112,14 @@ export function errorReply(version: CniVersion, command: CniCommand | undefined,
   const row = FAULT_TABLE[fault.code];
   const json = {
     cniVersion: version,
-    code: command === "STATUS" && !CALL_FAULTS.includes(fault.code) ? STATUS_NOT_AVAILABLE : row.cni,
+    code: command === "STATUS" ? statusCode(fault.code) : row.cni,
     msg: fault.message,
     details: `${fault.code} ${JSON.stringify(fault.facts)}`,
   };
   return { status: row.http, body: JSON.stringify(json) };
+}
+
+function statusCode(code: FaultCode): number {
+  if (CALL_FAULTS.includes(code)) return FAULT_TABLE[code].cni;
+  return code === "network-failed" ? STATUS_CONTAINERS_HURT : STATUS_NOT_AVAILABLE;
 }

@@ -1,0 +1,99 @@
+/**
+ * Reading JSON that somebody else wrote: each value is checked where it is taken, and what is wrong is noted with its
+ * path, so that one answer names all of it. Nothing here throws for a wrong value.
+ *
+ * `null` is an absent value: the runtimes are written in Go, whose empty lists and maps become `null`.
+ */
+import { Fault, messageOf } from "../../model/fault.ts";
+import { type Ip, parseIp } from "../../model/ip.ts";
+import { CNI_PROBLEMS_SHOWN_MAX } from "../../model/limits.ts";
+
+export type JsonObject = { readonly [key: string]: unknown };
+
+/** What is wrong so far, each as `path: what it must be`. Readers append. */
+export type Problems = string[];
+
+/** @throws Fault undecodable when the bytes are no JSON object */
+export function parseJsonObject(stdin: Uint8Array): JsonObject {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(stdin));
+  } catch (error) {
+    throw new Fault("undecodable", `the network configuration on stdin is no JSON: ${messageOf(error)}`);
+  }
+  if (!isObject(json)) throw new Fault("undecodable", "the network configuration on stdin must be a JSON object");
+  return json;
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The string, or `undefined` when it is absent or no string. */
+export function readString(value: unknown, at: string, problems: Problems): string | undefined {
+  if (typeof value === "string") return value;
+  if (!isAbsent(value)) problems.push(`${at}: must be a string, is ${kindOf(value)}`);
+  return undefined;
+}
+
+/** The object; an empty one when it is absent or none. */
+export function readObject(value: unknown, at: string, problems: Problems): JsonObject {
+  if (isObject(value)) return value;
+  if (!isAbsent(value)) problems.push(`${at}: must be an object, is ${kindOf(value)}`);
+  return {};
+}
+
+/** The list; an empty one when it is absent or none. */
+export function readList(value: unknown, at: string, problems: Problems): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  if (!isAbsent(value)) problems.push(`${at}: must be a list, is ${kindOf(value)}`);
+  return [];
+}
+
+/** The strings of a list; what is none is left out. */
+export function readStrings(value: unknown, at: string, problems: Problems): readonly string[] {
+  return readList(value, at, problems).flatMap((item, i) => {
+    if (typeof item === "string") return [item];
+    problems.push(`${at}[${i}]: must be a string, is ${kindOf(item)}`);
+    return [];
+  });
+}
+
+/** The whole number from `least` to `most`; `undefined` when it is absent or none. */
+export function readInteger(
+  value: unknown,
+  at: string,
+  [least, most]: readonly [number, number],
+  problems: Problems,
+): number | undefined {
+  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) return value as number;
+  if (!isAbsent(value)) problems.push(`${at}: must be a whole number from ${least} to ${most}, is ${kindOf(value)}`);
+  return undefined;
+}
+
+/** The address in its usual text form; `undefined` when it is absent or none. */
+export function readIp(value: unknown, at: string, problems: Problems): Ip | undefined {
+  const ip = typeof value === "string" ? parseIp(value) : undefined;
+  if (ip === undefined && !isAbsent(value)) problems.push(`${at}: must be an IP address, is ${kindOf(value)}`);
+  return ip;
+}
+
+export function isAbsent(value: unknown): value is undefined | null {
+  return value === undefined || value === null;
+}
+
+/** The value as a message shows it: short, and with its type. */
+export function kindOf(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "an object";
+  const text = JSON.stringify(value);
+  return `the ${typeof value} ${text.length > 40 ? `${text.slice(0, 40)}…` : text}`;
+}
+
+/** The first problems in one sentence; the rest is counted. */
+export function listed(problems: readonly string[]): string {
+  const more = problems.length - CNI_PROBLEMS_SHOWN_MAX;
+  return problems.slice(0, CNI_PROBLEMS_SHOWN_MAX).join("; ") + (more > 0 ? `; and ${more} more` : "");
+}
