@@ -8,7 +8,7 @@ import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import { Machine } from "../../src/app/demo/machine.ts";
 import { mustRun, type Output } from "../../src/app/demo/netns.ts";
 import { Podman, podmanProblem } from "../../src/app/demo/podman.ts";
-import type { RuntimeHost } from "../../src/app/demo/runtime.ts";
+import type { Agent } from "../../src/app/demo/weft-process.ts";
 
 const BUSYBOX = "/bin/busybox";
 const APPLETS = ["sh", "ip", "timeout", "wget", "httpd", "nc", "sleep", "cat", "ping", "true"];
@@ -54,9 +54,9 @@ export async function imageTar(): Promise<string> {
   return tar;
 }
 
-/** Podman on a lab host with the image in its store. */
-export async function startPodman(host: RuntimeHost, tar: string): Promise<PodmanHost> {
-  const podman = await Podman.on(await Machine.start(host));
+/** Podman on an agent's host with the image in its store. */
+export async function startPodman(agent: Agent, tar: string): Promise<PodmanHost> {
+  const podman = await Podman.on(await Machine.start(agent));
   await podman.mustRun(["import", "--quiet", tar, IMAGE]);
   return new PodmanHost(podman);
 }

@@ -10,7 +10,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { LAB_DIR } from "./enter-lab.ts";
-import { mustRun, type Output, type RunOptions, runProgram } from "./netns.ts";
+import { mustRun, type Netns, type Output, type RunOptions, runProgram } from "./netns.ts";
 import type { RuntimeHost } from "./runtime.ts";
 import { waitFor } from "./wait.ts";
 
@@ -42,7 +42,6 @@ while :; do sleep 1000000; done
 `;
 
 export class Machine {
-  readonly host: RuntimeHost;
   /** On the machine's own disk (memory). */
   readonly folder: string;
   readonly #init: ChildProcess;
@@ -50,8 +49,7 @@ export class Machine {
   readonly #pid: number;
   readonly #enter: readonly string[];
 
-  private constructor(host: RuntimeHost, folder: string, init: ChildProcess, pid: number) {
-    this.host = host;
+  private constructor(folder: string, init: ChildProcess, pid: number) {
     this.folder = folder;
     this.#init = init;
     this.#pid = pid;
@@ -59,7 +57,7 @@ export class Machine {
   }
 
   /** Needs a lab of root. @param host whose network and CNI folders the machine has */
-  static async start(host: RuntimeHost): Promise<Machine> {
+  static async start(host: RuntimeHost & { readonly netns: Netns }): Promise<Machine> {
     const folder = join(LAB_DIR, "machines", host.netns.name);
     mkdirSync(folder, { recursive: true });
     // The mounts below /run/netns are shared already (`ip netns` makes them so); everything else of the lab is private.
@@ -73,7 +71,7 @@ export class Machine {
     init.stdout?.destroy();
     init.stderr?.destroy();
     init.unref();
-    return new Machine(host, folder, init, pid);
+    return new Machine(folder, init, pid);
   }
 
   /** Runs a program on the machine to its end. `env` replaces its environment. */

@@ -9,7 +9,8 @@ import type { Netns } from "./netns.ts";
 
 /** A host as its runtime sees it. */
 export interface RuntimeHost {
-  readonly netns: Netns;
+  /** Where plugins run. */
+  readonly netns: Pick<Netns, "run">;
   readonly confDir: string;
   readonly binDir: string;
 }
