@@ -23,6 +23,7 @@ const TEST_PACKAGES = { ...LAB_PACKAGES, nftables: "nft", procps: "sysctl" };
 /** Container runtimes and plugins that tests let loose on Weft. Without one of them its tests say so and are skipped. */
 const RUNTIME_PACKAGES = {
   podman: "podman",
+  containerd: "containerd",
   crun: "crun",
   "busybox-static": "busybox",
   "containernetworking-plugins": "/usr/lib/cni/bridge",

@@ -27,11 +27,11 @@ const ANSWER_TIMEOUT_S = 3;
 
 /** Why containers of this kind cannot run here, for the `skip` option of a test. */
 export function podmanSkip(): string | undefined {
-  return podmanProblem() ?? busyboxProblem();
+  return podmanProblem() ?? imageProblem();
 }
 
-/** In an image there are no libraries. */
-function busyboxProblem(): string | undefined {
+/** Why there is nothing to make an image of: in an image there are no libraries. */
+export function imageProblem(): string | undefined {
   const isStatic = existsSync(BUSYBOX) && !readFileSync(BUSYBOX).includes("/ld-linux");
   return isStatic ? undefined : "busybox-static is not installed here";
 }

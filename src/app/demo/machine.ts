@@ -6,7 +6,7 @@
  * /etc/cni/net.d and /opt/cni/bin are the agent's folders. Only /run is shared with the lab: the agent has to see the
  * network namespaces that the runtime makes. The machine's processes end with the lab, or by `stop`, as in a power loss.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { LAB_DIR } from "./enter-lab.ts";
@@ -86,9 +86,9 @@ export class Machine {
     return stdout;
   }
 
-  /** Starts a program that goes on. */
-  spawn(file: string, args: readonly string[]): ChildProcess {
-    return spawn("nsenter", [...this.#enter, file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  /** Starts a program that goes on. A signal does not reach it: it has a number of its own on the machine. */
+  spawn(file: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    return spawn("nsenter", [...this.#enter, file, ...args], options);
   }
 
   /** A power loss: every process of it is killed, its mounts and network namespaces vanish. @returns once they are gone */

@@ -27,9 +27,14 @@ lock_type = "file"
 
 /** Why this machine cannot run Podman in a lab, or `undefined`. */
 export function podmanProblem(): string | undefined {
-  if (process.getuid?.() !== 0 || isRootless()) return "Podman with CNI networks is for root";
-  const missing = PROGRAMS.filter((program) => !isOnPath(program));
-  return missing.length === 0 ? undefined : `Podman is not installed here (no ${missing.join(", ")})`;
+  return runtimeProblem("Podman", PROGRAMS);
+}
+
+/** Why this machine cannot run a container runtime, which is made of these programs, in a lab, or `undefined`. */
+export function runtimeProblem(runtime: string, programs: readonly string[]): string | undefined {
+  if (process.getuid?.() !== 0 || isRootless()) return `${runtime} with CNI networks is for root`;
+  const missing = programs.filter((program) => !isOnPath(program));
+  return missing.length === 0 ? undefined : `${runtime} is not installed here (no ${missing.join(", ")})`;
 }
 
 function isOnPath(program: string): boolean {
