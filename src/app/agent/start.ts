@@ -8,6 +8,7 @@ import type { AgentStore, Clock, Kernel, MasterClient, PeerSource, Random } from
 import type { Fault } from "../../model/fault.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import { createAgentApp } from "./app.ts";
+import { answerWhileStarting, isCniCall } from "./early-call.ts";
 import { Session } from "./session.ts";
 
 export interface AgentOptions extends AgentSettings {
@@ -77,14 +78,18 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     const unixApp = createAgentApp({ ...api, local: true });
     const tcpApp = createAgentApp({ ...api, local: false });
     const started = Promise.withResolvers<void>();
+    let isStarted = false;
     const afterStart = (app: typeof unixApp) => async (request: Request) => {
       await started.promise;
       return app.fetch(request);
     };
-    servers.push(await listenUnix(afterStart(unixApp), options.socketPath));
+    const runtimesAtOnce = (request: Request) =>
+      !isStarted && isCniCall(request) ? answerWhileStarting(request) : afterStart(unixApp)(request);
+    servers.push(await listenUnix(runtimesAtOnce, options.socketPath));
     const server = await listenTcp(afterStart(tcpApp), tcp);
     servers.push(server);
     await agent.start();
+    isStarted = true;
     started.resolve();
     session.start();
     log.info({ agent: identity.agentId, ip, address: server.address, socket: options.socketPath }, "agent serves");

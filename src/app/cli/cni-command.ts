@@ -11,7 +11,7 @@ export function addCniCommand(program: Command): void {
     .command("cni")
     .description("work with the CNI plugin that container runtimes start")
     .command("install")
-    .description("put the CNI plugin weft-cni where container runtimes look for it")
+    .description("put the CNI plugins weft-cni and weft-ipam where container runtimes look for them")
     .option("--bin-dir <folder>", "the runtime's folder of CNI plugins", DEFAULT_BIN_DIR)
     .option("--script", "install the script, also where the static program can be built")
     .addHelpText(
@@ -20,14 +20,17 @@ export function addCniCommand(program: Command): void {
 A static program is built when a C compiler is there (Debian: musl-tools, or
 gcc); else a script is installed that runs with this Node. Both do the same; the
 program starts a hundred times faster. The networks themselves are written by
-the agent: weft agent --cni-conf-dir /etc/cni/net.d`,
+the agent: weft agent --cni-conf-dir /etc/cni/net.d
+
+weft-ipam is the same program: as the ipam type of another plugin (bridge,
+macvlan, ptp) it gives that plugin's containers addresses of a Weft network.`,
     )
     .action(async ({ binDir, script }: { binDir: string; script?: true }) => {
-      const { path, kind, reason } = await installPlugin(binDir, { script: script === true });
+      const { path, ipamPath, kind, reason } = await installPlugin(binDir, { script: script === true });
       console.log(
         kind === "program"
-          ? `${path}: the static program is installed`
-          : `${path}: the script is installed, run by ${process.execPath} (${reason})`,
+          ? `${path}, ${ipamPath}: the static program is installed`
+          : `${path}, ${ipamPath}: the script is installed, run by ${process.execPath} (${reason})`,
       );
     });
 }

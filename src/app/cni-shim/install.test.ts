@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { startStubAgent } from "../../../test/support/stub-agent.ts";
 import { Fault } from "../../model/fault.ts";
 import { buildShim } from "./build-shim.ts";
 import { installPlugin } from "./install.ts";
@@ -25,18 +27,35 @@ const { path: built } = buildShim();
 test("the program is installed where it can be built, over whatever was there", { skip: !built }, async (t) => {
   const binDir = join(newFolder(t), "opt/it's/bin");
   await installPlugin(binDir, { script: true });
-  const { path, kind } = await installPlugin(binDir);
-  assert.deepEqual([path, kind], [join(binDir, "weft-cni"), "program"]);
-  assert.equal(versionOf(path), "1.1.0");
-  assert.deepEqual(readdirSync(binDir), ["weft-cni"], "nothing else is left there");
+  const { path, ipamPath, kind } = await installPlugin(binDir);
+  assert.deepEqual([path, ipamPath, kind], [join(binDir, "weft-cni"), join(binDir, "weft-ipam"), "program"]);
+  assert.deepEqual([path, ipamPath].map(versionOf), ["1.1.0", "1.1.0"]);
+  assert.deepEqual(readdirSync(binDir), ["weft-cni", "weft-ipam"], "nothing else is left there");
 });
 
 test("the script runs from the folder it was put into, whatever its name", async (t) => {
   const binDir = join(newFolder(t), "opt/it's/bin");
-  const { path, kind, reason } = await installPlugin(binDir, { script: true });
+  const { path, ipamPath, kind, reason } = await installPlugin(binDir, { script: true });
   assert.deepEqual([kind, reason], ["script", "the script was asked for"]);
-  assert.equal(versionOf(path), "1.1.0");
-  assert.deepEqual(readdirSync(binDir).sort(), ["weft-cni", "weft-cni.mjs"]);
+  assert.deepEqual([path, ipamPath].map(versionOf), ["1.1.0", "1.1.0"]);
+  assert.deepEqual(readdirSync(binDir).sort(), ["weft-cni", "weft-cni.mjs", "weft-ipam"]);
+});
+
+test("each name tells the agent which plugin was called", async (t) => {
+  for (const script of [false, true]) {
+    const { path, ipamPath } = await installPlugin(newFolder(t), { script });
+    for (const [program, name] of [
+      [path, "weft-cni"],
+      [ipamPath, "weft-ipam"],
+    ] as const) {
+      const agent = await startStubAgent(t, [{ status: 200, body: "{}" }]);
+      const env = { CNI_COMMAND: "STATUS", WEFT_SOCKET: agent.socketPath };
+      const child = spawn(program, { env, stdio: ["pipe", "ignore", "inherit"] });
+      child.stdin.end("{}");
+      assert.deepEqual(await once(child, "close"), [0, null]);
+      assert.match(String(agent.requests[0]), new RegExp(`(^|\0)CNI_WEFT_PLUGIN=${name}\0`));
+    }
+  }
 });
 
 test("without a compiler there is a reason", () => {

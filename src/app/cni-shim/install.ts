@@ -1,6 +1,7 @@
 /**
- * Puts the CNI executable where a runtime looks for it: the static program where it can be built and runs, else a
- * wrapper around the script of the same behaviour, with the Node that runs now.
+ * Puts the CNI executable where a runtime looks for it, under both its names (the plugin, and the IPAM plugin): the
+ * static program where it can be built and runs, else wrappers around the script of the same behaviour, with the Node
+ * that runs now.
  *
  * What is installed has answered VERSION before it takes its name, and takes it in one step, so that a runtime that
  * starts it at any moment starts the old one or the new one. Nothing in the folder needs this checkout afterwards.
@@ -9,13 +10,14 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join, resolve } from "node:path";
-import { CNI_PLUGIN } from "../../core/cni/conflist.ts";
+import { CNI_PLUGIN, IPAM_PLUGIN } from "../../core/cni/conflist.ts";
 import { CNI_VERSIONS } from "../../core/cni/version.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
 import { buildShim, SHIM_SCRIPT } from "./build-shim.ts";
 
 export interface InstalledPlugin {
   readonly path: string;
+  readonly ipamPath: string;
   readonly kind: "program" | "script";
   /** Why it is the script. */
   readonly reason?: string;
@@ -32,15 +34,17 @@ export interface InstallOptions {
  */
 export async function installPlugin(binDir: string, options: InstallOptions = {}): Promise<InstalledPlugin> {
   const path = join(resolve(binDir), CNI_PLUGIN);
+  const ipamPath = join(resolve(binDir), IPAM_PLUGIN);
+  const paths = [path, ipamPath];
   try {
     mkdirSync(binDir, { recursive: true });
-    const reason = options.script === true ? "the script was asked for" : installProgram(path);
+    const reason = options.script === true ? "the script was asked for" : installProgram(paths);
     if (reason === undefined) {
       rmSync(scriptPath(path), { force: true });
-      return { path, kind: "program" };
+      return { path, ipamPath, kind: "program" };
     }
-    installScript(path);
-    return { path, kind: "script", reason };
+    installScript(scriptPath(path), paths);
+    return { path, ipamPath, kind: "script", reason };
   } catch (error) {
     if (error instanceof Fault) throw error;
     throw new Fault("storage", `the CNI plugin cannot be written to ${path}: ${messageOf(error)}`, { path });
@@ -48,25 +52,31 @@ export async function installPlugin(binDir: string, options: InstallOptions = {}
 }
 
 /** @returns why it was not installed, or `undefined` */
-function installProgram(path: string): string | undefined {
+function installProgram(paths: readonly string[]): string | undefined {
   const build = buildShim();
   if (build.path === undefined) return build.reason;
   const program = build.path;
-  return installWhole(path, (part) => copyFileSync(program, part));
+  for (const path of paths) {
+    const problem = installWhole(path, (part) => copyFileSync(program, part));
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
 }
 
-function installScript(path: string): void {
-  const script = scriptPath(path);
+/** The wrappers tell the script by which name they were called. */
+function installScript(script: string, paths: readonly string[]): void {
   writeFileSync(`${script}.part`, plainScript(), { flush: true });
   renameSync(`${script}.part`, script);
-  const wrapper = `#!/bin/sh\nexec ${shellQuoted(process.execPath)} ${shellQuoted(script)}\n`;
-  const problem = installWhole(path, (part) => writeFileSync(part, wrapper, { flush: true }));
-  if (problem !== undefined)
-    throw new Fault(
-      "bad-request",
-      `nothing that is put into ${join(path, "..")} can be run (${problem}); give another folder with --bin-dir`,
-      { path },
-    );
+  const wrapper = `#!/bin/sh\nexec ${shellQuoted(process.execPath)} ${shellQuoted(script)} "$0"\n`;
+  for (const path of paths) {
+    const problem = installWhole(path, (part) => writeFileSync(part, wrapper, { flush: true }));
+    if (problem !== undefined)
+      throw new Fault(
+        "bad-request",
+        `nothing that is put into ${join(path, "..")} can be run (${problem}); give another folder with --bin-dir`,
+        { path },
+      );
+  }
 }
 
 /** Writes the file under another name, tries it, and gives it its name. @returns what was wrong with it */

@@ -1,14 +1,17 @@
 /*
- * weft-cni: the executable that a container runtime starts for each CNI call. It decides nothing: it hands environment
- * and stdin to the agent's unix socket, prints the answer, and exits 0 or 1. VERSION it answers itself.
+ * weft-cni and weft-ipam: the executable that a container runtime starts for each CNI call. It decides nothing: it hands
+ * environment and stdin to the agent's unix socket, prints the answer, and exits 0 or 1. VERSION it answers itself.
  *
- * A call carries an id of its own and is sent again with the same one while the agent is away (it restarts), so that the
- * agent carries it out once. shim.ts is the same program for machines without a C compiler; one table of behaviours
- * (shim.test.ts) runs against both. All memory is static; every copy has a bound; nothing here is allocated.
+ * A call carries an id of its own and is sent again with the same one when the agent restarts, so that the agent carries
+ * it out once; who waits longer is the runtime. It also says by which name it was called, and by whom. shim.ts is the
+ * same program for machines without a C compiler; one table of behaviours (shim.test.ts) runs against both. All memory is
+ * static; every copy and every wait has a bound; nothing here is allocated.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,14 +27,21 @@
 /* CNI_CALL_MAX_BYTES of model/limits.ts. */
 #define CALL_MAX (1 << 20)
 #define HEAD_MAX 512
-#define ANSWER_MAX (1 << 20)
-/* A call that finds no agent is sent again for this long, this often. */
-#define RETRY_MS 5000
-#define RETRY_PAUSE_MS 100
-/* The longest that an agent may think about one call. */
-#define ANSWER_TIMEOUT_MS 60000
+/* An answer repeats what earlier plugins of the chain made, so it may be longer than the call. */
+#define ANSWER_MAX (1 << 21)
+/* A call that finds no agent is sent again for this long, this often. Then the runtime is told, within a second. */
+#define RETRY_MS 700
+#define RETRY_PAUSE_MS 50
+/* The longest that a runtime may take to hand over its configuration. */
+#define STDIN_TIMEOUT_MS 5000
+/* The longest that an agent that is there may leave a call untaken; and may think about it (it may wait for others). */
+#define CONNECT_TIMEOUT_MS 5000
+#define ANSWER_TIMEOUT_MS 75000
+/* Everything together; what is left to wait for then is a runtime that does not read the answer. */
+#define LIFETIME_S 120
 
 #define DEFAULT_SOCKET "/run/weft/agent.sock"
+#define IPAM_PLUGIN "weft-ipam"
 #define NEWEST_VERSION "1.1.0"
 #define SUPPORTED_VERSIONS "[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
 
@@ -54,8 +64,11 @@ static char version[17] = NEWEST_VERSION;
 static void write_all(const char *text, size_t length)
 {
 	while (length > 0) {
+		struct pollfd waiting = {.fd = STDOUT_FILENO, .events = POLLOUT};
 		ssize_t written = write(STDOUT_FILENO, text, length);
-		if (written < 0 && errno == EINTR)
+		if (written < 0 && errno == EAGAIN)
+			poll(&waiting, 1, -1); /* ends with our lifetime */
+		if (written < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (written <= 0)
 			_exit(1);
@@ -158,10 +171,17 @@ static void append(const char *bytes, size_t length)
 	call_length += length;
 }
 
+/* Adds the line NAME=VALUE to the environment of the call. */
+static void append_variable(const char *name, const char *value)
+{
+	append(name, strlen(name));
+	append("=", 1);
+	append(value, strlen(value) + 1); /* with its NUL */
+}
+
 /* An id that no other call has, so that the agent knows this one when it comes again. */
 static void append_request_id(void)
 {
-	static const char name[] = "CNI_WEFT_REQUEST_ID=";
 	unsigned char random[16];
 	char hex[2 * sizeof random + 1] = "";
 
@@ -171,23 +191,63 @@ static void append_request_id(void)
 		hex[2 * i] = "0123456789abcdef"[random[i] >> 4];
 		hex[2 * i + 1] = "0123456789abcdef"[random[i] & 15];
 	}
-	append(name, sizeof name - 1);
-	append(hex, sizeof hex); /* with its NUL */
+	append_variable("CNI_WEFT_REQUEST_ID", hex);
 }
 
-/* The frame of core/cni/environment.ts, behind the room for the request's head. */
-static void read_call(void)
+/* The beginning of /proc/PID/FILE as text; empty when it cannot be read. */
+static void read_proc(char *text, size_t size, long pid, const char *file)
 {
-	call_length = HEAD_MAX;
-	append_request_id(); /* the first line of a variable counts */
-	for (char **entry = environ; *entry != NULL; entry++)
-		if (strncmp(*entry, "CNI_", 4) == 0)
-			append(*entry, strlen(*entry) + 1);
-	append("", 1);
-	config = call + call_length;
+	char path[64] = "/proc/";
+
+	add(path, sizeof path, decimal((unsigned long long)pid));
+	add(path, sizeof path, file);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, size - 1);
+	if (fd >= 0)
+		close(fd);
+	text[got > 0 ? got : 0] = '\0';
+}
+
+/* The parent's parent; 0 when it is not known. In /proc/PID/stat it comes third behind the name's closing bracket. */
+static long grandparent(void)
+{
+	char stat[512];
+
+	read_proc(stat, sizeof stat, getppid(), "/stat");
+	const char *bracket = strrchr(stat, ')');
+	return bracket != NULL && strlen(bracket) > 4 ? atol(bracket + 4) : 0;
+}
+
+/* By which name we were called, and by whom: an IPAM plugin is called by another plugin, which the runtime called. */
+static void append_caller(const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/');
+	const char *plugin = slash == NULL ? argv0 : slash + 1;
+	char runtime[64];
+
+	append_variable("CNI_WEFT_PLUGIN", plugin);
+	if (getenv("CNI_WEFT_RUNTIME") != NULL)
+		return;
+	read_proc(runtime, sizeof runtime, strcmp(plugin, IPAM_PLUGIN) == 0 ? grandparent() : getppid(), "/comm");
+	runtime[strcspn(runtime, "\n")] = '\0';
+	append_variable("CNI_WEFT_RUNTIME", runtime);
+}
+
+static void read_stdin(void)
+{
+	long long deadline = now_ms() + STDIN_TIMEOUT_MS;
+
 	for (;;) {
+		struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
+		long long left = deadline - now_ms();
+		int ready = poll(&waiting, 1, left > 0 ? (int)left : 0);
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready == 0)
+			fail(CODE_IO, "the configuration on stdin did not end within ", decimal(STDIN_TIMEOUT_MS / 1000),
+			     " seconds; its writer must close it", NULL);
 		ssize_t got = read(STDIN_FILENO, call + call_length, sizeof call - call_length);
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (got < 0)
 			fail(CODE_IO, "the configuration on stdin cannot be read: ", strerror(errno), NULL);
@@ -199,12 +259,26 @@ static void read_call(void)
 	}
 }
 
+/* The frame of core/cni/environment.ts, behind the room for the request's head. */
+static void read_call(const char *argv0)
+{
+	call_length = HEAD_MAX;
+	append_request_id(); /* the first line of a variable counts */
+	append_caller(argv0);
+	for (char **entry = environ; *entry != NULL; entry++)
+		if (strncmp(*entry, "CNI_", 4) == 0)
+			append(*entry, strlen(*entry) + 1);
+	append("", 1);
+	config = call + call_length;
+	read_stdin();
+}
+
 /* ---- the socket -------------------------------------------------------------------------------------------------- */
 
 static int connect_agent(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct timeval patience = {.tv_sec = ANSWER_TIMEOUT_MS / 1000};
+	struct timeval patience = {.tv_sec = CONNECT_TIMEOUT_MS / 1000};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -354,16 +428,18 @@ __attribute__((noreturn)) static void exchange(int may_wait)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const char *command = getenv("CNI_COMMAND");
 	const char *path = getenv("WEFT_SOCKET");
 
+	signal(SIGALRM, SIG_DFL);
+	alarm(LIFETIME_S);
 	if (command == NULL)
-		fail(CODE_ENVIRONMENT, "CNI_COMMAND is missing: weft-cni is started by a container runtime", NULL);
+		fail(CODE_ENVIRONMENT, "CNI_COMMAND is missing: a CNI plugin is started by a container runtime", NULL);
 	if (path != NULL)
 		take_socket(CODE_ENVIRONMENT, "WEFT_SOCKET", path, path + strlen(path));
-	read_call();
+	read_call(argc > 0 ? argv[0] : "");
 	read_config();
 	if (strcmp(command, "VERSION") != 0)
 		exchange(strcmp(command, "STATUS") != 0);

@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it, type TestContext } from "node:test";
@@ -51,6 +52,15 @@ function run([command, ...args]: Program, env: Environment, stdin: string | Uint
   return new Promise((resolve) => child.on("close", (status) => resolve({ status, stdout, stderr })));
 }
 
+/** The program under another name. The script's wrapper tells it its own. */
+function calledAs(t: TestContext, program: Program, name: string): readonly string[] {
+  if (program.length > 1) return [...program, `/opt/cni/bin/${name}`];
+  const folder = mkdtempSync(join(tmpdir(), "weft-shim-name-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  symlinkSync(program[0], join(folder, name));
+  return [join(folder, name)];
+}
+
 function behaviours(program: Program): void {
   /** Calls with an agent that answers so. */
   const call = async (t: TestContext, answers: readonly StubAnswer[], env: Environment = {}) => {
@@ -78,7 +88,16 @@ function behaviours(program: Program): void {
     const names = (frame ?? "").split("\0").map((line) => line.split("=")[0]);
     assert.deepEqual(
       [...new Set(names)].sort(),
-      ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "CNI_WEFT_REQUEST_ID"],
+      [
+        "CNI_ARGS",
+        "CNI_COMMAND",
+        "CNI_CONTAINERID",
+        "CNI_IFNAME",
+        "CNI_NETNS",
+        "CNI_WEFT_PLUGIN",
+        "CNI_WEFT_REQUEST_ID",
+        "CNI_WEFT_RUNTIME",
+      ],
       "CNI variables and nothing else",
     );
     assert.equal(config, configFor(socketPath));
@@ -122,13 +141,64 @@ function behaviours(program: Program): void {
     assert.deepEqual([status, stdout, requests.length], [1, '{"code":50}', 1]);
   });
 
-  it("says which socket does not answer, and what to do, after five seconds", async () => {
+  it("says what an agent says that is still starting, within a second", async (t) => {
+    const starting: StubAnswer = { status: 503, body: '{"code":11,"msg":"starting"}' };
+    const started = performance.now();
+    const { status, stdout, requests } = await call(t, new Array<StubAnswer>(100).fill(starting));
+    const seconds = (performance.now() - started) / 1_000;
+    assert.deepEqual([status, JSON.parse(stdout).msg], [1, "starting"]);
+    assert(requests.length > 3, `${requests.length} tries`);
+    assert(seconds > 0.65 && seconds < 5, `${seconds} s`);
+  });
+
+  it("tells the agent who called it by which name", async (t) => {
+    const linesOf = (requests: readonly Buffer[]) => String(requests[0]).split("\0\0")[0]?.split("\0") ?? [];
+    const us = readFileSync("/proc/self/comm", "utf8").trim();
+    const plain = linesOf((await call(t, [OK])).requests);
+    assert(plain.includes(`CNI_WEFT_RUNTIME=${us}`), plain.join(" "));
+    const chosen = linesOf((await call(t, [OK], { CNI_WEFT_RUNTIME: "mine", CNI_WEFT_PLUGIN: "weft-ipam" })).requests);
+    assert.deepEqual(
+      chosen.filter((line) => line.startsWith("CNI_WEFT_RUNTIME=")),
+      ["CNI_WEFT_RUNTIME=mine"],
+    );
+    assert.notEqual(
+      chosen.find((line) => line.startsWith("CNI_WEFT_PLUGIN=")),
+      "CNI_WEFT_PLUGIN=weft-ipam",
+    );
+  });
+
+  it("looks through the plugin that calls it for its addresses", async (t) => {
+    const agent = await startStubAgent(t, [OK]);
+    // As a shell that goes on afterwards, the caller stays between this process and the program.
+    const outcome = await run(
+      ["/bin/sh", "-c", '"$@"; exit $?', "sh", ...calledAs(t, program, "weft-ipam")],
+      ENVIRONMENT,
+      configFor(agent.socketPath),
+    );
+    assert.deepEqual([outcome.status, outcome.stderr], [0, ""]);
+    const us = readFileSync("/proc/self/comm", "utf8").trim();
+    assert.match(String(agent.requests[0]), new RegExp(`\0CNI_WEFT_PLUGIN=weft-ipam\0CNI_WEFT_RUNTIME=${us}\0`));
+  });
+
+  it("does not wait for ever for a configuration that does not end", async () => {
+    const [command, ...args] = program;
+    const child = spawn(command, args, { env: ENVIRONMENT, stdio: ["pipe", "pipe", "inherit"] });
+    child.stdin.write('{"cniVersion":"0.4.0"');
+    const [output] = await Promise.all([child.stdout.toArray(), once(child, "close")]);
+    child.stdin.destroy();
+    const { code, msg } = JSON.parse(Buffer.concat(output).toString());
+    assert.equal(code, 5);
+    assert.match(msg, /stdin did not end within 5 seconds/);
+    assert.equal(child.exitCode, 1);
+  });
+
+  it("says which socket does not answer, and what to do, within a second", async () => {
     const started = performance.now();
     const { code, msg, cniVersion } = await refusal(ENVIRONMENT, configFor("/nowhere/agent.sock"));
     assert.deepEqual([code, cniVersion], [11, "0.4.0"]);
     assert.match(msg, /the weft agent does not answer on \/nowhere\/agent\.sock .*start it/);
     const seconds = (performance.now() - started) / 1_000;
-    assert(seconds > 4.5 && seconds < 12, `${seconds} s`);
+    assert(seconds > 0.65 && seconds < 5, `${seconds} s`);
   });
 
   it("finds the socket in the configuration first, then in the environment", async (t) => {

@@ -1,21 +1,26 @@
 /**
- * weft-cni for machines without a C compiler: the same program as shim.c, in about thirty times its time. It hands
- * environment and stdin of a CNI call to the agent's unix socket, prints the answer, and exits 0 or 1.
+ * weft-cni and weft-ipam for machines without a C compiler: the same program as shim.c, in about thirty times its time.
+ * It hands environment and stdin of a CNI call to the agent's unix socket, prints the answer, and exits 0 or 1.
  *
  * It imports nothing but what it needs of Node, because starting up is all that it does. What it must do is the table of
  * shim.test.ts, which runs against both; bounds and constants are those of shim.c.
  */
 import { randomBytes } from "node:crypto";
-import { readSync, writeSync } from "node:fs";
+import { readFileSync, write } from "node:fs";
 import { connect } from "node:net";
+import { basename } from "node:path";
 
 const CALL_MAX = 1 << 20;
-const ANSWER_MAX = 1 << 20;
-const RETRY_MS = 5_000;
-const RETRY_PAUSE_MS = 100;
-const ANSWER_TIMEOUT_MS = 60_000;
+const ANSWER_MAX = 1 << 21;
+const RETRY_MS = 700;
+const RETRY_PAUSE_MS = 50;
+const STDIN_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 75_000;
+const LIFETIME_MS = 120_000;
 /** sun_path of linux/un.h, less the closing zero. */
 const SOCKET_PATH_MAX = 107;
+const IPAM_PLUGIN = "weft-ipam";
 const SUPPORTED_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const CODE = { environment: 4, io: 5, config: 7, tryAgain: 11 } as const;
 /** What another try cannot change. */
@@ -29,45 +34,66 @@ interface Answer {
   readonly body: Buffer;
 }
 
-function print(bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
+/** Not in one piece with waiting: a runtime that does not read must not keep our timers from running. */
+function print(bytes: Buffer): Promise<void> {
+  return new Promise((resolve) => {
+    const rest = (from: number): void => {
+      if (from === bytes.length) resolve();
+      else
+        write(1, bytes, from, (error, written) => {
+          if (error?.code === "EAGAIN") setTimeout(() => rest(from), 10);
+          else if (error !== null) process.exit(1);
+          else rest(from + written);
+        });
+    };
+    rest(0);
+  });
 }
 
-function fail(code: number, message: string): never {
-  print(Buffer.from(`${JSON.stringify({ cniVersion: version, code, msg: message })}\n`));
+async function fail(code: number, message: string): Promise<never> {
+  await print(Buffer.from(`${JSON.stringify({ cniVersion: version, code, msg: message })}\n`));
   process.exit(1);
 }
 
-function failTooLong(): never {
-  fail(CODE.io, `the CNI call has more than ${CALL_MAX} bytes; shorten its environment or its configuration`);
+function failTooLong(): Promise<never> {
+  return fail(CODE.io, `the CNI call has more than ${CALL_MAX} bytes; shorten its environment or its configuration`);
 }
 
-function takeSocket(code: number, name: string, path: string): void {
+async function takeSocket(code: number, name: string, path: string): Promise<void> {
   socketPath = path;
   if (!path.startsWith("/") || Buffer.byteLength(path) > SOCKET_PATH_MAX || path.includes("\0"))
-    fail(code, `${name} is no path of a unix socket: it must begin with '/' and have at most ${SOCKET_PATH_MAX} bytes`);
+    await fail(
+      code,
+      `${name} is no path of a unix socket: it must begin with '/' and have at most ${SOCKET_PATH_MAX} bytes`,
+    );
 }
 
-function readStdin(): Buffer {
+async function readStdin(): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for (let length = 0; length <= CALL_MAX; ) {
-    const chunk = Buffer.allocUnsafe(1 << 16);
-    try {
-      const got = readSync(0, chunk);
-      if (got === 0) return Buffer.concat(chunks);
-      chunks.push(chunk.subarray(0, got));
-      length += got;
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "EOF") return Buffer.concat(chunks);
-      if (code !== "EAGAIN") fail(CODE.io, `the configuration on stdin cannot be read: ${code}`);
+  let length = 0;
+  const patience = setTimeout(() => process.stdin.destroy(withCode("ETIMEDOUT")), STDIN_TIMEOUT_MS);
+  try {
+    for await (const chunk of process.stdin) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > CALL_MAX) return failTooLong();
     }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const seconds = STDIN_TIMEOUT_MS / 1_000;
+    if (code === "ETIMEDOUT")
+      return fail(
+        CODE.io,
+        `the configuration on stdin did not end within ${seconds} seconds; its writer must close it`,
+      );
+    return fail(CODE.io, `the configuration on stdin cannot be read: ${code}`);
   }
-  return failTooLong();
+  clearTimeout(patience);
+  return Buffer.concat(chunks);
 }
 
 /** Whether the configuration is well formed is the agent's business. */
-function readConfig(stdin: Buffer): void {
+async function readConfig(stdin: Buffer): Promise<void> {
   let config: { weft_socket?: unknown; cniVersion?: unknown } | null;
   try {
     config = JSON.parse(stdin.toString());
@@ -76,13 +102,38 @@ function readConfig(stdin: Buffer): void {
   }
   const { cniVersion, weft_socket } = config ?? {};
   if (typeof cniVersion === "string" && /^[0-9.]{1,16}$/.test(cniVersion)) version = cniVersion;
-  if (typeof weft_socket === "string") takeSocket(CODE.config, "weft_socket", weft_socket);
+  if (typeof weft_socket === "string") await takeSocket(CODE.config, "weft_socket", weft_socket);
+}
+
+/** By which name we were called (the wrapper tells), and by whom: an IPAM plugin is called by another plugin. */
+function caller(): [string, string][] {
+  const plugin = basename(process.argv[2] ?? process.argv[1] ?? "");
+  const runtime: [string, string][] =
+    process.env.CNI_WEFT_RUNTIME !== undefined
+      ? []
+      : [["CNI_WEFT_RUNTIME", readProc(plugin === IPAM_PLUGIN ? grandparent() : process.ppid, "comm").trimEnd()]];
+  return [["CNI_WEFT_PLUGIN", plugin], ...runtime];
+}
+
+/** The file in /proc as text; empty when it cannot be read. */
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/** The parent's parent; 0 when it is not known. It comes third behind the closing bracket of the name. */
+function grandparent(): number {
+  const stat = readProc(process.ppid, "stat");
+  return Number.parseInt(stat.slice(stat.lastIndexOf(")") + 4), 10) || 0;
 }
 
 /** The frame of core/cni/environment.ts, with an id that no other call has before everything else. */
-function callOf(stdin: Buffer): Buffer {
+async function callOf(stdin: Buffer): Promise<Buffer> {
   const inherited = Object.entries(process.env).filter(([name]) => name.startsWith("CNI_"));
-  const lines = [["CNI_WEFT_REQUEST_ID", randomBytes(16).toString("hex")], ...inherited];
+  const lines = [["CNI_WEFT_REQUEST_ID", randomBytes(16).toString("hex")], ...caller(), ...inherited];
   const call = Buffer.concat([Buffer.from(`${lines.map(([name, value]) => `${name}=${value}\0`).join("")}\0`), stdin]);
   return call.length > CALL_MAX ? failTooLong() : call;
 }
@@ -93,8 +144,8 @@ function exchangeOnce(call: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
-    const socket = connect(socketPath);
-    socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(withCode("ETIMEDOUT")));
+    const socket = connect(socketPath, () => socket.setTimeout(ANSWER_TIMEOUT_MS));
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => socket.destroy(withCode("ETIMEDOUT")));
     socket.on("data", (chunk) => {
       chunks.push(chunk);
       length += chunk.length;
@@ -135,29 +186,34 @@ async function exchange(call: Buffer, mayWait: boolean): Promise<never> {
     const isOver = performance.now() >= deadline;
     if (typeof answer === "string") {
       if (isOver || FINAL.includes(answer))
-        fail(
+        await fail(
           CODE.tryAgain,
           `the weft agent does not answer on ${socketPath} (${answer}); start it (weft agent), or name its socket by ` +
             "weft_socket in the network configuration",
         );
-    } else if (answer.status !== 503 || !mayWait || isOver) finish(answer);
+    } else if (answer.status !== 503 || !mayWait || isOver) await finish(answer);
     await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
   }
 }
 
-function finish({ status, body }: Answer): never {
+async function finish({ status, body }: Answer): Promise<never> {
   if (status !== 200 && body[0] !== "{".charCodeAt(0))
-    fail(CODE.io, `${socketPath} answered HTTP status ${status}; is it the socket of a weft agent?`);
-  print(body);
+    await fail(CODE.io, `${socketPath} answered HTTP status ${status}; is it the socket of a weft agent?`);
+  await print(body);
   process.exit(status === 200 ? 0 : 1);
 }
 
-const command = process.env.CNI_COMMAND;
-if (command === undefined) fail(CODE.environment, "CNI_COMMAND is missing: weft-cni is started by a container runtime");
-if (process.env.WEFT_SOCKET !== undefined) takeSocket(CODE.environment, "WEFT_SOCKET", process.env.WEFT_SOCKET);
-const stdin = readStdin();
-const call = callOf(stdin);
-readConfig(stdin);
-if (command === "VERSION")
-  print(Buffer.from(`${JSON.stringify({ cniVersion: version, supportedVersions: SUPPORTED_VERSIONS })}\n`));
-else await exchange(call, command !== "STATUS");
+async function main(): Promise<void> {
+  setTimeout(() => process.kill(process.pid, "SIGALRM"), LIFETIME_MS).unref();
+  const { CNI_COMMAND: command, WEFT_SOCKET: inherited } = process.env;
+  if (command === undefined)
+    await fail(CODE.environment, "CNI_COMMAND is missing: a CNI plugin is started by a container runtime");
+  if (inherited !== undefined) await takeSocket(CODE.environment, "WEFT_SOCKET", inherited);
+  const stdin = await readStdin();
+  const call = await callOf(stdin);
+  await readConfig(stdin);
+  if (command !== "VERSION") return exchange(call, command !== "STATUS");
+  await print(Buffer.from(`${JSON.stringify({ cniVersion: version, supportedVersions: SUPPORTED_VERSIONS })}\n`));
+}
+
+await main();
