@@ -162,7 +162,7 @@ describe("Podman", { skip }, () => {
     }
     assert.notEqual((await run).status, 0);
     await talks("steady", "dcos");
-    await one.do("rm", "--force", "victim");
+    await one.removeHalfMade("victim");
     // Podman has not written down the namespace that it had made, so it forgets it, and would with any plugin.
     await unmount(runtimeNamespaces().filter((path) => !before.includes(path)));
     await waitFor("its lease to go with it", SWEEP_MS, async () => {
@@ -174,14 +174,14 @@ describe("Podman", { skip }, () => {
   });
 
   test("SIGKILL of the agent while containers are started: all run in the end, and all is given back", async () => {
-    await one.start("steady", "--network", "dcos");
+    await one.start("goes-on", "--network", "dcos");
     const agent = agentOf(cluster, 1);
     const names = ["v1", "v2", "v3"];
     agent.signal("SIGSTOP");
     const runs = names.map((name) => one.run(name, "--network", "dcos,dcos6"));
     await pluginCalled();
     await agent.stop("SIGKILL");
-    await talks("steady", "dcos");
+    await talks("goes-on", "dcos");
     await agent.start();
     await agent.ready();
     for (const [i, name] of names.entries()) {
@@ -189,7 +189,7 @@ describe("Podman", { skip }, () => {
       if (status !== 0) await one.do("start", name);
       await talks(name, "dcos", "dcos6");
     }
-    await one.do("rm", "--force", "steady", ...names);
+    await one.do("rm", "--force", "goes-on", ...names);
     await waitFor("nothing to be left", SWEEP_MS, async () => {
       await uses({});
       return true;

@@ -105,6 +105,13 @@ export class PodmanHost {
     );
   }
 
+  /** Removes a container whose Podman was killed before it had written down what it mounted. */
+  async removeHalfMade(name: string): Promise<void> {
+    const id = await this.do("inspect", name, "--format", "{{.Id}}");
+    await this.machine.run("umount", [`/var/lib/containers/vfs-containers/${id.trim()}/userdata/shm`]);
+    await this.do("rm", "--force", name);
+  }
+
   /** Asks a container's server from inside another. @returns as whom it saw the asker, or what went wrong */
   async ask(name: string, address: string, port = 80): Promise<string> {
     const { stdout, stderr } = await this.exec(name, ...question(address, port));
