@@ -121,6 +121,8 @@ export const RECONCILE_EVENT_GAP_MS = 200;
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
 /** A status report that did not arrive is sent again after this time. */
 export const STATUS_REPORT_RETRY_MS = 5_000;
+/** Leases that were given to another plugin's device are looked after this often: each costs an open of its namespace. */
+export const LONE_LEASES_INTERVAL_MS = 30_000;
 /** A pass repairs lost attachments at most this often before it goes on; what broke since is the next pass's. */
 export const REPAIR_ROUNDS_MAX = 3;
 /** New failures of one pass that are logged one by one; 10,000 lines tell no more. */

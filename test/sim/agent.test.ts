@@ -16,6 +16,7 @@ import { cidr, ip } from "../../src/model/ip.ts";
 import { RECONCILE_EVENT_GAP_MS } from "../../src/model/limits.ts";
 import { mac } from "../../src/model/mac.ts";
 import { callBody } from "../support/cni.ts";
+import { NOBODY_ELSE } from "../support/host-world.ts";
 import { peerOf, seedAgent, seedAssignment } from "../support/seed-cluster.ts";
 
 const SELF = 1;
@@ -62,6 +63,7 @@ class Host {
       },
       {
         kernel: this.machine.kernel(),
+        ...NOBODY_ELSE,
         store: this.#store,
         clock: this.clock,
         log,

@@ -9,9 +9,11 @@ import type { HostState } from "../../src/core/host/host-state.ts";
 import { desiredHost, sysctlPaths } from "../../src/core/overlay/desired.ts";
 import { type FakeKernel, FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../src/io/log.ts";
-import type { AgentStore, Kernel } from "../../src/io/ports.ts";
+import type { AgentStore, Kernel, PluginAnswer, PluginCall, SocketHolder } from "../../src/io/ports.ts";
+import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
-import type { Assignment } from "../../src/model/cluster.ts";
+import type { Assignment, OverlayStatus } from "../../src/model/cluster.ts";
+import { Fault } from "../../src/model/fault.ts";
 import { cidr } from "../../src/model/ip.ts";
 import { callBody, type TestCall } from "./cni.ts";
 import { Life, mortalKernel, mortalStore } from "./life.ts";
@@ -54,6 +56,15 @@ export class AttachRig {
   /** False: as before the first assignment. */
   isReady = true;
   passesAsked = 0;
+  readonly clock = new SimClock();
+  /** What the last pass left. */
+  statuses: readonly OverlayStatus[] = [];
+  /** Processes of the host that hold a port. */
+  holders: (protocol: "tcp" | "udp", port: number) => readonly SocketHolder[] = () => [];
+  /** Another CNI plugin. */
+  plugin: (call: PluginCall) => Promise<PluginAnswer> = async ({ type }) => {
+    throw new Fault("delegate-failed", `the plugin ${type} is in none of the folders`);
+  };
   /** What stands between the service and its store; a test may put in one that lies. */
   wrapStore: (store: AgentStore) => AgentStore = (store) => store;
   readonly warnings: string[] = [];
@@ -110,7 +121,12 @@ export class AttachRig {
     return new AttachService({
       kernel: mortalKernel(this.kernel, life),
       store: mortalStore(this.wrapStore(this.store), life),
+      plugins: { run: (call) => this.plugin(call) },
+      sockets: { holders: (protocol, port) => this.holders(protocol, port) },
+      clock: this.clock,
       host: {
+        statuses: () => this.statuses,
+        exclusive: (work) => work(),
         context: () => (this.isReady ? this.context : undefined),
         changed: () => {
           this.passesAsked++;

@@ -20,6 +20,10 @@ export interface TestCall {
   readonly cniVersion?: string;
   readonly requestId?: string;
   readonly prevResult?: unknown;
+  /** Further variables, `CNI_ARGS` for one. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Further keys of the network configuration, `runtimeConfig` for one. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /** The frame of a well-formed call. */
@@ -32,7 +36,8 @@ export function callBody(call: TestCall): Uint8Array {
       CNI_IFNAME: call.ifname ?? "eth0",
       CNI_NETNS: call.netns,
       CNI_WEFT_REQUEST_ID: call.requestId,
+      ...call.environment,
     },
-    { cniVersion, name: network, type: "weft-cni", network, prevResult },
+    { cniVersion, name: network, type: "weft-cni", network, prevResult, ...call.config },
   );
 }

@@ -14,7 +14,15 @@ import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../core/over
 import { type HostFacts, readFacts } from "../../core/overlay/facts.ts";
 import { overlayStatuses, uniformStatuses } from "../../core/overlay/status.ts";
 import type { Log } from "../../io/log.ts";
-import type { AgentStore, Clock, Kernel, KernelFeatures, PeerUpdate } from "../../io/ports.ts";
+import type {
+  AgentStore,
+  Clock,
+  HostSockets,
+  Kernel,
+  KernelFeatures,
+  PeerUpdate,
+  PluginRunner,
+} from "../../io/ports.ts";
 import type { Attachment } from "../../model/attachment.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
@@ -38,6 +46,8 @@ export interface AgentSettings {
 export interface AgentDependencies {
   readonly kernel: Kernel;
   readonly store: AgentStore;
+  readonly plugins: PluginRunner;
+  readonly sockets: HostSockets;
   readonly clock: Clock;
   readonly log: Log;
   /** Called whenever what the master should know of the networks may have changed. */
@@ -77,8 +87,10 @@ export class Agent {
       ...deps,
       host: {
         context: () => (this.#isProgrammed ? this.#context() : undefined),
+        statuses: () => this.#statuses,
         changed: () => this.#loop.soon(),
-        heal: () => this.#loop.passWithin(),
+        exclusive: (work) => this.#loop.exclusive(work),
+        heal: () => this.#loop.pass(),
       },
     });
   }
@@ -126,7 +138,7 @@ export class Agent {
 
   /** Carries out a CNI call; `body` is that of POST /v1/cni. */
   cni(body: Uint8Array): Promise<CniReply> {
-    return this.#loop.exclusive(() => this.#attach.answer(body));
+    return this.#attach.answer(body);
   }
 
   // ---- what can be asked ---------------------------------------------------------------------------------------------

@@ -1,35 +1,40 @@
 /**
- * Attaches containers to networks and detaches them: carries out CNI calls (docs/decisions/0007).
+ * Carries out CNI calls of both plugins (docs/decisions/0007): weft-cni attaches containers and detaches them, weft-ipam
+ * gives addresses to the plugins of others.
  *
  * A lease is durable, as `pending`, before the kernel is touched, and `attached` before the answer leaves; a detach
- * begins by making it `pending` again. So whatever step the agent dies at, `recover` either finds a whole attachment or
- * takes back all of it. Calls for one container run one after another; no address is ever held twice, because choosing
- * one and writing it down is one synchronous step.
+ * begins by making it `pending` again. So whatever step the agent dies at, `repair` either finds a whole attachment or
+ * takes back all of it. Calls for one container run one after another.
  */
-import { type CniCall, type ContainerCall, decodeCall } from "../../core/cni/call.ts";
-import { addReply, type CniReply, EMPTY_REPLY, errorReply, versionReply } from "../../core/cni/reply.ts";
+import { type CniCall, decodeCall } from "../../core/cni/call.ts";
+import { type CniReply, EMPTY_REPLY, errorReply, versionReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import type { HostState } from "../../core/host/host-state.ts";
-import { containerHalves } from "../../core/ipam/lease.ts";
-import { containerMtu, desiredAttachment } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
-import type { AgentStore, ContainerKernel, Kernel } from "../../io/ports.ts";
-import { type Attachment, addressesOf } from "../../model/attachment.ts";
-import { assert, Fault } from "../../model/fault.ts";
-import { gatewayOf } from "../../model/half.ts";
-import { contains } from "../../model/ip.ts";
-import { checkFailed, interfaceExists, requireFree, unlikePrevious } from "./attach-checks.ts";
-import { build, differences, presenceOf, takeDown } from "./attach-kernel.ts";
+import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
+import type { OverlayStatus } from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
+import { checkFailed, unlikePrevious } from "./attach-checks.ts";
+import { differences } from "./attach-kernel.ts";
+import { AttachRepair, openNamespace } from "./attach-repair.ts";
+import { Attacher } from "./attacher.ts";
+import { checkAddresses, foreignIpamOf, returnAddresses } from "./foreign-ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { Release } from "./release.ts";
 
 /** What the service needs of the agent around it. */
 export interface AttachHost {
   /** `undefined` until the host can carry containers: an assignment is there and a pass has programmed it. */
   context(): OverlayContext | undefined;
+  /** How the networks are, as the last pass left them. */
+  statuses(): readonly OverlayStatus[];
   /** Attachments came or went: a pass should run. */
   changed(): void;
+  /** Work on the kernel that no pass may overlap. */
+  exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
   heal(): Promise<void>;
 }
@@ -37,30 +42,39 @@ export interface AttachHost {
 export interface AttachDependencies {
   readonly kernel: Kernel;
   readonly store: AgentStore;
+  readonly plugins: PluginRunner;
+  readonly sockets: HostSockets;
+  readonly clock: Clock;
   readonly host: AttachHost;
   readonly log: Log;
 }
 
-type AddCall = Extract<CniCall, { command: "ADD" }>;
+type DelCall = Extract<CniCall, { command: "DEL" }>;
 type CheckCall = Extract<CniCall, { command: "CHECK" }>;
+type StatusCall = Extract<CniCall, { command: "STATUS" }>;
+type GcCall = Extract<CniCall, { command: "GC" }>;
 
 export class AttachService {
-  readonly #kernel: Kernel;
-  readonly #host: AttachHost;
-  readonly #log: Log;
+  readonly #deps: AttachDependencies;
   readonly #queue = new KeyedQueue();
   readonly #book: LeaseBook;
+  readonly #release: Release;
+  readonly #repair: AttachRepair;
+  readonly #attacher: Attacher;
 
-  constructor({ kernel, store, host, log }: AttachDependencies) {
-    this.#kernel = kernel;
-    this.#host = host;
-    this.#log = log;
-    this.#book = new LeaseBook(store);
+  constructor(deps: AttachDependencies) {
+    this.#deps = deps;
+    const book = new LeaseBook(deps.store, deps.clock);
+    this.#book = book;
+    this.#release = new Release({ ...deps, book, queue: this.#queue });
+    const shared = { ...deps, book, release: this.#release };
+    this.#repair = new AttachRepair({ ...shared, queue: this.#queue, context: () => deps.host.context() });
+    this.#attacher = new Attacher(shared);
   }
 
-  /** Everything that the kernel should hold now: what is attached, and what is being attached. */
+  /** What the kernel should hold now: what is attached, and what is being attached. */
   attachments(): readonly Attachment[] {
-    return this.#book.all().filter((attachment) => !this.#book.isLeaving(attachment));
+    return this.#book.attachments().filter((attachment) => !this.#book.isLeaving(attachment));
   }
 
   /**
@@ -68,30 +82,12 @@ export class AttachService {
    * releases what lost its namespace meanwhile. What cannot be taken back now is tried again by `repair`.
    */
   async recover(): Promise<void> {
-    await this.sweep();
+    await this.repair(await this.#deps.kernel.observe([]));
   }
 
-  /** Reads the kernel and does what `repair` does. */
-  async sweep(): Promise<void> {
-    await this.repair(await this.#kernel.observe([]));
-  }
-
-  /**
-   * Makes again what lost its device while its namespace lives, the inside included; releases what lost both; takes
-   * back what is left of failed calls.
-   * @param observed what the host's kernel held a moment ago
-   * @returns whether anything was done, and `observed` is therefore out of date
-   */
-  async repair(observed: HostState): Promise<boolean> {
-    const present = new Set(observed.links.map(({ name }) => name));
-    const suspects = this.#book
-      .all()
-      .filter((attachment) => this.#book.isLeaving(attachment) || !present.has(attachment.hostIfname))
-      .filter(({ containerId }) => !this.#queue.isBusy(containerId));
-    let done = false;
-    for (const suspect of suspects)
-      done = (await this.#queue.run(suspect.containerId, () => this.#repairOne(suspect))) || done;
-    return done;
+  /** See AttachRepair; to be called from within a pass. */
+  repair(observed: HostState): Promise<boolean> {
+    return this.#repair.repair(observed);
   }
 
   /** Answers the body of POST /v1/cni; see core/cni/environment. */
@@ -108,7 +104,7 @@ export class AttachService {
       return await this.#carryOut(call, cniVersion);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      this.#log.warn({ ...logFields(call), code: error.code }, error.message);
+      this.#deps.log.warn({ ...logFields(call), code: error.code }, error.message);
       return errorReply(cniVersion, call.command, error);
     }
   }
@@ -116,225 +112,124 @@ export class AttachService {
   async #carryOut(call: Exclude<CniCall, { command: "VERSION" }>, version: CniVersion): Promise<CniReply> {
     switch (call.command) {
       case "ADD":
-        return this.#queue.run(call.containerId, () => this.#add(call, version));
+        return this.#queue.run(call.containerId, () =>
+          call.plugin === "weft-ipam" ? this.#attacher.addLone(call, version) : this.#attacher.add(call, version),
+        );
       case "DEL":
         return this.#queue.run(call.containerId, () => this.#del(call));
       case "CHECK":
         return this.#queue.run(call.containerId, () => this.#check(call));
       case "STATUS":
-        // Nothing is kept of it: an address could be had.
-        this.#book.lease({ ...NOBODY, network: call.config.network }, this.#context().assignment);
-        return EMPTY_REPLY;
+        return this.#status(call);
       case "GC":
-        // Only what lost its namespace: the runtime's list may not know the containers of another runtime.
-        await this.sweep();
-        return EMPTY_REPLY;
+        return this.#gc(call);
     }
-  }
-
-  // ---- ADD -----------------------------------------------------------------------------------------------------------
-
-  async #add(call: AddCall, version: CniVersion): Promise<CniReply> {
-    const context = this.#context();
-    const earlier = this.#book.get(call);
-    if (earlier?.state === "attached" && call.requestId !== "" && earlier.requestId === call.requestId)
-      return this.#added(earlier, call, version, context);
-    containerHalves(context.assignment, call.config.network); // refuses before anything is opened
-    const inside = await this.#kernel.enter(call.netns);
-    try {
-      if (earlier !== undefined) await this.#makeWay(earlier, inside);
-      await requireFree(call, inside);
-      const attachment = await this.#attachToWholeHost(call, inside, context);
-      this.#host.changed();
-      return this.#added(attachment, call, version, context);
-    } finally {
-      inside.close();
-    }
-  }
-
-  /** Another request for an interface that has a lease: right only if the lease outlived its namespace. */
-  async #makeWay(earlier: Attachment, inside: ContainerKernel): Promise<void> {
-    const isAlive = earlier.state === "attached" && earlier.netnsId === inside.netnsId;
-    if (isAlive) throw interfaceExists(earlier.containerId, earlier.ifname, `is attached to ${earlier.network}`);
-    await this.#release(earlier);
-  }
-
-  /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
-  async #attachToWholeHost(call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<Attachment> {
-    try {
-      return await this.#attach(call, inside, context);
-    } catch (error) {
-      if (!(error instanceof Fault) || error.code !== "kernel-refused") throw error;
-      this.#log.info(logFields(call), `tried again after a pass: ${error.message}`);
-      await this.#host.heal();
-      return this.#attach(call, inside, context);
-    }
-  }
-
-  async #attach(call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<Attachment> {
-    const { containerId, ifname, netns, requestId } = call;
-    const request = {
-      containerId,
-      ifname,
-      netns,
-      requestId,
-      netnsId: inside.netnsId,
-      network: call.config.network,
-      runtime: call.runtime,
-      since: "",
-    };
-    const pending = this.#book.open(request, context.assignment);
-    try {
-      await build(pending, context, this.#kernel, inside);
-      const attached: Attachment = { ...pending, state: "attached" };
-      this.#book.save(attached);
-      this.#log.info({ ...logFields(call), addresses: addressesOf(attached) }, "attached");
-      return attached;
-    } catch (error) {
-      await this.#takeBack(pending);
-      throw error;
-    }
-  }
-
-  /** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
-  #added(attachment: Attachment, call: AddCall, version: CniVersion, context: OverlayContext): CniReply {
-    const { hostIfname, ifname, mac, netns, network } = attachment;
-    const hostMac = desiredAttachment(attachment, context).links?.[0]?.mac;
-    assert(hostMac !== undefined, "the host's end of a veth has a MAC");
-    const halves = containerHalves(context.assignment, network);
-    const result = {
-      host: { name: hostIfname, mac: hostMac },
-      container: { name: ifname, mac, netns },
-      mtu: containerMtu(context),
-      ips: addressesOf(attachment).flatMap((address) =>
-        halves.filter((half) => contains(half, address)).map((half) => ({ address, gateway: gatewayOf(half) })),
-      ),
-      dns: call.config.dns,
-    };
-    return addReply(version, result, call.config.prevResult);
   }
 
   // ---- DEL -----------------------------------------------------------------------------------------------------------
 
-  async #del(call: Extract<CniCall, { command: "DEL" }>): Promise<CniReply> {
-    const attachment = this.#book.get(call);
+  async #del(call: DelCall): Promise<CniReply> {
+    const lease = this.#book.get(call);
     // A runtime detaches from a network that refused the container, too: the interface of another one is not meant.
-    if (attachment === undefined || attachment.network !== call.config.network) return EMPTY_REPLY;
-    await this.#release(attachment);
-    this.#log.info({ ...logFields(call), addresses: addressesOf(attachment) }, "detached");
-    this.#host.changed();
+    if (lease === undefined || !isOf(lease, call)) {
+      if (call.config.ipam !== undefined) await this.#returnUnknown(call);
+      return EMPTY_REPLY;
+    }
+    await this.#detach(lease);
+    this.#deps.log.info({ ...logFields(call), addresses: addressesOf(lease) }, "detached");
     return EMPTY_REPLY;
   }
 
-  /** @throws Fault when the kernel or the disk refuses; the attachment stays on its way out, and `repair` goes on */
-  async #release(attachment: Attachment): Promise<void> {
-    this.#book.leave(attachment);
-    await takeDown(attachment, this.#kernel);
-    this.#book.remove(attachment);
+  /** @throws Fault when the kernel, the disk or another plugin refuses; it stays on its way out, and repair goes on */
+  async #detach(lease: Lease): Promise<void> {
+    await this.#deps.host.exclusive(() => this.#release.takeDown(lease));
+    await this.#release.finish(lease);
+    this.#deps.host.changed();
   }
 
-  /** As `#release`; what is refused is logged, and `repair` goes on with it. */
-  async #takeBack(attachment: Attachment): Promise<boolean> {
-    try {
-      await this.#release(attachment);
-      return true;
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.#log.warn(identity(attachment), `not taken back yet: ${error.message}`);
-      return false;
-    }
+  /** The other IPAM plugin may hold what Weft knows nothing of: the call before may have died in between. */
+  async #returnUnknown(call: DelCall): Promise<void> {
+    const { containerId, ifname, netns = "" } = call;
+    await returnAddresses(this.#deps.plugins, foreignIpamOf(call), { containerId, ifname, netns });
   }
 
   // ---- CHECK ---------------------------------------------------------------------------------------------------------
 
   async #check(call: CheckCall): Promise<CniReply> {
-    const context = this.#context();
-    const { containerId, ifname } = call;
-    const attachment = this.#book.get(call);
-    if (attachment?.state !== "attached" || attachment.network !== call.config.network)
+    const context = this.#attacher.context();
+    const { containerId, ifname, netns } = call;
+    const lease = this.#book.get(call);
+    if (lease?.state !== "attached" || !isOf(lease, call))
       throw new Fault(
         "unknown-container",
         `container ${containerId} has no interface ${ifname} on network ${call.config.network} here; attach it again`,
         { containerId, ifname, network: call.config.network },
       );
-    const inside = await this.#kernel.enter(call.netns);
+    if (lease.ipam !== undefined) await checkAddresses(this.#deps.plugins, lease.ipam, lease);
+    const problems = await this.#deps.host.exclusive(() => this.#problems(lease, call, context));
+    if (problems === undefined)
+      throw checkFailed(lease, [`${netns} is another network namespace than the one it was attached in`]);
+    if (problems.length > 0) throw checkFailed(lease, problems);
+    return EMPTY_REPLY;
+  }
+
+  /** What is wrong with it; `undefined` in another namespace than its own. */
+  async #problems(lease: Lease, call: CheckCall, context: OverlayContext): Promise<readonly string[] | undefined> {
+    const { kernel } = this.#deps;
+    const inside = await openNamespace(kernel, { ...lease, netns: call.netns });
+    if (inside === undefined) return undefined;
     try {
-      const problems =
-        attachment.netnsId === inside.netnsId
-          ? [...unlikePrevious(attachment, call), ...(await differences(attachment, context, this.#kernel, inside))]
-          : [`${call.netns} is another network namespace than the one it was attached in`];
-      if (problems.length > 0) throw checkFailed(attachment, problems);
-      return EMPTY_REPLY;
+      const before = unlikePrevious(lease, call);
+      return isAttachment(lease) ? [...before, ...(await differences(lease, context, kernel, inside))] : before;
     } finally {
       inside.close();
     }
   }
 
-  // ---- repair --------------------------------------------------------------------------------------------------------
+  // ---- STATUS and GC -------------------------------------------------------------------------------------------------
 
-  /** One that cannot be repaired is logged, and is no reason to leave the others. */
-  async #repairOne(suspect: Attachment): Promise<boolean> {
-    const attachment = this.#book.get(suspect);
-    if (attachment === undefined) return false;
-    if (this.#book.isLeaving(attachment)) return this.#takeBack(attachment);
-    try {
-      return await this.#remake(attachment);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.#log.warn(identity(attachment), `the device is lost and cannot be made again: ${error.message}`);
-      return false;
-    }
+  /** @throws Fault not-ready, network-failed, unknown-network, exhausted */
+  #status({ config: { network, ipam } }: StatusCall): CniReply {
+    const { assignment } = this.#attacher.context();
+    const failed = this.#deps.host.statuses().find(({ name, status }) => name === network && status === "STATUS_FAILED");
+    if (failed !== undefined)
+      throw new Fault(
+        "network-failed",
+        `network ${network} is not as it should be on this host: ${failed.error ?? ""}; see \`weft status\``,
+        { network },
+      );
+    if (ipam === undefined) this.#book.requireRoom(network, assignment);
+    return EMPTY_REPLY;
   }
 
-  async #remake(attachment: Attachment): Promise<boolean> {
-    const inside = await this.#open(attachment);
-    if (inside === undefined) return this.#takeBack(attachment);
-    try {
-      const presence = await presenceOf(attachment, inside);
-      if (presence === "whole") return false;
-      if (presence === "taken") return await this.#takeBack(attachment);
-      const context = this.#host.context();
-      if (context === undefined) return false; // a pass with an assignment comes here again
-      await build(attachment, context, this.#kernel, inside).catch(async (error: unknown) => {
-        await takeDown(attachment, this.#kernel);
-        throw error;
+  /**
+   * Releases what this runtime made on the network and does not list any more: another runtime's containers are not in
+   * its list. Without a list, only what lost its namespace goes, which is looked for in any case.
+   */
+  async #gc({ config: { network }, plugin, runtime, valid }: GcCall): Promise<CniReply> {
+    const { kernel, host } = this.#deps;
+    const listed = new Set(valid?.map(({ containerId, ifname }) => `${containerId} ${ifname}`));
+    const stale = valid === undefined ? [] : this.#book.all().filter((lease) => {
+      const isTheirs = lease.runtime === runtime && isOf(lease, { plugin, config: { network } });
+      return isTheirs && !listed.has(`${lease.containerId} ${lease.ifname}`);
+    });
+    for (const { containerId, ifname } of stale)
+      await this.#queue.run(containerId, async () => {
+        const lease = this.#book.get({ containerId, ifname });
+        if (lease !== undefined) await this.#detach(lease);
       });
-      this.#log.warn(identity(attachment), "the device was lost and is made again");
-      return true;
-    } finally {
-      inside.close();
-    }
-  }
-
-  /** The namespace of an attachment; `undefined` when it is gone, even if its path leads to another. */
-  async #open(attachment: Attachment): Promise<ContainerKernel | undefined> {
-    try {
-      const inside = await this.#kernel.enter(attachment.netns);
-      if (inside.netnsId === attachment.netnsId) return inside;
-      inside.close();
-      return undefined;
-    } catch (error) {
-      if (error instanceof Fault && error.code === "bad-netns") return undefined;
-      throw error;
-    }
-  }
-
-  #context(): OverlayContext {
-    const context = this.#host.context();
-    if (context !== undefined) return context;
-    throw new Fault("not-ready", "this agent has no addresses yet; it is waiting for its master, try again later");
+    await host.exclusive(async () => this.#repair.repair(await kernel.observe([]), true));
+    return EMPTY_REPLY;
   }
 }
 
-/** Who STATUS asks for. */
-const NOBODY = { containerId: "", ifname: "", netns: "", netnsId: "", requestId: "", runtime: "", since: "" };
-
-function identity({ containerId, ifname, network }: Attachment): object {
-  return { containerId, ifname, network };
+/** Whether the lease is what the call speaks of: the same network, and made by the same plugin. */
+function isOf(lease: Lease, { plugin, config }: { plugin: string; config: { network: string } }): boolean {
+  return lease.network === config.network && isAttachment(lease) === (plugin === "weft-cni");
 }
 
 function logFields(call: Exclude<CniCall, { command: "VERSION" }>): object {
   const { command, config } = call;
-  const { containerId, ifname } = call as Partial<ContainerCall>;
+  const { containerId, ifname } = "containerId" in call ? call : {};
   return { command, network: config.network, containerId, ifname };
 }

@@ -4,6 +4,8 @@
 import { hostname } from "node:os";
 import type { Command } from "commander";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
+import { HOST_SOCKETS } from "../../io/host-sockets.ts";
+import { PLUGIN_RUNNER } from "../../io/plugin-runner.ts";
 import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
 import { createLog } from "../../io/log.ts";
 import { openMasterClient } from "../../io/master-client.ts";
@@ -87,6 +89,8 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
     const agent = await startAgent(options, {
       kernel,
       store,
+      plugins: PLUGIN_RUNNER,
+      sockets: HOST_SOCKETS,
       clock: SYSTEM_CLOCK,
       random: SYSTEM_RANDOM,
       log,

@@ -111,11 +111,6 @@ export class Loop {
     return this.#enqueue(work);
   }
 
-  /** A pass for work that runs `exclusive` already. */
-  passWithin(): Promise<void> {
-    return this.#pass();
-  }
-
   /** Operations that are known without reading the kernel. What fails is left to a pass. */
   async applyNow(ops: readonly KernelOp[]): Promise<void> {
     if (ops.length === 0) return;

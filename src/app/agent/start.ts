@@ -4,7 +4,16 @@
  */
 import { type HttpServer, listenTcp, listenUnix, parseTcpAddress } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
-import type { AgentStore, Clock, Kernel, MasterClient, PeerSource, Random } from "../../io/ports.ts";
+import type {
+  AgentStore,
+  Clock,
+  HostSockets,
+  Kernel,
+  MasterClient,
+  PeerSource,
+  PluginRunner,
+  Random,
+} from "../../io/ports.ts";
 import type { Fault } from "../../model/fault.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import { createAgentApp } from "./app.ts";
@@ -26,6 +35,8 @@ interface AgentIdentity {
 export interface AgentDeps {
   readonly kernel: Kernel;
   readonly store: AgentStore;
+  readonly plugins: PluginRunner;
+  readonly sockets: HostSockets;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -45,14 +56,11 @@ export interface RunningAgent {
 
 /** @throws Fault kernel-lacks, no-rights, bad-request, port-taken, storage */
 export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<RunningAgent> {
-  const { clock, kernel, log, onBug, random, store } = deps;
+  const { log, onBug, random, store } = deps;
   const tcp = parseTcpAddress(options.listen);
   const identity = { agentId: identityIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
-    kernel,
-    store,
-    clock,
-    log,
+    ...deps,
     onStatus: (statuses) => session.report(statuses),
   });
   const { ip, hostname, networkConfig, version } = options;

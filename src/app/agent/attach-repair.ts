@@ -1,0 +1,123 @@
+/**
+ * Keeps leases and the world one: what a call left half done is taken back, what lost its device while its namespace
+ * lives is made again, the inside included, and what lost its namespace is released.
+ */
+import type { HostState } from "../../core/host/host-state.ts";
+import type { OverlayContext } from "../../core/overlay/context.ts";
+import type { Log } from "../../io/log.ts";
+import type { Clock, ContainerKernel, Kernel } from "../../io/ports.ts";
+import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
+import { Fault } from "../../model/fault.ts";
+import { LONE_LEASES_INTERVAL_MS } from "../../model/limits.ts";
+import { build, presenceOf, takeDown } from "./attach-kernel.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
+import type { LeaseBook } from "./lease-book.ts";
+import type { Release } from "./release.ts";
+
+export interface AttachRepairDependencies {
+  readonly kernel: Kernel;
+  readonly book: LeaseBook;
+  readonly queue: KeyedQueue;
+  readonly release: Release;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** `undefined` while the host cannot carry containers. */
+  readonly context: () => OverlayContext | undefined;
+}
+
+export class AttachRepair {
+  readonly #deps: AttachRepairDependencies;
+  #loneLeasesAt = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: AttachRepairDependencies) {
+    this.#deps = deps;
+  }
+
+  /**
+   * @param observed what the host's kernel held a moment ago
+   * @param looksAtAll open the namespace of every lease that no device tells about; else only now and then
+   * @returns whether anything was done, and `observed` is therefore out of date
+   */
+  async repair(observed: HostState, looksAtAll = this.#isTimeForLoneLeases()): Promise<boolean> {
+    const { book, queue } = this.#deps;
+    const present = new Set(observed.links.map(({ name }) => name));
+    const suspects = book
+      .all()
+      .filter((lease) => {
+        if (book.isLeaving(lease)) return true;
+        return isAttachment(lease) ? !present.has(lease.hostIfname) : looksAtAll;
+      })
+      .filter(({ containerId }) => !queue.isBusy(containerId));
+    let done = false;
+    for (const suspect of suspects)
+      done = (await queue.run(suspect.containerId, () => this.#repairOne(suspect))) || done;
+    return done;
+  }
+
+  /** No device tells whether they live: each namespace has to be opened, which is for slow passes. */
+  #isTimeForLoneLeases(): boolean {
+    const now = this.#deps.clock.now();
+    if (now < this.#loneLeasesAt + LONE_LEASES_INTERVAL_MS) return false;
+    this.#loneLeasesAt = now;
+    return true;
+  }
+
+  /** One that cannot be repaired is logged, and is no reason to leave the others. */
+  async #repairOne(suspect: Lease): Promise<boolean> {
+    const { book, log, release } = this.#deps;
+    const lease = book.get(suspect);
+    if (lease === undefined) return false;
+    if (book.isLeaving(lease)) return release.takeBack(lease);
+    try {
+      return isAttachment(lease) ? await this.#remake(lease) : await this.#keepIfAlive(lease);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      log.warn(identity(lease), `the device is lost and cannot be made again: ${error.message}`);
+      return false;
+    }
+  }
+
+  async #keepIfAlive(lease: Lease): Promise<boolean> {
+    const inside = await openNamespace(this.#deps.kernel, lease);
+    inside?.close();
+    return inside === undefined && this.#deps.release.takeBack(lease);
+  }
+
+  async #remake(attachment: Attachment): Promise<boolean> {
+    const { context: contextNow, kernel, log, release } = this.#deps;
+    const inside = await openNamespace(kernel, attachment);
+    if (inside === undefined) return release.takeBack(attachment);
+    try {
+      const presence = await presenceOf(attachment, inside);
+      if (presence === "whole") return false;
+      if (presence === "taken") return await release.takeBack(attachment);
+      const context = contextNow();
+      if (context === undefined) return false; // a pass with an assignment comes here again
+      await build(attachment, context, kernel, inside).catch(async (error: unknown) => {
+        await takeDown(attachment, kernel);
+        throw error;
+      });
+      log.warn(identity(attachment), "the device was lost and is made again");
+      return true;
+    } finally {
+      inside.close();
+    }
+  }
+}
+
+/** The namespace of a lease; `undefined` when it is gone, even if its path leads to another. */
+export async function openNamespace(kernel: Kernel, lease: Lease): Promise<ContainerKernel | undefined> {
+  try {
+    const inside = await kernel.enter(lease.netns);
+    if (inside.netnsId === lease.netnsId) return inside;
+    inside.close();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Fault && error.code === "bad-netns") return undefined;
+    throw error;
+  }
+}
+
+function identity({ containerId, ifname, network }: Lease): object {
+  return { containerId, ifname, network };
+}

@@ -1,0 +1,229 @@
+/**
+ * Carries out ADD: gives addresses, builds the devices, says what was made. What an ADD that fails has done so far is
+ * taken back before its answer leaves.
+ */
+import type { CniCall } from "../../core/cni/call.ts";
+import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
+import type { CniVersion } from "../../core/cni/version.ts";
+import { attachmentOf, containerHalves, type LeaseRequest } from "../../core/ipam/lease.ts";
+import { meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
+import { containerMtu, desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
+import type { OverlayContext } from "../../core/overlay/context.ts";
+import type { Log } from "../../io/log.ts";
+import type { Clock, ContainerKernel, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
+import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Lease } from "../../model/attachment.ts";
+import { assert, Fault } from "../../model/fault.ts";
+import { addressOf, familyOf } from "../../model/ip.ts";
+import { interfaceExists, requireFree } from "./attach-checks.ts";
+import { build } from "./attach-kernel.ts";
+import type { AttachHost } from "./attach-service.ts";
+import { foreignIpamOf, requestAddresses } from "./foreign-ipam.ts";
+import type { LeaseBook } from "./lease-book.ts";
+import type { Release } from "./release.ts";
+
+type AddCall = Extract<CniCall, { command: "ADD" }>;
+
+export interface AttacherDependencies {
+  readonly kernel: Kernel;
+  readonly plugins: PluginRunner;
+  readonly sockets: HostSockets;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly host: AttachHost;
+  readonly book: LeaseBook;
+  readonly release: Release;
+}
+
+export class Attacher {
+  readonly #deps: AttacherDependencies;
+
+  constructor(deps: AttacherDependencies) {
+    this.#deps = deps;
+  }
+
+  /** @throws Fault not-ready */
+  context(): OverlayContext {
+    const context = this.#deps.host.context();
+    if (context !== undefined) return context;
+    throw new Fault("not-ready", "this agent has no addresses yet; it is waiting for its master, try again later");
+  }
+
+  /** ADD of weft-cni. */
+  async add(call: AddCall, version: CniVersion): Promise<CniReply> {
+    const context = this.context();
+    const earlier = this.#deps.book.get(call);
+    if (earlier !== undefined && isAttachment(earlier) && isRepeated(call, earlier))
+      return attached(earlier, call, version, context);
+    this.#requireServed(call, context); // refuses before anything is opened
+    const inside = await this.#deps.kernel.enter(call.netns);
+    try {
+      if (earlier !== undefined) await this.#makeWay(earlier, inside);
+      await requireFree(call, inside);
+      const attachment = await this.#attach(call, inside, context);
+      this.#deps.host.changed();
+      return attached(attachment, call, version, context);
+    } finally {
+      inside.close();
+    }
+  }
+
+  /** ADD of weft-ipam: addresses for a device that another plugin makes. */
+  async addLone(call: AddCall, version: CniVersion): Promise<CniReply> {
+    const { book, kernel, log } = this.#deps;
+    const { assignment } = this.context();
+    const earlier = book.get(call);
+    if (earlier !== undefined && !isAttachment(earlier) && isRepeated(call, earlier))
+      return given(earlier, call, version, this.context());
+    const inside = await kernel.enter(call.netns);
+    try {
+      if (earlier !== undefined) await this.#makeWay(earlier, inside);
+      const lease = book.openAlone(this.#request(call, inside), assignment);
+      log.info({ ...fields(call), addresses: addressesOf(lease) }, "addresses given");
+      return given(lease, call, version, this.context());
+    } finally {
+      inside.close();
+    }
+  }
+
+  #requireServed({ config, containerId, wishes }: AddCall, context: OverlayContext): void {
+    if (config.ipam === undefined) containerHalves(context.assignment, config.network);
+    if (wishes.bandwidth !== undefined && !context.features.bandwidth)
+      throw new Fault(
+        "kernel-lacks",
+        `container ${containerId}: this kernel cannot limit bandwidth (modprobe sch_tbf sch_ingress cls_u32 act_mirred ifb); ` +
+          "load the modules, or leave the limit out",
+        { containerId, missing: ["bandwidth"] },
+      );
+  }
+
+  /** Another request for an interface that has a lease: right only if the lease outlived its namespace. */
+  async #makeWay(earlier: Lease, inside: ContainerKernel): Promise<void> {
+    const { host, release } = this.#deps;
+    const isAlive = earlier.state === "attached" && earlier.netnsId === inside.netnsId;
+    if (isAlive) throw interfaceExists(earlier.containerId, earlier.ifname, `is attached to ${earlier.network}`);
+    await host.exclusive(() => release.takeDown(earlier));
+    await release.finish(earlier);
+  }
+
+  async #attach(call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<Attachment> {
+    const { book, host, log } = this.#deps;
+    const request = this.#request(call, inside);
+    const pending =
+      call.config.ipam === undefined
+        ? book.open(request, context.assignment)
+        : await this.#openForeign(request, foreignIpamOf(call));
+    try {
+      this.#requirePorts(pending);
+      await this.#build(pending, call, inside, context);
+      const whole: Attachment = { ...pending, state: "attached" };
+      book.save(whole);
+      log.info({ ...fields(call), addresses: addressesOf(whole) }, "attached");
+      return whole;
+    } catch (error) {
+      await host.exclusive(() => this.#deps.release.takeBack(pending));
+      throw error;
+    }
+  }
+
+  /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
+  async #build(pending: Attachment, call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<void> {
+    const { host, kernel, log } = this.#deps;
+    const attempt = () => host.exclusive(() => build(pending, context, kernel, inside));
+    try {
+      await attempt();
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "kernel-refused") throw error;
+      log.info(fields(call), `tried again after a pass: ${error.message}`);
+      await host.heal();
+      await attempt();
+    }
+  }
+
+  /** The plugin's name is on the disk before it is asked, so that an agent that dies meanwhile gives back what it gave. */
+  async #openForeign(request: LeaseRequest, ipam: ForeignIpam): Promise<Attachment> {
+    const { book, plugins, release } = this.#deps;
+    const { containerId, ifname, network, netns, netnsId, requestId, runtime, since } = request;
+    const asked: Lease = { containerId, ifname, network, netns, netnsId, requestId, runtime, since, state: "pending", ipam };
+    book.save(asked);
+    try {
+      const { ips } = await requestAddresses(plugins, ipam, request);
+      const [ip4, ip6] = ([4, 6] as const).map((family) => ips.find(({ address }) => familyOf(address) === family));
+      const addresses = [ip4, ip6].flatMap((each) => (each === undefined ? [] : [addressOf(each.address)]));
+      const withGateways = {
+        ...ipam,
+        ...(ip4?.gateway === undefined ? {} : { gateway: ip4.gateway }),
+        ...(ip6?.gateway === undefined ? {} : { gateway6: ip6.gateway }),
+      };
+      book.requireUnheld(asked, addresses);
+      const pending = { ...attachmentOf(request, addresses, book.all()), ipam: withGateways };
+      book.save(pending);
+      return pending;
+    } catch (error) {
+      await release.takeBack(asked);
+      throw error;
+    }
+  }
+
+  /** @throws Fault port-taken that names the container or the process that has the port */
+  #requirePorts(attachment: Attachment): void {
+    const { book, sockets } = this.#deps;
+    const { containerId, ports = [] } = attachment;
+    requireFreePorts(attachment, book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname));
+    for (const mapping of ports)
+      for (const { address, command, pid } of sockets.holders(mapping.protocol, mapping.hostPort))
+        // A runtime may keep the port for this very container, as Podman's conmon does.
+        if (meets(mapping, address) && !command.includes(containerId))
+          throw portTaken(containerId, mapping, pid === undefined ? "a process of the host" : `process ${pid} (${command})`);
+  }
+
+  #request(call: AddCall, { netnsId }: ContainerKernel): LeaseRequest {
+    const { containerId, ifname, netns, requestId, runtime, config, wishes, task } = call;
+    const { ports, aliases, bandwidth, ips, mac } = wishes;
+    return {
+      containerId,
+      ifname,
+      network: config.network,
+      netns,
+      netnsId,
+      requestId,
+      runtime,
+      since: this.#deps.clock.date(),
+      ips,
+      ...(mac === undefined ? {} : { mac }),
+      ...(bandwidth === undefined ? {} : { bandwidth }),
+      ...(ports.length === 0 ? {} : { ports }),
+      ...(aliases.length === 0 ? {} : { aliases }),
+      ...(task.name === undefined ? {} : { name: task.name }),
+      ...(Object.keys(task.labels).length === 0 ? {} : { labels: task.labels }),
+    };
+  }
+}
+
+/** The same call again: the connection broke before the answer arrived. */
+function isRepeated({ requestId }: AddCall, earlier: Lease): boolean {
+  return earlier.state === "attached" && requestId !== "" && earlier.requestId === requestId;
+}
+
+/** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
+function attached(attachment: Attachment, call: AddCall, version: CniVersion, context: OverlayContext): CniReply {
+  const { hostIfname, ifname, mac, netns } = attachment;
+  const hostMac = desiredAttachment(attachment, context).links?.find(({ name }) => name === hostIfname)?.mac;
+  assert(hostMac !== undefined, "the host's end of a veth has a MAC");
+  const result = {
+    host: { name: hostIfname, mac: hostMac },
+    container: { name: ifname, mac, netns },
+    mtu: containerMtu(context),
+    ips: gatewaysOf(attachment, context),
+    dns: call.config.dns,
+  };
+  return addReply(version, result, call.config.prevResult);
+}
+
+/** As `attached`, for addresses alone: with the length of their half, as a bridge or a macvlan wants them. */
+function given(lease: Lease, call: AddCall, version: CniVersion, { assignment }: OverlayContext): CniReply {
+  throw new Fault("bad-request", `${lease.ifname} ${call.command} ${version} ${assignment.enableIpv6} ${ipamReply.name}`);
+}
+
+function fields({ command, config, containerId, ifname }: AddCall): object {
+  return { command, network: config.network, containerId, ifname };
+}
