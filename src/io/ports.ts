@@ -3,7 +3,7 @@
  * the real one refuses; one contract suite (test/contract) runs against both.
  */
 import type { HostState, KernelOp } from "../core/host/host-state.ts";
-import type { Attachment } from "../model/attachment.ts";
+import type { Attachment, Lease } from "../model/attachment.ts";
 import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
 import type { Ip } from "../model/ip.ts";
 
@@ -117,16 +117,25 @@ export interface MasterStore {
   close(): void;
 }
 
-/** What an agent must not forget. Each call is durable when it returns (synchronously). */
+/**
+ * What an agent must not forget. Each call that returned survives the end of the process; identity and assignment survive
+ * a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
+ */
 export interface AgentStore {
   identity(): string | undefined;
   saveIdentity(id: string): void;
   assignment(): Assignment | undefined;
   saveAssignment(assignment: Assignment): void;
-  attachments(): readonly Attachment[];
-  /** Adds the attachment or replaces the one of the same container and interface. */
-  putAttachment(attachment: Attachment): void;
-  deleteAttachment(containerId: string, ifname: string): void;
+  /** In the order in which they were first written. */
+  leases(): readonly (Lease | Attachment)[];
+  /** Adds the lease or replaces the one of the same container and interface. */
+  putLease(lease: Lease | Attachment): void;
+  /** Deletes the lease, and adds these addresses to those that rest. One that is not there is no error. */
+  deleteLease(lease: Pick<Lease, "containerId" | "ifname">, resting: readonly Ip[]): void;
+  /** Released addresses, the one that was released first first. */
+  resting(): readonly Ip[];
+  /** These rest no more. */
+  forgetResting(addresses: readonly Ip[]): void;
   close(): void;
 }
 

@@ -12,6 +12,7 @@ export interface FaultRow {
 }
 
 export const FAULT_TABLE: Readonly<Record<FaultCode, FaultRow>> = {
+  "address-taken": { http: 409, cni: 102, exit: 1 },
   "bad-environment": { http: 400, cni: 4, exit: 64 },
   "bad-config": { http: 400, cni: 7, exit: 78 },
   "bad-request": { http: 400, cni: 7, exit: 64 },

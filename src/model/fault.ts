@@ -7,6 +7,7 @@
  */
 
 export type FaultCode =
+  | "address-taken" // an address or a MAC that is asked for is another container's
   | "bad-config" // a configuration that cannot be served
   | "bad-request" // a malformed call: the caller must change it
   | "bad-environment" // CNI: a variable that is missing or wrong

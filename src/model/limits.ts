@@ -36,6 +36,9 @@ export const CONFIG_PROBLEMS_SHOWN_MAX = 50;
 export const HTTP_BODY_MAX_BYTES = 1 << 20;
 /** Bytes of one CNI call (configuration with prevResult, and environment). */
 export const CNI_CALL_MAX_BYTES = 1 << 20;
+/** A released address is not given again for this long, while another can be had: what was sent to its last holder, and
+ * what still has its name cached, is over by then. */
+export const ADDRESS_REST_MS = 60_000;
 /** Bytes of what another CNI plugin prints. */
 export const PLUGIN_OUTPUT_MAX_BYTES = 1 << 20;
 /** What another CNI plugin may take for one call; `dhcp` waits about 10 s for a server. */

@@ -15,6 +15,8 @@ export interface Overlay {
   readonly prefix6?: number;
   /** A disabled network gets no new allocations; what agents have of it stays. */
   readonly enabled: boolean;
+  /** The halves of an agent's subnet do not lend addresses to each other. Absent: they do. */
+  readonly strictHalves?: boolean;
 }
 
 /** The prefixes of both families, IPv4 first: an overlay's own, or an agent's share of it. */

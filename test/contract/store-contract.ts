@@ -127,7 +127,7 @@ function masterContract(using: Using): void {
 function agentContract(using: Using): void {
   using("a new agent store is empty", (place) => {
     const store = place.openAgent();
-    assert.deepEqual([store.identity(), store.assignment(), store.attachments()], [undefined, undefined, []]);
+    assert.deepEqual([store.identity(), store.assignment(), store.leases()], [undefined, undefined, []]);
     store.close();
   });
 
@@ -136,25 +136,46 @@ function agentContract(using: Using): void {
     store.saveIdentity("agent-1");
     store.saveAssignment({ ...ASSIGNMENT, enableIpv6: false });
     store.saveAssignment(ASSIGNMENT);
-    store.putAttachment(attachment(1, { state: "pending" }));
-    store.putAttachment(attachment(2, { ip: undefined, ip6: ip("fd01:b::2") }));
-    store.putAttachment(attachment(1));
-    store.putAttachment(attachment(1, { ifname: "eth1" }));
+    store.putLease(attachment(1, { state: "pending" }));
+    store.putLease(attachment(2, { ip: undefined, ip6: ip("fd01:b::2") }));
+    store.putLease(attachment(1));
+    store.putLease(attachment(1, { ifname: "eth1" }));
     store.close();
     const again = place.openAgent();
     assert.equal(again.identity(), "agent-1");
     assert.deepEqual(again.assignment(), ASSIGNMENT);
     const { ip: _, ...six } = attachment(2, { ip6: ip("fd01:b::2") });
-    assert.deepEqual(again.attachments(), [attachment(1), six, attachment(1, { ifname: "eth1" })]);
+    assert.deepEqual(again.leases(), [attachment(1), six, attachment(1, { ifname: "eth1" })]);
     again.close();
   });
 
   using("an attachment is deleted by container and interface, an unknown one is no error", (place) => {
     const store = place.openAgent();
-    for (const ifname of ["eth0", "eth1"]) store.putAttachment(attachment(1, { ifname }));
-    store.deleteAttachment("container-1", "eth0");
-    store.deleteAttachment("container-1", "eth9");
-    assert.deepEqual(store.attachments(), [attachment(1, { ifname: "eth1" })]);
+    for (const ifname of ["eth0", "eth1"]) store.putLease(attachment(1, { ifname }));
+    store.deleteLease({ containerId: "container-1", ifname: "eth0" }, [ip("9.0.1.1")]);
+    store.deleteLease({ containerId: "container-1", ifname: "eth9" }, []);
+    assert.deepEqual(store.leases(), [attachment(1, { ifname: "eth1" })]);
+    store.close();
+  });
+
+  using("released addresses rest in the order of their release, until they are forgotten", (place) => {
+    const store = place.openAgent();
+    const [one, two, three] = [ip("9.0.1.1"), ip("fd01:b::2"), ip("9.0.1.3")];
+    for (const addresses of [[one, two], [three], [one]])
+      store.deleteLease({ containerId: "c", ifname: "eth0" }, addresses);
+    store.close();
+    const again = place.openAgent();
+    assert.deepEqual(again.resting(), [two, three, one]);
+    again.forgetResting([three, ip("9.9.9.9")]);
+    assert.deepEqual(again.resting(), [two, one]);
+    again.close();
+  });
+
+  using("a lease without devices stays one", (place) => {
+    const store = place.openAgent();
+    const { hostIfname: _, mac: __, ...lone } = attachment(1);
+    store.putLease(lone);
+    assert.deepEqual(store.leases(), [lone]);
     store.close();
   });
 

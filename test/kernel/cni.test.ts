@@ -171,8 +171,8 @@ test("a lease ends with its namespace", { skip }, async (t) => {
   const path = `/proc/self/fd/${netns.fd}`;
   const before = await host.rig.dump();
   await attach(host.rig, addCall(path));
-  await host.rig.service.sweep();
-  assert.equal(host.rig.store.attachments().length, 1);
+  await host.rig.service.recover();
+  assert.equal(host.rig.store.leases().length, 1);
   const hasVeth = async () => (await host.kernel.observe([])).links.some(({ name }) => name.startsWith("weft"));
   const { promise: gone, resolve, reject } = Promise.withResolvers<void>();
   const watch = host.kernel.watch(({ kind }) => {
@@ -181,8 +181,8 @@ test("a lease ends with its namespace", { skip }, async (t) => {
   netns.close();
   await gone; // the kernel takes its time
   watch.close();
-  await host.rig.service.sweep();
-  assert.deepEqual(host.rig.store.attachments(), []);
+  await host.rig.service.recover();
+  assert.deepEqual(host.rig.store.leases(), []);
   assert.equal(await host.rig.dump(), before);
 });
 
@@ -203,8 +203,8 @@ test("control: with a store that forgets what is pending the same test finds a l
   const one = await openTestNetns(t);
   const leak = await leakOfAdd(host.rig, one.path, (store) => ({
     ...store,
-    putAttachment: (attachment) => {
-      if (attachment.state === "attached") store.putAttachment(attachment);
+    putLease: (attachment) => {
+      if (attachment.state === "attached") store.putLease(attachment);
     },
   }));
   assert.match(leak ?? "", /weft/);

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Killed } from "../../src/io/kernel/fake-kernel.ts";
 import type { AgentStore } from "../../src/io/ports.ts";
+import { isAttachment } from "../../src/model/attachment.ts";
 import { addCall, DEL, dieInDel, isWhole, leakOfAdd, stepsOf, survives } from "../support/attach-crash.ts";
 import { FakeAttachRig } from "../support/attach-rig.ts";
 import type { TestCall } from "../support/cni.ts";
@@ -21,8 +22,8 @@ test("an agent that dies at any step of an ADD leaves nothing once it is back, a
 test("control: with a store that forgets what is pending the same test finds a leak", async () => {
   const forgetful = (store: AgentStore): AgentStore => ({
     ...store,
-    putAttachment: (attachment) => {
-      if (attachment.state === "attached") store.putAttachment(attachment);
+    putLease: (attachment) => {
+      if (attachment.state === "attached") store.putLease(attachment);
     },
   });
   assert.match((await leakOfAdd(await FakeAttachRig.open(C1), C1, forgetful)) ?? "", /weft/);
@@ -56,7 +57,7 @@ test("an agent that dies again while it recovers still recovers", async () => {
     rig.restart();
     await rig.service.recover();
     assert.equal(await rig.dump(C1), before);
-    assert.deepEqual(rig.store.attachments(), []);
+    assert.deepEqual(rig.store.leases(), []);
   }
 });
 
@@ -97,7 +98,7 @@ async function carryOut(rig: FakeAttachRig, step: Step): Promise<void> {
     rig.machine.deleteNetns(netnsOf(step.containerId));
     await rig.newNetns(netnsOf(step.containerId));
   } else if (step.kind === "lose") {
-    const lost = rig.store.attachments()[step.nth];
+    const lost = rig.store.leases().filter(isAttachment)[step.nth];
     if (lost !== undefined) await rig.kernel.apply([{ op: "link.delete", name: lost.hostIfname }]);
   } else {
     const life = step.diesAfter === undefined ? undefined : rig.restart(step.diesAfter);
@@ -113,7 +114,7 @@ async function carryOut(rig: FakeAttachRig, step: Step): Promise<void> {
 
 /** No address has two holders, every lease has its devices, and every device of ours has a lease. */
 async function checkInvariants(rig: FakeAttachRig): Promise<void> {
-  const attachments = rig.store.attachments();
+  const attachments = rig.store.leases().filter(isAttachment);
   const addresses = attachments.flatMap(({ ip, ip6 }) => [ip, ip6]);
   assert.equal(new Set(addresses).size, addresses.length, `distinct: ${addresses.join()}`);
   assert(attachments.every(({ state }) => state === "attached"));
@@ -140,7 +141,7 @@ test("any history of calls, deaths, lost devices and new namespaces: no address 
       }
       for (const containerId of CONTAINERS) await rig.call({ ...DEL, containerId });
       assert.equal(await rig.dump(...paths), before);
-      assert.deepEqual(rig.store.attachments(), []);
+      assert.deepEqual(rig.store.leases(), []);
     }),
     { numRuns: 200 },
   );

@@ -58,7 +58,7 @@ export async function leakOfAdd(
     rig.restart();
     await rig.service.recover();
     if ((await rig.dump(netns)) !== before) return `step ${n}: ${await rig.dump(netns)}`;
-    if (rig.store.attachments().length > 0) return `step ${n}: ${JSON.stringify(rig.store.attachments())}`;
+    if (rig.store.leases().length > 0) return `step ${n}: ${JSON.stringify(rig.store.leases())}`;
     assert(await isWhole(rig, add), `step ${n}: the same request sent again succeeds`);
     assert.equal((await rig.call(DEL)).status, 200);
     assert.equal(await rig.dump(netns), before, `step ${n}: and leaves nothing`);
@@ -83,6 +83,6 @@ export async function dieInDel(rig: AttachRig, netns: string): Promise<void> {
     else assert.equal(await rig.dump(netns), before, `step ${n}`);
     assert.equal((await rig.call(DEL)).status, 200, `step ${n}: the same request sent again succeeds`);
     assert.equal(await rig.dump(netns), before);
-    assert.deepEqual(rig.store.attachments(), []);
+    assert.deepEqual(rig.store.leases(), []);
   }
 }

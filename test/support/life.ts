@@ -55,13 +55,13 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
 export function mortalStore(store: AgentStore, life: Life): AgentStore {
   return {
     ...store,
-    putAttachment: (attachment) => {
-      life.step(`write ${attachment.state}`);
-      store.putAttachment(attachment);
+    putLease: (lease) => {
+      life.step(`write ${lease.state}`);
+      store.putLease(lease);
     },
-    deleteAttachment: (containerId, ifname) => {
+    deleteLease: (lease, resting) => {
       life.step("write: deleted");
-      store.deleteAttachment(containerId, ifname);
+      store.deleteLease(lease, resting);
     },
   };
 }

@@ -3,7 +3,7 @@
  */
 import type { CniCall } from "../../core/cni/call.ts";
 import type { ContainerKernel } from "../../io/ports.ts";
-import { type Attachment, addressesOf } from "../../model/attachment.ts";
+import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { addressOf } from "../../model/ip.ts";
 import { CHECK_DIFFERENCES_SHOWN_MAX } from "../../model/limits.ts";
@@ -32,17 +32,18 @@ export function interfaceExists(containerId: string, ifname: string, fact: strin
 }
 
 /** What the runtime remembers of ADD against what we do. Other interfaces of the chain are not our business. */
-export function unlikePrevious(attachment: Attachment, { config }: CheckCall): readonly string[] {
+export function unlikePrevious(lease: Lease, { config }: CheckCall): readonly string[] {
   const { interfaces = [], ips = [] } = config.prevResult ?? {};
-  const index = interfaces.findIndex(({ name, sandbox }) => name === attachment.ifname && sandbox !== "");
-  if (index < 0) return [`prevResult has no interface ${attachment.ifname} in a sandbox`];
-  const listed = new Set(ips.filter((ip) => ip.interface === index).map(({ address }) => addressOf(address)));
-  return addressesOf(attachment)
+  const index = interfaces.findIndex(({ name, sandbox }) => name === lease.ifname && sandbox !== "");
+  if (index < 0 && isAttachment(lease)) return [`prevResult has no interface ${lease.ifname} in a sandbox`];
+  const onInterface = isAttachment(lease) ? ips.filter((ip) => ip.interface === index) : ips;
+  const listed = new Set(onInterface.map(({ address }) => addressOf(address)));
+  return addressesOf(lease)
     .filter((address) => !listed.has(address))
-    .map((address) => `prevResult does not have the leased address ${address} on ${attachment.ifname}`);
+    .map((address) => `prevResult does not have the leased address ${address} on ${lease.ifname}`);
 }
 
-export function checkFailed({ containerId, ifname, network }: Attachment, problems: readonly string[]): Fault {
+export function checkFailed({ containerId, ifname, network }: Lease, problems: readonly string[]): Fault {
   const more = problems.length - CHECK_DIFFERENCES_SHOWN_MAX;
   const shown = problems.slice(0, CHECK_DIFFERENCES_SHOWN_MAX).join("; ") + (more > 0 ? `; and ${more} more` : "");
   return new Fault(

@@ -53,7 +53,7 @@ test("ADD makes both sides of each kind of network and says what it made", async
 test("the store has the lease, attached, before the answer leaves", async () => {
   const rig = await FakeAttachRig.open(C1);
   const { interfaces } = await added(rig);
-  assert.deepEqual(rig.store.attachments(), [
+  assert.deepEqual(rig.store.leases(), [
     {
       containerId: "c1",
       ifname: "eth0",
@@ -67,7 +67,7 @@ test("the store has the lease, attached, before the answer leaves", async () => 
       state: "attached",
       requestId: "r1",
       runtime: "",
-      since: "",
+      since: "1970-01-01T00:00:00Z",
     },
   ]);
   assert.equal(rig.passesAsked, 1);
@@ -80,7 +80,7 @@ test("DEL leaves nothing, and may be sent as often as one likes", async () => {
   assert.notEqual(await rig.dump(C1), before);
   for (let i = 0; i < 3; i++) assert.deepEqual(await rig.call(DEL), { status: 200, json: undefined });
   assert.equal(await rig.dump(C1), before);
-  assert.deepEqual(rig.store.attachments(), []);
+  assert.deepEqual(rig.store.leases(), []);
 });
 
 test("an interface that is attached again after DEL stays, whatever sweeps by", async () => {
@@ -88,7 +88,7 @@ test("an interface that is attached again after DEL stays, whatever sweeps by", 
   await added(rig);
   assert.equal((await rig.call(DEL)).status, 200);
   await added(rig, { ...ADD, requestId: "r9" });
-  await rig.service.sweep();
+  await rig.service.recover();
   assert.deepEqual(
     rig.service.attachments().map(({ requestId }) => requestId),
     ["r9"],
@@ -115,7 +115,7 @@ test("DEL works without namespace, after the namespace, before the agent is read
     const { netns: _, ...call } = DEL;
     assert.deepEqual(await rig.call(call), { status: 200, json: undefined });
     assert.equal(await rig.dump(), before);
-    assert.deepEqual(rig.store.attachments(), []);
+    assert.deepEqual(rig.store.leases(), []);
   }
 });
 
@@ -123,7 +123,7 @@ test("DEL from a network that refused the container does not touch its interface
   const rig = await FakeAttachRig.open(C1);
   await added(rig);
   assert.equal((await rig.call({ ...DEL, network: "dcos" })).status, 200);
-  assert.equal(rig.store.attachments().length, 1);
+  assert.equal(rig.store.leases().length, 1);
 });
 
 test("the same request gets the same answer, also from the agent's successor; another request is refused", async () => {
@@ -140,7 +140,7 @@ test("the same request gets the same answer, also from the agent's successor; an
     /container c1: interface eth0 is attached to both; detach it first/,
   );
   await refused(rig, { ...ADD, requestId: undefined as never }, 104, /is attached to both/);
-  assert.equal(rig.store.attachments().length, 1);
+  assert.equal(rig.store.leases().length, 1);
 });
 
 test("the same request sent twice at once attaches once", async () => {
@@ -153,8 +153,8 @@ test("a container comes back in a new namespace without DEL: its old interface m
   const rig = await FakeAttachRig.open(C1, "/run/netns/new");
   await added(rig);
   await added(rig, { ...ADD, netns: "/run/netns/new", requestId: "r9" });
-  assert.equal(rig.store.attachments().length, 1);
-  assert.equal(rig.store.attachments()[0]?.netns, "/run/netns/new");
+  assert.equal(rig.store.leases().length, 1);
+  assert.equal(rig.store.leases()[0]?.netns, "/run/netns/new");
   await rig.pass();
 });
 
@@ -168,7 +168,7 @@ test("ADD is refused without leaving anything", async () => {
   await refused(rig, ADD, 11, /waiting for its master, try again later/);
   rig.isReady = true;
   assert.equal(await rig.dump(C1), before);
-  assert.deepEqual(rig.store.attachments(), []);
+  assert.deepEqual(rig.store.leases(), []);
   await added(rig); // and is taken afterwards
 });
 
@@ -179,23 +179,23 @@ test("the host's own namespace is no container", async () => {
   await refused(rig, ADD, 4, /is the host's own network namespace/);
 });
 
-test("a full half refuses and names itself; the IPv6 address is not lost with it", async () => {
-  const paths = Array.from({ length: 6 }, (_, i) => `/run/netns/c${i}`);
+test("a full network refuses and names its halves; the IPv6 address is not lost with it", async () => {
+  const paths = Array.from({ length: 11 }, (_, i) => `/run/netns/c${i}`);
   const rig = await FakeAttachRig.open(...paths);
   const calls = paths.map((netns, i) => ({ ...ADD, netns, containerId: `c${i}`, requestId: `r${i}` }));
-  for (const call of calls.slice(0, 5)) await added(rig, call);
+  for (const call of calls.slice(0, 10)) await added(rig, call);
   const status = { ...ADD, command: "STATUS" };
   await refused(
     rig,
-    calls[5] as TestCall,
+    calls[10] as TestCall,
     101,
-    /network both has no free address in 10\.8\.0\.0\/29 \(5 of 5 leased\)/,
+    /network both has no free address in 10\.8\.0\.0\/29 \(5 of 5 leased\) and 10\.8\.0\.8\/29 \(5 of 5 leased\)/,
   );
   await refused(rig, status, 50, /no free address/);
-  assert.equal(rig.store.attachments().length, 5);
+  assert.equal(rig.store.leases().length, 10);
   await rig.call({ ...DEL, containerId: "c0" });
   assert.equal((await rig.call(status)).status, 200);
-  await added(rig, calls[5]);
+  await added(rig, calls[10]);
 });
 
 test("an operation that the kernel refuses undoes the whole ADD, whichever it is", async () => {
@@ -210,7 +210,7 @@ test("an operation that the kernel refuses undoes the whole ADD, whichever it is
     rig.heal = async () => rig.machine.failOp(n); // in vain
     await refused(rig, ADD, 106, /the kernel refused to .*EIO.*nothing of the call is left/);
     assert.equal(await rig.dump(C1), before, `operation ${n}`);
-    assert.deepEqual(rig.store.attachments(), []);
+    assert.deepEqual(rig.store.leases(), []);
     await added(rig);
   }
 });
@@ -235,9 +235,9 @@ test("a disk that fills up during ADD: the device goes at once, the lease as soo
   const before = await rig.dump(C1);
   rig.wrapStore = (store) => ({
     ...store,
-    putAttachment: (attachment) => {
+    putLease: (attachment) => {
       rig.disk.full = attachment.state === "attached";
-      store.putAttachment(attachment);
+      store.putLease(attachment);
     },
   });
   rig.restart();
@@ -246,8 +246,8 @@ test("a disk that fills up during ADD: the device goes at once, the lease as soo
   assert.deepEqual(rig.service.attachments(), [], "the pass does not make it again");
   assert.match(rig.warnings.join(), /not taken back yet/);
   rig.disk.full = false;
-  await rig.service.sweep();
-  assert.deepEqual(rig.store.attachments(), []);
+  await rig.service.recover();
+  assert.deepEqual(rig.store.leases(), []);
 });
 
 test("CHECK is content with what ADD made, and names what was damaged", async () => {
@@ -328,9 +328,9 @@ test("a repair that the kernel refuses leaves nothing half made, and is tried ag
   const whole = await rig.dump(C1);
   await rig.kernel.apply([{ op: "link.delete", name: result.interfaces[0].name }]);
   rig.machine.failOp(3);
-  await rig.service.sweep();
+  await rig.service.recover();
   assert.match(rig.warnings.join(), /is lost and cannot be made again/);
-  await rig.service.sweep();
+  await rig.service.recover();
   assert.equal(await rig.dump(C1), whole);
 });
 
@@ -338,11 +338,11 @@ test("a lease ends with its namespace, and not before", async () => {
   const rig = await FakeAttachRig.open(C1);
   const before = await rig.dump();
   await added(rig);
-  await rig.service.sweep();
-  assert.equal(rig.store.attachments().length, 1);
+  await rig.service.recover();
+  assert.equal(rig.store.leases().length, 1);
   rig.machine.deleteNetns(C1);
-  await rig.service.sweep();
-  assert.deepEqual(rig.store.attachments(), []);
+  await rig.service.recover();
+  assert.deepEqual(rig.store.leases(), []);
   assert.equal(await rig.dump(), before);
 });
 
@@ -352,22 +352,22 @@ test("a namespace that took the path of another does not inherit its interface",
   rig.machine.deleteNetns(C1);
   await rig.newNetns(C1);
   const fresh = await rig.dump(C1);
-  await rig.service.sweep();
-  assert.deepEqual(rig.store.attachments(), []);
+  await rig.service.recover();
+  assert.deepEqual(rig.store.leases(), []);
   assert.match(fresh, /lo/);
   assert.doesNotMatch(await rig.dump(C1), /eth0 veth/);
 });
 
-test("GC releases what lost its namespace and nothing else", async () => {
+test("GC without a list releases what lost its namespace and nothing else", async () => {
   const rig = await FakeAttachRig.open(C1, "/run/netns/c2");
   await added(rig);
   await added(rig, { ...ADD, containerId: "c2", netns: "/run/netns/c2" });
   rig.machine.deleteNetns(C1);
-  const config = { cniVersion: "1.1.0", name: "both", "cni.dev/valid-attachments": [] };
+  const config = { cniVersion: "1.1.0", name: "both" };
   const reply = await rig.service.answer(cniBody({ CNI_COMMAND: "GC" }, config));
   assert.deepEqual(reply, { status: 200, body: "" });
   assert.deepEqual(
-    rig.store.attachments().map(({ containerId }) => containerId),
+    rig.store.leases().map(({ containerId }) => containerId),
     ["c2"],
   );
 });

@@ -191,7 +191,9 @@ export class AttachService {
   /** @throws Fault not-ready, network-failed, unknown-network, exhausted */
   #status({ config: { network, ipam } }: StatusCall): CniReply {
     const { assignment } = this.#attacher.context();
-    const failed = this.#deps.host.statuses().find(({ name, status }) => name === network && status === "STATUS_FAILED");
+    const failed = this.#deps.host
+      .statuses()
+      .find(({ name, status }) => name === network && status === "STATUS_FAILED");
     if (failed !== undefined)
       throw new Fault(
         "network-failed",
@@ -209,10 +211,13 @@ export class AttachService {
   async #gc({ config: { network }, plugin, runtime, valid }: GcCall): Promise<CniReply> {
     const { kernel, host } = this.#deps;
     const listed = new Set(valid?.map(({ containerId, ifname }) => `${containerId} ${ifname}`));
-    const stale = valid === undefined ? [] : this.#book.all().filter((lease) => {
-      const isTheirs = lease.runtime === runtime && isOf(lease, { plugin, config: { network } });
-      return isTheirs && !listed.has(`${lease.containerId} ${lease.ifname}`);
-    });
+    const stale =
+      valid === undefined
+        ? []
+        : this.#book.all().filter((lease) => {
+            const isTheirs = lease.runtime === runtime && isOf(lease, { plugin, config: { network } });
+            return isTheirs && !listed.has(`${lease.containerId} ${lease.ifname}`);
+          });
     for (const { containerId, ifname } of stale)
       await this.#queue.run(containerId, async () => {
         const lease = this.#book.get({ containerId, ifname });
@@ -225,7 +230,9 @@ export class AttachService {
 
 /** Whether the lease is what the call speaks of: the same network, and made by the same plugin. */
 function isOf(lease: Lease, { plugin, config }: { plugin: string; config: { network: string } }): boolean {
-  return lease.network === config.network && isAttachment(lease) === (plugin === "weft-cni");
+  // While another IPAM plugin is asked, an attachment has no devices yet.
+  const maker = isAttachment(lease) || lease.ipam !== undefined ? "weft-cni" : "weft-ipam";
+  return lease.network === config.network && plugin === maker;
 }
 
 function logFields(call: Exclude<CniCall, { command: "VERSION" }>): object {

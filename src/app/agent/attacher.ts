@@ -5,7 +5,7 @@
 import type { CniCall } from "../../core/cni/call.ts";
 import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
-import { attachmentOf, containerHalves, type LeaseRequest } from "../../core/ipam/lease.ts";
+import { attachmentOf, containerHalves, halfOf, type LeaseRequest } from "../../core/ipam/lease.ts";
 import { meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
 import { containerMtu, desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
@@ -13,9 +13,10 @@ import type { Log } from "../../io/log.ts";
 import type { Clock, ContainerKernel, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
 import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Lease } from "../../model/attachment.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { addressOf, familyOf } from "../../model/ip.ts";
+import { gatewayOf } from "../../model/half.ts";
+import { addressOf, familyOf, lengthOf, withLength } from "../../model/ip.ts";
 import { interfaceExists, requireFree } from "./attach-checks.ts";
-import { build } from "./attach-kernel.ts";
+import { build, takeDown } from "./attach-kernel.ts";
 import type { AttachHost } from "./attach-service.ts";
 import { foreignIpamOf, requestAddresses } from "./foreign-ipam.ts";
 import type { LeaseBook } from "./lease-book.ts";
@@ -87,7 +88,7 @@ export class Attacher {
 
   #requireServed({ config, containerId, wishes }: AddCall, context: OverlayContext): void {
     if (config.ipam === undefined) containerHalves(context.assignment, config.network);
-    if (wishes.bandwidth !== undefined && !context.features.bandwidth)
+    if (wishes.bandwidth !== undefined && context.features.bandwidth !== true)
       throw new Fault(
         "kernel-lacks",
         `container ${containerId}: this kernel cannot limit bandwidth (modprobe sch_tbf sch_ingress cls_u32 act_mirred ifb); ` +
@@ -134,6 +135,7 @@ export class Attacher {
     } catch (error) {
       if (!(error instanceof Fault) || error.code !== "kernel-refused") throw error;
       log.info(fields(call), `tried again after a pass: ${error.message}`);
+      await host.exclusive(() => takeDown(pending, kernel));
       await host.heal();
       await attempt();
     }
@@ -142,11 +144,11 @@ export class Attacher {
   /** The plugin's name is on the disk before it is asked, so that an agent that dies meanwhile gives back what it gave. */
   async #openForeign(request: LeaseRequest, ipam: ForeignIpam): Promise<Attachment> {
     const { book, plugins, release } = this.#deps;
-    const { containerId, ifname, network, netns, netnsId, requestId, runtime, since } = request;
-    const asked: Lease = { containerId, ifname, network, netns, netnsId, requestId, runtime, since, state: "pending", ipam };
+    const { who } = request;
+    const asked: Lease = { ...who, state: "pending", ipam };
     book.save(asked);
     try {
-      const { ips } = await requestAddresses(plugins, ipam, request);
+      const { ips } = await requestAddresses(plugins, ipam, who);
       const [ip4, ip6] = ([4, 6] as const).map((family) => ips.find(({ address }) => familyOf(address) === family));
       const addresses = [ip4, ip6].flatMap((each) => (each === undefined ? [] : [addressOf(each.address)]));
       const withGateways = {
@@ -168,33 +170,44 @@ export class Attacher {
   #requirePorts(attachment: Attachment): void {
     const { book, sockets } = this.#deps;
     const { containerId, ports = [] } = attachment;
-    requireFreePorts(attachment, book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname));
+    requireFreePorts(
+      attachment,
+      book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname),
+    );
+    // A runtime may keep the port for this very container, as Podman's conmon does.
     for (const mapping of ports)
       for (const { address, command, pid } of sockets.holders(mapping.protocol, mapping.hostPort))
-        // A runtime may keep the port for this very container, as Podman's conmon does.
         if (meets(mapping, address) && !command.includes(containerId))
-          throw portTaken(containerId, mapping, pid === undefined ? "a process of the host" : `process ${pid} (${command})`);
+          throw portTaken(
+            containerId,
+            mapping,
+            pid === undefined ? "a process of the host" : `process ${pid} (${command})`,
+          );
   }
 
   #request(call: AddCall, { netnsId }: ContainerKernel): LeaseRequest {
     const { containerId, ifname, netns, requestId, runtime, config, wishes, task } = call;
     const { ports, aliases, bandwidth, ips, mac } = wishes;
     return {
-      containerId,
-      ifname,
-      network: config.network,
-      netns,
-      netnsId,
-      requestId,
-      runtime,
-      since: this.#deps.clock.date(),
+      who: {
+        containerId,
+        ifname,
+        network: config.network,
+        netns,
+        netnsId,
+        requestId,
+        runtime,
+        since: this.#deps.clock.date(),
+        ...(task.name === undefined ? {} : { name: task.name }),
+        ...(Object.keys(task.labels).length === 0 ? {} : { labels: task.labels }),
+      },
       ips,
       ...(mac === undefined ? {} : { mac }),
-      ...(bandwidth === undefined ? {} : { bandwidth }),
-      ...(ports.length === 0 ? {} : { ports }),
-      ...(aliases.length === 0 ? {} : { aliases }),
-      ...(task.name === undefined ? {} : { name: task.name }),
-      ...(Object.keys(task.labels).length === 0 ? {} : { labels: task.labels }),
+      extras: {
+        ...(ports.length === 0 ? {} : { ports }),
+        ...(bandwidth === undefined ? {} : { bandwidth }),
+        ...(aliases.length === 0 ? {} : { aliases }),
+      },
     };
   }
 }
@@ -221,7 +234,12 @@ function attached(attachment: Attachment, call: AddCall, version: CniVersion, co
 
 /** As `attached`, for addresses alone: with the length of their half, as a bridge or a macvlan wants them. */
 function given(lease: Lease, call: AddCall, version: CniVersion, { assignment }: OverlayContext): CniReply {
-  throw new Fault("bad-request", `${lease.ifname} ${call.command} ${version} ${assignment.enableIpv6} ${ipamReply.name}`);
+  const ips = addressesOf(lease).flatMap((address) => {
+    const half = halfOf(assignment, lease.network, address);
+    return half === undefined ? [] : [{ address: withLength(address, lengthOf(half)), gateway: gatewayOf(half) }];
+  });
+  const routes = ips.map(({ gateway }) => ({ dst: familyOf(gateway) === 4 ? "0.0.0.0/0" : "::/0" }));
+  return ipamReply(version, { ips, routes, dns: call.config.dns });
 }
 
 function fields({ command, config, containerId, ifname }: AddCall): object {

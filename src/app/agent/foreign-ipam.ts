@@ -3,8 +3,9 @@
  * specification has it; Weft keeps only what it must say to give them back.
  */
 import type { ContainerCall } from "../../core/cni/call.ts";
-import { delegateEnvironment, delegateFault, type DelegateSubject } from "../../core/cni/delegate.ts";
-import { type IpamResult, readIpamResult } from "../../core/cni/ipam-result.ts";
+import { type DelegateSubject, delegateEnvironment, delegateFault } from "../../core/cni/delegate.ts";
+import { parseJsonObject } from "../../core/cni/json.ts";
+import { type IpamResult, readIpamResult } from "../../core/cni/result.ts";
 import type { PluginRunner } from "../../io/ports.ts";
 import type { ForeignIpam } from "../../model/attachment.ts";
 import { assert } from "../../model/fault.ts";
@@ -21,7 +22,7 @@ export async function requestAddresses(
   ipam: ForeignIpam,
   subject: DelegateSubject,
 ): Promise<IpamResult> {
-  return readIpamResult(ipam.type, await ask(plugins, "ADD", ipam, subject));
+  return readIpamResult(parseJsonObject(Buffer.from(await ask(plugins, "ADD", ipam, subject))), ipam.type);
 }
 
 /** What is not held any more is no error to an IPAM plugin. @throws Fault delegate-failed, not-ready */

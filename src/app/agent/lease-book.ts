@@ -1,82 +1,149 @@
 /**
- * The attachments of this agent, as the store has them, and which of them are on their way out.
+ * The leases of this agent, as the store has them, and which of them are on their way out.
  *
- * Every change is durable before it is visible here. An attachment on its way out is `pending` on the disk, so that an
- * agent that dies meanwhile goes on with it; its addresses are held until it is removed.
+ * Every change is durable before it is visible here, and choosing an address and writing it down is one synchronous step,
+ * so no address is ever held twice. A lease on its way out is `pending` on the disk, so that an agent that dies meanwhile
+ * goes on with it; its addresses are held until it is removed, and rest after that.
  */
-import { containerHalves, type LeaseRequest, lease } from "../../core/ipam/lease.ts";
-import type { AgentStore } from "../../io/ports.ts";
-import { type Attachment, addressesOf } from "../../model/attachment.ts";
+import { attachmentOf, type LeaseRequest, leaseOf, pickAddresses, requireUnheld } from "../../core/ipam/lease.ts";
+import { Ledger } from "../../core/ipam/ledger.ts";
+import type { Pick as PickedAddress } from "../../core/ipam/pick-address.ts";
+import type { AgentStore, Clock } from "../../io/ports.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
-import { type Cidr, contains, type Ip } from "../../model/ip.ts";
+import { Fault } from "../../model/fault.ts";
+import type { Ip } from "../../model/ip.ts";
 
-type Identity = Pick<Attachment, "containerId" | "ifname">;
+type Identity = Pick<Lease, "containerId" | "ifname">;
 
 export class LeaseBook {
   readonly #store: AgentStore;
-  readonly #attachments: Map<string, Attachment>;
+  readonly #clock: Clock;
+  readonly #leases: Map<string, Lease>;
   readonly #leaving = new Set<string>();
-  readonly #lastGiven = new Map<Cidr, Ip>();
+  readonly #ledger: Ledger;
+  #early = 0;
 
   /** What the store has as `pending` was left by an agent that died: it is on its way out. */
-  constructor(store: AgentStore) {
+  constructor(store: AgentStore, clock: Clock) {
     this.#store = store;
-    this.#attachments = new Map(store.attachments().map((attachment) => [keyOf(attachment), attachment]));
-    for (const [key, { state }] of this.#attachments) if (state === "pending") this.#leaving.add(key);
+    this.#clock = clock;
+    this.#leases = new Map(store.leases().map((lease) => [keyOf(lease), lease]));
+    for (const [key, { state }] of this.#leases) if (state === "pending") this.#leaving.add(key);
+    this.#ledger = new Ledger(store.resting(), this.#leases.values(), clock.now());
   }
 
   /** Oldest first. */
-  all(): readonly Attachment[] {
-    return [...this.#attachments.values()];
+  all(): readonly Lease[] {
+    return [...this.#leases.values()];
   }
 
-  get(identity: Identity): Attachment | undefined {
-    return this.#attachments.get(keyOf(identity));
+  /** Those that have devices of ours. */
+  attachments(): readonly Attachment[] {
+    return this.all().filter(isAttachment);
+  }
+
+  get(identity: Identity): Lease | undefined {
+    return this.#leases.get(keyOf(identity));
   }
 
   isLeaving(identity: Identity): boolean {
     return this.#leaving.has(keyOf(identity));
   }
 
-  /**
-   * The lease that a request would get now; nothing is kept of it.
-   * @throws Fault unknown-network, exhausted
-   */
-  lease(request: LeaseRequest, assignment: Assignment): Attachment {
-    return lease(request, assignment, this.#attachments.values(), this.#lastGiven);
+  /** How many addresses were given before they had rested. */
+  get givenEarly(): number {
+    return this.#early;
+  }
+
+  /** Who holds what, and what rests. */
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  /** @throws Fault unknown-network, exhausted: no address could be given now */
+  requireRoom(network: string, assignment: Assignment): void {
+    pickAddresses({ who: { ...NOBODY, network }, ips: [] }, assignment, this.#ledger, this.#clock.now());
+  }
+
+  /** @throws Fault address-taken */
+  requireUnheld({ containerId }: Lease, addresses: readonly Ip[]): void {
+    requireUnheld(containerId, addresses, this.#ledger);
   }
 
   /**
-   * Gives addresses and writes them down, in one step that nothing can come between.
-   * @throws Fault unknown-network, exhausted, storage
+   * Gives addresses to an attachment and writes them down.
+   * @throws Fault unknown-network, exhausted, address-taken, bad-request, storage
    */
   open(request: LeaseRequest, assignment: Assignment): Attachment {
-    const attachment = this.lease(request, assignment);
-    this.save(attachment);
-    for (const half of containerHalves(assignment, attachment.network))
-      for (const address of addressesOf(attachment)) if (contains(half, address)) this.#lastGiven.set(half, address);
+    const picks = this.#pick(request, assignment);
+    const attachment = attachmentOf(request, picks.map(addressIn), this.#leases.values());
+    this.#give(attachment, picks);
     return attachment;
   }
 
-  /** @throws Fault storage; then nothing has changed */
-  save(attachment: Attachment): void {
-    this.#store.putAttachment(attachment);
-    this.#attachments.set(keyOf(attachment), attachment);
+  /** As `open`, for a device that another plugin makes: it is held at once. */
+  openAlone(request: LeaseRequest, assignment: Assignment): Lease {
+    const picks = this.#pick(request, assignment);
+    const lease: Lease = { ...leaseOf(request, picks.map(addressIn)), state: "attached" };
+    this.#give(lease, picks);
+    return lease;
   }
 
   /** @throws Fault storage; then nothing has changed */
-  leave(attachment: Attachment): void {
-    if (attachment.state !== "pending") this.save({ ...attachment, state: "pending" });
-    this.#leaving.add(keyOf(attachment));
+  save(lease: Lease): void {
+    this.#store.putLease(lease);
+    this.#leases.set(keyOf(lease), lease);
+    this.#ledger.hold(lease);
+  }
+
+  /** @throws Fault storage; then nothing has changed */
+  leave(lease: Lease): void {
+    if (lease.state !== "pending") this.save({ ...lease, state: "pending" });
+    this.#leaving.add(keyOf(lease));
   }
 
   /** Gives the addresses back. @throws Fault storage; then it is still on its way out */
-  remove({ containerId, ifname }: Identity): void {
-    this.#store.deleteAttachment(containerId, ifname);
-    const key = keyOf({ containerId, ifname });
-    this.#attachments.delete(key);
+  remove(identity: Identity): void {
+    const key = keyOf(identity);
+    const lease = this.#leases.get(key);
+    if (lease === undefined) return;
+    this.#store.deleteLease(lease, lease.ipam === undefined ? addressesOf(lease) : []);
+    this.#leases.delete(key);
     this.#leaving.delete(key);
+    this.#ledger.release(lease, this.#clock.now());
+    this.#wake();
   }
+
+  /** What the disk does not forget now only rests anew after a restart: no reason to fail. */
+  #wake(): void {
+    const awake = this.#ledger.wake(this.#clock.now());
+    if (awake.length === 0) return;
+    try {
+      this.#store.forgetResting(awake);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+    }
+  }
+
+  #pick(request: LeaseRequest, assignment: Assignment): readonly PickedAddress[] {
+    return pickAddresses(request, assignment, this.#ledger, this.#clock.now());
+  }
+
+  #give(lease: Lease, picks: readonly PickedAddress[]): void {
+    this.save(lease);
+    for (const { half, address, isEarly } of picks) {
+      this.#ledger.gave(half, address);
+      if (isEarly) this.#early++;
+    }
+  }
+}
+
+/** Who STATUS asks for. */
+const NOBODY = { containerId: "", ifname: "", netns: "", netnsId: "", requestId: "", runtime: "", since: "" };
+
+function addressIn({ address }: PickedAddress): Ip {
+  return address;
 }
 
 function keyOf({ containerId, ifname }: Identity): string {

@@ -1,80 +1,206 @@
 /**
- * A new attachment: which addresses it gets, and the names that follow from who it is for.
+ * A new lease: which addresses it gets, and the names that follow from who it is for.
  *
  * The host's device and the container's MAC are functions of the container and its addresses, so that an attachment
  * that is made again is the same one.
  */
 import { createHash } from "node:crypto";
-import { type Attachment, addressesOf } from "../../model/attachment.ts";
-import type { Assignment } from "../../model/cluster.ts";
+import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
+import type { AgentOverlay, Assignment, Bridge } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { type Cidr, contains, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
+import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
-import { pickAddress } from "./pick-address.ts";
+import type { Ledger } from "./ledger.ts";
+import { isLeasable, leasableCount, type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
 
-/** Who asks for addresses. */
-export type LeaseRequest = Pick<
-  Attachment,
-  "containerId" | "ifname" | "network" | "netns" | "netnsId" | "requestId" | "runtime" | "since"
->;
+/** Who asks for addresses, and what else they want. */
+export interface LeaseRequest {
+  readonly who: Omit<Lease, "ip" | "ip6" | "state" | "ipam">;
+  /** Addresses that are asked for, at most one of each family; for the others any will do. */
+  readonly ips: readonly Ip[];
+  readonly mac?: Mac;
+  /** Of an attachment only. */
+  readonly extras: Pick<Attachment, "ports" | "bandwidth" | "aliases">;
+}
+
+/** The halves that containers of a network get their addresses from, the own one of each family first. */
+export type Halves = Readonly<Partial<Record<Family, readonly Cidr[]>>>;
 
 /**
- * The halves that containers of the network get their addresses from: at most one of each family, at least one.
+ * At least one family; each with the half of its own kind, then the other half unless that was turned off.
  * @throws Fault unknown-network when the agent has none
  */
-export function containerHalves(assignment: Assignment, network: string): readonly Cidr[] {
-  const { overlays, ip } = assignment.agent;
-  const known = overlays.map((overlay) => overlay.info.name);
-  const overlay = overlays.find((candidate) => candidate.info.name === network);
-  if (overlay === undefined)
-    throw new Fault(
-      "unknown-network",
-      `agent ${ip} knows no network ${network}; it has ${known.join(", ") || "none"}`,
-      {
-        network,
-        known,
-      },
-    );
-  const { ip: half, ip6: half6 } = overlay.mesosBridge ?? {};
-  const halves = [half, assignment.enableIpv6 ? half6 : undefined].filter((prefix) => prefix !== undefined);
-  if (halves.length > 0) return halves;
+export function containerHalves(assignment: Assignment, network: string): Halves {
+  const overlay = requireOverlay(assignment, network);
+  const { mesosBridge, dockerBridge, info } = overlay;
+  const bridges = [mesosBridge, info.strictHalves === true ? undefined : dockerBridge];
+  const of = (half: (bridge: Bridge) => Cidr | undefined) =>
+    bridges.flatMap((bridge) => (bridge === undefined ? [] : (half(bridge) ?? [])));
+  const halves = {
+    ...(mesosBridge?.ip === undefined ? {} : { 4: of(({ ip }) => ip) }),
+    ...(mesosBridge?.ip6 === undefined || !assignment.enableIpv6 ? {} : { 6: of(({ ip6 }) => ip6) }),
+  };
+  if (Object.keys(halves).length > 0) return halves;
   throw new Fault(
     "unknown-network",
-    `agent ${ip} has no addresses of network ${network} for containers; see \`weft networks\` for what it was given`,
-    { network, known },
+    `agent ${assignment.agent.ip} has no addresses of network ${network} for containers; see \`weft networks\` for what ` +
+      "it was given",
+    { network },
   );
 }
 
-/**
- * The attachment for a request, `pending`, with the next free address of each half.
- * @param others every attachment of this agent, whatever its network or state, oldest first
- * @param last the address that each half gave last, as far as it is known; else the newest lease counts
- * @throws Fault unknown-network, exhausted
- */
-export function lease(
-  request: LeaseRequest,
-  assignment: Assignment,
-  others: Iterable<Attachment>,
-  last: ReadonlyMap<Cidr, Ip>,
-): Attachment {
-  const { network, containerId, ifname } = request;
-  const held = [...others].flatMap(addressesOf);
-  const leased = new Set(held);
-  const addresses = containerHalves(assignment, network).map((half) => {
-    const lastGiven = last.get(half) ?? held.findLast((address) => contains(half, address));
-    return pickAddress({ network, agent: assignment.agent.ip, half }, leased, lastGiven);
+/** The half that holds the address; `undefined` when this agent has none that does. */
+export function halfOf(assignment: Assignment, network: string, address: Ip): Cidr | undefined {
+  const overlay = assignment.agent.overlays.find(({ info }) => info.name === network);
+  return [overlay?.mesosBridge, overlay?.dockerBridge]
+    .flatMap((bridge) => [bridge?.ip, bridge?.ip6])
+    .find((half) => half !== undefined && contains(half, address));
+}
+
+function requireOverlay(assignment: Assignment, network: string): AgentOverlay {
+  const { overlays, ip } = assignment.agent;
+  const overlay = overlays.find((candidate) => candidate.info.name === network);
+  if (overlay !== undefined) return overlay;
+  const known = overlays.map(({ info }) => info.name);
+  throw new Fault("unknown-network", `agent ${ip} knows no network ${network}; it has ${known.join(", ") || "none"}`, {
+    network,
+    known,
   });
-  const ip = addresses.find((address) => familyOf(address) === 4);
-  const ip6 = addresses.find((address) => familyOf(address) === 6);
+}
+
+// ---- addresses -------------------------------------------------------------------------------------------------------
+
+/**
+ * One address of each family of the network: the one that is asked for, or the next free one.
+ * @throws Fault unknown-network, exhausted, address-taken, bad-request
+ */
+export function pickAddresses(
+  { who, ips }: Pick<LeaseRequest, "who" | "ips">,
+  assignment: Assignment,
+  ledger: Ledger,
+  now: number,
+): readonly PickedAddress[] {
+  const halves = containerHalves(assignment, who.network);
+  for (const address of ips)
+    if (halves[familyOf(address)] === undefined)
+      throw new Fault(
+        "bad-request",
+        `container ${who.containerId}: network ${who.network} has no IPv${familyOf(address)} on this host, so it ` +
+          `cannot have ${address}; ask for an address of the other family, or none`,
+        { network: who.network, ip: address },
+      );
+  return ([4, 6] as const).flatMap((family) => {
+    const ofFamily = halves[family];
+    if (ofFamily === undefined) return [];
+    const asked = ips.find((address) => familyOf(address) === family);
+    if (asked !== undefined) return [requireAsked(asked, ofFamily, who, ledger)];
+    const picked = pickAddress(ofFamily, ledger, now);
+    if (picked === undefined) throw exhausted(who.network, assignment.agent.ip, ofFamily, ledger);
+    return [picked];
+  });
+}
+
+function requireAsked(
+  address: Ip,
+  halves: readonly Cidr[],
+  { network, containerId }: LeaseRequest["who"],
+  ledger: Ledger,
+): PickedAddress {
+  const half = halves.find((candidate) => isLeasable(candidate, address));
+  if (half === undefined)
+    throw new Fault(
+      "bad-request",
+      `container ${containerId}: ${address} is no address that this host gives on network ${network}; it has ` +
+        `${halves.join(" and ")}, less the first two and the last address of each`,
+      { network, ip: address, halves },
+    );
+  const holder = ledger.holder(address);
+  if (holder !== undefined) throw addressTaken(address, containerId, holder);
+  return { address, half, isEarly: false };
+}
+
+/** @throws Fault address-taken when another container holds one of the addresses */
+export function requireUnheld(containerId: string, addresses: readonly Ip[], ledger: Ledger): void {
+  for (const address of addresses) {
+    const holder = ledger.holder(address);
+    if (holder !== undefined) throw addressTaken(address, containerId, holder);
+  }
+}
+
+function addressTaken(address: Ip, containerId: string, holder: Lease): Fault {
+  return new Fault(
+    "address-taken",
+    `container ${containerId}: ${address} is held by container ${holder.containerId} (${holder.ifname} on network ` +
+      `${holder.network}); ask for another one, or end that container`,
+    { ip: address, holder: holder.containerId },
+  );
+}
+
+function exhausted(network: string, agent: Ip, halves: readonly Cidr[], ledger: Ledger): Fault {
+  const held = [...ledger.held()];
+  const counts = halves.map((half) => ({ half, leased: held.filter((address) => isLeasable(half, address)).length }));
+  const told = counts.map(({ half, leased }) => `${half} (${leased} of ${leasableCount(half)} leased)`).join(" and ");
+  return new Fault(
+    "exhausted",
+    `agent ${agent}: network ${network} has no free address in ${told}; remove containers of this host from the network, ` +
+      "or configure it with a shorter prefix, which gives every agent more",
+    { network, agent, halves, leased: counts.reduce((sum, { leased }) => sum + leased, 0) },
+  );
+}
+
+// ---- leases ----------------------------------------------------------------------------------------------------------
+
+/** A lease for a device that another plugin makes. */
+export function leaseOf(request: LeaseRequest, addresses: readonly Ip[]): Lease {
+  return { ...request.who, ...addressFields(addresses), state: "pending" };
+}
+
+/**
+ * The attachment for a request, `pending`, with these addresses.
+ * @param others every lease of this agent
+ * @throws Fault address-taken when the MAC that is asked for is another's in this network
+ */
+export function attachmentOf(request: LeaseRequest, addresses: readonly Ip[], others: Iterable<Lease>): Attachment {
+  const { who, mac, extras } = request;
+  const { containerId, ifname, network, netnsId } = who;
+  const attachments = [...others].filter(isAttachment);
+  const twin = attachments.find((other) => other.mac === mac && other.network === network);
+  if (mac !== undefined && twin !== undefined && !isSame(twin, who))
+    throw new Fault(
+      "address-taken",
+      `container ${containerId}: the MAC ${mac} is that of container ${twin.containerId} on network ${network}; ask for ` +
+        "another one, or none",
+      { mac, holder: twin.containerId },
+    );
+  const neighbors = attachments.filter((other) => other.netnsId === netnsId && !isSame(other, who));
+  const rank = freeRank(ifname, new Set(neighbors.map((other) => other.rank ?? 0)));
   return {
-    ...request,
+    ...who,
+    ...extras,
+    ...addressFields(addresses),
     hostIfname: hostIfnameOf(containerId, ifname),
-    mac: macOf(ip, ip6, containerId, ifname),
-    ...(ip === undefined ? {} : { ip }),
-    ...(ip6 === undefined ? {} : { ip6 }),
+    mac: mac ?? macOf(addresses, containerId, ifname),
+    ...(rank === 0 ? {} : { rank }),
     state: "pending",
   };
+}
+
+function isSame(a: Pick<Lease, "containerId" | "ifname">, b: Pick<Lease, "containerId" | "ifname">): boolean {
+  return a.containerId === b.containerId && a.ifname === b.ifname;
+}
+
+function addressFields(addresses: readonly Ip[]): Pick<Lease, "ip" | "ip6"> {
+  const ip = addresses.find((address) => familyOf(address) === 4);
+  const ip6 = addresses.find((address) => familyOf(address) === 6);
+  return { ...(ip === undefined ? {} : { ip }), ...(ip6 === undefined ? {} : { ip6 }) };
+}
+
+/** The number at the end of the interface's name where it is free, else the next free one. */
+function freeRank(ifname: string, taken: ReadonlySet<number>): number {
+  let rank = Number(/\d{1,3}$/.exec(ifname)?.[0] ?? 0);
+  while (taken.has(rank)) rank++;
+  return rank;
 }
 
 /** 40 bits of a hash fill the 15 bytes that a device's name has. */
@@ -83,9 +209,10 @@ function hostIfnameOf(containerId: string, ifname: string): string {
 }
 
 /** Locally administered; readable where there is an IPv4 address: 9.0.1.2 → 02:57:09:00:01:02. */
-function macOf(ip: Ip | undefined, ip6: Ip | undefined, containerId: string, ifname: string): Mac {
+function macOf(addresses: readonly Ip[], containerId: string, ifname: string): Mac {
+  const { ip, ip6 = "" } = addressFields(addresses);
   if (ip !== undefined) return bytesToMac(Uint8Array.of(0x02, 0x57, ...ipToBytes(ip)));
-  return bytesToMac(Uint8Array.of(0x02, 0x58, ...hashOf(containerId, ifname, ip6 ?? "").subarray(0, 4)));
+  return bytesToMac(Uint8Array.of(0x02, 0x58, ...hashOf(containerId, ifname, ip6).subarray(0, 4)));
 }
 
 function hashOf(...parts: readonly string[]): Buffer {

@@ -8,7 +8,7 @@
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
-import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, withLength } from "../../model/ip.ts";
+import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, ip, withLength } from "../../model/ip.ts";
 import { IFALIAS_MAX_BYTES } from "../../model/limits.ts";
 import { mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
@@ -29,6 +29,10 @@ import { vtepMtu } from "./vtep.ts";
 
 /** The host's end of every veth. */
 const GATEWAY_MAC = mac("02:57:00:00:00:01");
+
+/** Stand in where another IPAM plugin names no gateway. Only the container knows them; nobody answers at them. */
+const NAMELESS_GATEWAY = ip("169.254.1.1");
+const NAMELESS_GATEWAY6 = ip("fe80::57:1");
 
 /** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
 export function containerMtu(context: OverlayContext): number {
@@ -75,7 +79,7 @@ export function desiredAttachment(attachment: Attachment, context: OverlayContex
         peer: { netns: attachment.netns, name: ifname, mac: attachment.mac, mtu },
       },
     ],
-    routes: addresses.map((address) => containerRoute(dev, address, gatewayFor(attachment, address, context))),
+    routes: addresses.map((address) => containerRoute(dev, address, sourceFor(attachment, address, context))),
     neighbors: addresses.map((ip) => ({ dev, ip, mac: attachment.mac })),
     sysctls: deviceSysctls(dev, addresses),
     tables: context.features.ingressForward
@@ -97,8 +101,22 @@ export function detachOps(attachment: Attachment, context: Pick<OverlayContext, 
   return [...(context.features.ingressForward ? [chain] : []), { op: "link.delete", name: attachment.hostIfname }];
 }
 
+/** The addresses of an attachment with the gateway of each; those that this host has no half for are left out. */
+export function gatewaysOf(
+  attachment: Attachment,
+  context: OverlayContext,
+): readonly { readonly address: Ip; readonly gateway: Ip }[] {
+  return servedAddresses(attachment, context).flatMap((address) => {
+    const gateway = gatewayFor(attachment, address, context);
+    return gateway === undefined ? [] : [{ address, gateway }];
+  });
+}
+
 /** The gateway of the half that holds the address; `undefined` when this host has none (its network was removed). */
 function gatewayFor(attachment: Attachment, address: Ip, context: OverlayContext): Ip | undefined {
+  const { ipam } = attachment;
+  if (ipam !== undefined)
+    return familyOf(address) === 4 ? (ipam.gateway ?? NAMELESS_GATEWAY) : (ipam.gateway6 ?? NAMELESS_GATEWAY6);
   const holders = gatewayHolders(context).filter((holder) => holder.network === attachment.network);
   const half = holders.flatMap((holder) => holder.halves).find((candidate: Cidr) => contains(candidate, address));
   return half === undefined ? undefined : gatewayOf(half);
@@ -123,10 +141,15 @@ function gatewayRoutes(dev: string, gateway: Ip): readonly Route[] {
   return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];
 }
 
-function containerRoute(dev: string, address: Ip, gateway: Ip | undefined): Route {
+function containerRoute(dev: string, address: Ip, src: Ip | undefined): Route {
   const metric = plainMetric(familyOf(address));
   const route: Route = { dst: hostCidr(address), table: MAIN_TABLE, metric, type: "unicast", dev };
-  return gateway === undefined ? route : { ...route, src: gateway };
+  return src === undefined ? route : { ...route, src };
+}
+
+/** What the host sends from: the gateway, where it is the host's own. */
+function sourceFor(attachment: Attachment, address: Ip, context: OverlayContext): Ip | undefined {
+  return attachment.ipam === undefined ? gatewayFor(attachment, address, context) : undefined;
 }
 
 /** IPv6 is switched off where the attachment has none, so that no address appears that nobody gave. */

@@ -11,7 +11,7 @@ export interface OverlayContext {
   readonly assignment: Assignment;
   readonly facts: HostFacts;
   /** The part of the port's `KernelFeatures` that decides how containers reach nodes. */
-  readonly features: { readonly ingressForward: boolean };
+  readonly features: { readonly ingressForward: boolean; readonly bandwidth?: boolean };
 }
 
 /** IPv6 is left out of everything when the cluster's configuration turns it off. */

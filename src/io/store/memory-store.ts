@@ -2,9 +2,10 @@
  * The simulated twins of the SQLite stores, for tests: strict where those are. Values go in and out as copies, a data
  * directory has one user at a time, a closed store refuses calls, and a full disk changes nothing.
  */
-import type { Attachment } from "../../model/attachment.ts";
+import type { Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
+import type { Ip } from "../../model/ip.ts";
 import type { AgentStore, MasterStore } from "../ports.ts";
 
 interface Contents {
@@ -12,14 +13,17 @@ interface Contents {
   agents: AgentRecord[];
   identity?: string;
   assignment?: Assignment;
-  attachments: Attachment[];
+  leases: Lease[];
+  resting: Ip[];
 }
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
 export class MemoryDisk {
   full = false;
   #inUse = false;
-  #json = JSON.stringify({ agents: [], attachments: [] } satisfies Contents);
+  /** What a power cut may leave: the state after each write since the last one that was synced. */
+  #unsynced: string[] = [];
+  #json = JSON.stringify({ agents: [], leases: [], resting: [] } satisfies Contents);
 
   /** @throws Fault in-use while another store has the disk */
   open(): MemoryFile {
@@ -32,10 +36,12 @@ export class MemoryDisk {
     };
     return {
       read,
-      change: (how) => {
+      change: (how, isSynced) => {
         const contents = read();
         if (this.full) throw new Fault("storage", "the data directory in memory is full; nothing was changed");
         how(contents);
+        if (isSynced) this.#unsynced = [];
+        else this.#unsynced.push(this.#json);
         this.#json = JSON.stringify(contents);
       },
       close: () => {
@@ -44,11 +50,19 @@ export class MemoryDisk {
       },
     };
   }
+
+  /** The power fails: of the writes that were not synced the last `lost` are gone, and whoever had the disk. */
+  cutPower(lost: number): void {
+    const kept = this.#unsynced.length - Math.min(lost, this.#unsynced.length);
+    this.#json = this.#unsynced[kept] ?? this.#json;
+    this.#unsynced = [];
+    this.#inUse = false;
+  }
 }
 
 interface MemoryFile {
   read(): Contents;
-  change(how: (contents: Contents) => void): void;
+  change(how: (contents: Contents) => void, isSynced: boolean): void;
   close(): void;
 }
 
@@ -63,17 +77,17 @@ export function openMemoryMasterStore(disk = new MemoryDisk()): MasterStore {
     saveNetwork: (network) =>
       file.change((contents) => {
         contents.network = network;
-      }),
+      }, true),
     putAgent: (record, replaces = record.id) =>
       file.change(({ agents }) => {
         const at = agents.findIndex(({ id }) => id === replaces);
         if (at < 0) agents.push(record);
         else agents[at] = record;
-      }),
+      }, true),
     deleteAgents: (ids) =>
       file.change((contents) => {
         contents.agents = contents.agents.filter(({ id }) => !ids.includes(id));
-      }),
+      }, true),
     close: () => file.close(),
   };
 }
@@ -86,27 +100,35 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
     saveIdentity: (id) =>
       file.change((contents) => {
         contents.identity = id;
-      }),
+      }, true),
     assignment: () => file.read().assignment,
     saveAssignment: (assignment) =>
       file.change((contents) => {
         contents.assignment = assignment;
-      }),
-    attachments: () => file.read().attachments,
-    putAttachment: (attachment) =>
-      file.change(({ attachments }) => {
-        const at = attachments.findIndex((other) => sameInterface(other, attachment.containerId, attachment.ifname));
-        if (at < 0) attachments.push(attachment);
-        else attachments[at] = attachment;
-      }),
-    deleteAttachment: (containerId, ifname) =>
+      }, true),
+    leases: () => file.read().leases,
+    putLease: (lease) =>
+      file.change(({ leases }) => {
+        const at = leases.findIndex((other) => isSameInterface(other, lease));
+        if (at < 0) leases.push(lease);
+        else leases[at] = lease;
+      }, false),
+    deleteLease: (lease, resting) =>
       file.change((contents) => {
-        contents.attachments = contents.attachments.filter((each) => !sameInterface(each, containerId, ifname));
-      }),
+        contents.leases = contents.leases.filter((other) => !isSameInterface(other, lease));
+        contents.resting = [...contents.resting.filter((address) => !resting.includes(address)), ...resting];
+      }, false),
+    resting: () => file.read().resting,
+    forgetResting: (addresses) =>
+      file.change((contents) => {
+        contents.resting = contents.resting.filter((address) => !addresses.includes(address));
+      }, false),
     close: () => file.close(),
   };
 }
 
-function sameInterface(attachment: Attachment, containerId: string, ifname: string): boolean {
-  return attachment.containerId === containerId && attachment.ifname === ifname;
+type Interface = Pick<Lease, "containerId" | "ifname">;
+
+function isSameInterface(a: Interface, b: Interface): boolean {
+  return a.containerId === b.containerId && a.ifname === b.ifname;
 }

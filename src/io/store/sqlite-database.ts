@@ -1,8 +1,8 @@
 /**
  * One SQLite database in a data directory: opened, locked, checked, and its errors turned into faults.
  *
- * Write-ahead log and full sync: a statement that returned survives a kill and a power cut
- * (https://www.sqlite.org/pragma.html#pragma_synchronous). The lock is SQLite's own exclusive mode: the kernel holds it
+ * Write-ahead log: a statement that returned survives a kill, and with full sync a power cut; without, a power cut may
+ * take the last statements, never the file's consistency (https://www.sqlite.org/pragma.html#pragma_synchronous). The lock is SQLite's own exclusive mode: the kernel holds it
  * for the life of the process and drops it whichever way that ends, so there is no stale lock file.
  */
 import { closeSync, constants, existsSync, mkdirSync, openSync } from "node:fs";
@@ -22,6 +22,8 @@ export interface DatabaseKind {
   readonly schema: string;
   /** What an operator can do when the file is damaged: the end of a sentence. */
   readonly remedy: string;
+  /** What a statement that returned survives: FULL a power cut, NORMAL the end of the process. */
+  readonly synchronous: "FULL" | "NORMAL";
 }
 
 /** Primary result codes (https://www.sqlite.org/rescode.html); the low byte of what `errcode` holds. */
@@ -56,12 +58,22 @@ export class SqliteDatabase {
     return this.#guard(() => this.#db.prepare(sql).all(...values));
   }
 
-  /** Carries out one statement; it is durable when this returns. */
+  /** Carries out one statement; it survives what `synchronous` says when this returns. */
   run(sql: string, ...values: SQLInputValue[]): void {
     this.#guard(() => this.#db.prepare(sql).run(...values));
   }
 
-  /** Carries out `statements` together or not at all; durable when this returns. */
+  /** Carries out `statements`, which survive a power cut when this returns, with all that was written before. */
+  synced(statements: () => void): void {
+    this.#guard(() => this.#db.exec("PRAGMA synchronous = FULL"));
+    try {
+      statements();
+    } finally {
+      this.#guard(() => this.#db.exec(`PRAGMA synchronous = ${this.#kind.synchronous}`));
+    }
+  }
+
+  /** Carries out `statements` together or not at all; as `run`. */
   transaction(statements: () => void): void {
     this.#guard(() => this.#db.exec("BEGIN IMMEDIATE"));
     try {
@@ -104,7 +116,8 @@ export class SqliteDatabase {
   }
 
   #initialize(): void {
-    this.#db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    this.#db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL");
+    this.#db.exec(`PRAGMA synchronous = ${this.#kind.synchronous}`);
     // Takes the lock, and holds it until the database is closed.
     this.#db.exec("BEGIN IMMEDIATE; COMMIT");
     const version = this.#pragma("user_version");

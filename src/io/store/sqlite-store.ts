@@ -3,9 +3,9 @@
  * is read is checked against its schema, so that a damaged file is refused at the start and not met later.
  */
 import { z } from "zod";
-import type { Attachment } from "../../model/attachment.ts";
+import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
-import { agentIdSchema, agentRecordSchema, assignmentSchema, attachmentSchema } from "../../model/schemas.ts";
+import { agentIdSchema, agentRecordSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
 import type { AgentStore, MasterStore } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
 
@@ -18,20 +18,24 @@ const MASTER: DatabaseKind = {
     CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
     CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT`,
   remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
+  synchronous: "FULL",
 };
 
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
-  schemaVersion: 1,
+  schemaVersion: 2,
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE attachment (
+    CREATE TABLE lease (
       container_id TEXT NOT NULL, ifname TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container_id, ifname)
-    ) STRICT`,
+    ) STRICT;
+    CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT`,
   remedy:
     "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
     "and containers have to be attached again",
+  // For leases; see docs/decisions/0019.
+  synchronous: "NORMAL",
 };
 
 /** @throws Fault in-use, corrupt-store, storage, unsupported-version; the store's calls throw `storage` */
@@ -85,25 +89,36 @@ export function openAgentStore(dir: string): AgentStore {
     saveIdentity: (id) => writeFact(db, "identity", id),
     assignment: () => readFact<Assignment>(db, "assignment", assignmentSchema),
     saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
-    attachments: () => loadAttachments(db),
-    putAttachment: (attachment) =>
+    leases: () => loadLeases(db),
+    putLease: (lease) =>
       db.run(
-        "INSERT INTO attachment (container_id, ifname, value) VALUES (?, ?, ?) " +
+        "INSERT INTO lease (container_id, ifname, value) VALUES (?, ?, ?) " +
           "ON CONFLICT (container_id, ifname) DO UPDATE SET value = excluded.value",
-        attachment.containerId,
-        attachment.ifname,
-        JSON.stringify(attachment),
+        lease.containerId,
+        lease.ifname,
+        JSON.stringify(lease),
       ),
-    deleteAttachment: (containerId, ifname) =>
-      db.run("DELETE FROM attachment WHERE container_id = ? AND ifname = ?", containerId, ifname),
+    deleteLease: ({ containerId, ifname }, resting) =>
+      db.transaction(() => {
+        db.run("DELETE FROM lease WHERE container_id = ? AND ifname = ?", containerId, ifname);
+        for (const address of resting) db.run("INSERT OR REPLACE INTO resting (address) VALUES (?)", address);
+      }),
+    resting: () =>
+      db
+        .all("SELECT address FROM resting ORDER BY position")
+        .map((row) => db.decode(JSON.stringify(row.address), ipSchema, "an address that rests")),
+    forgetResting: (addresses) =>
+      db.transaction(() => {
+        for (const address of addresses) db.run("DELETE FROM resting WHERE address = ?", address);
+      }),
     close: () => db.close(),
   };
 }
 
-function loadAttachments(db: SqliteDatabase): readonly Attachment[] {
+function loadLeases(db: SqliteDatabase): readonly (Lease | Attachment)[] {
   return db
-    .all("SELECT container_id, value FROM attachment ORDER BY rowid")
-    .map((row) => db.decode(row.value, attachmentSchema, `the attachment of container ${row.container_id}`));
+    .all("SELECT container_id, value FROM lease ORDER BY rowid")
+    .map((row) => db.decode(row.value, leaseSchema, `the lease of container ${row.container_id}`));
 }
 
 function readFact<T>(db: SqliteDatabase, name: string, schema: z.ZodType<T>): T | undefined {
@@ -111,10 +126,13 @@ function readFact<T>(db: SqliteDatabase, name: string, schema: z.ZodType<T>): T 
   return row && db.decode(row.value, schema, `the ${name}`);
 }
 
+/** Unlike leases, what an agent is and has must survive a power cut. */
 function writeFact(db: SqliteDatabase, name: string, value: unknown): void {
-  db.run(
-    "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    name,
-    JSON.stringify(value),
+  db.synced(() =>
+    db.run(
+      "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+      name,
+      JSON.stringify(value),
+    ),
   );
 }
