@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { callBody } from "../../../test/support/cni.ts";
+import { NOBODY_ELSE } from "../../../test/support/host-world.ts";
 import { FakeMachine } from "../../io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../io/log.ts";
 import { SimClock } from "../../io/sim-clock.ts";
@@ -56,6 +57,7 @@ test("a runtime that calls while the agent starts is told to try again at once, 
     {
       kernel,
       store: openMemoryAgentStore(),
+      ...NOBODY_ELSE,
       clock: new SimClock(),
       random: { fraction: () => 0.5, uuid: () => "0" },
       log: SILENT_LOG,
