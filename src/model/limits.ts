@@ -45,7 +45,7 @@ export const PLUGIN_OUTPUT_MAX_BYTES = 1 << 20;
 export const PLUGIN_TIMEOUT_MS = 30_000;
 /** Problems of a CNI call that its refusal names, the rest is counted: runtimes log the text on one line. */
 export const CNI_PROBLEMS_SHOWN_MAX = 20;
-/** Characters of a wrong variable that the refusal shows. */
+/** Characters of a wrong value that a refused CNI call shows. */
 export const PARAMETER_SHOWN_MAX = 80;
 /** Host ports of one container. Each is two elements of a map and some bytes of the lease; runtimes write out ranges. */
 export const PORT_MAPPINGS_MAX = 4_096;

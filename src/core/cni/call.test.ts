@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { cniBody } from "../../../test/support/cni.ts";
 import { Fault, type FaultCode } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
@@ -133,7 +132,7 @@ test("what is wrong in the configuration is named with its path, all at once", (
     [{ ...CONFIG, cniVersion: 1 }, "unsupported-version", /cniVersion 1/],
     [{ cniVersion: "1.0.0" }, "bad-request", /name: is missing/],
     [{ ...CONFIG, name: 5 }, "bad-request", /name: must be a string, is the number 5/],
-    [{ ...CONFIG, network: null }, "bad-request", /network: must be a string, is null/],
+    [{ ...CONFIG, network: ["x"] }, "bad-request", /network: must be a string, is a list/],
     [{ ...CONFIG, network: "a/b" }, "bad-request", /network: a\/b may hold only/],
     [{ ...CONFIG, name: "fourteen-bytes" }, "bad-request", /name: fourteen-bytes has 14 bytes/],
     [
@@ -180,29 +179,4 @@ test("a body that is no call is refused", () => {
     const { call } = decodeCall(Buffer.from(body));
     assert(call instanceof Fault && call.code === "bad-request", body.slice(0, 40));
   }
-});
-
-test("noise is refused and never anything worse", () => {
-  const environment = fc.dictionary(
-    fc.constantFrom("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "CNI_X"),
-    fc.oneof(fc.constantFrom("ADD", "CHECK", "VERSION", "/a", "c1"), fc.string({ unit: "binary" })),
-  );
-  const noisy = fc.record({ cniVersion: fc.constantFrom("1.0.0", "0.4.0"), name: fc.constantFrom("dcos", "x/") });
-  const keys = fc.record(
-    { dns: fc.jsonValue(), prevResult: fc.jsonValue(), network: fc.jsonValue() },
-    { requiredKeys: [] },
-  );
-  const config = fc.oneof(
-    fc.string(),
-    fc.jsonValue(),
-    fc.tuple(noisy, keys).map(([a, b]) => ({ ...a, ...b })),
-  );
-  fc.assert(
-    fc.property(environment, config, (variables, stdin) => {
-      const { call } = decodeCall(cniBody(variables, stdin));
-      assert(call instanceof Fault || "command" in call);
-    }),
-    { numRuns: 1_000 },
-  );
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (body) => void decodeCall(body)));
 });

@@ -18,7 +18,7 @@ import {
   readRuntime,
   splitCall,
 } from "./environment.ts";
-import { type JsonObject, listed, type Problems, parseJsonObject } from "./json.ts";
+import { type JsonObject, listed, type Problems, parseJsonObject, shown } from "./json.ts";
 import { type NetworkConfig, readNetworkConfig, requireVersion, versionOf } from "./network-config.ts";
 import { readTask, type Task } from "./task.ts";
 import { readValidAttachments, type ValidAttachment } from "./valid-attachments.ts";
@@ -102,7 +102,7 @@ export function decodeCall(body: Uint8Array): DecodedCall {
 function readCommand(environment: CniEnvironment): CniCommand {
   const command = environment.get("CNI_COMMAND");
   if (isCniCommand(command)) return command;
-  const fact = command === undefined ? "CNI_COMMAND is missing" : `CNI_COMMAND=${command.slice(0, 40)} is no verb`;
+  const fact = command === undefined ? "CNI_COMMAND is missing" : `CNI_COMMAND=${shown(command)} is no verb`;
   throw new Fault("bad-environment", `${fact}; it is one of ${CNI_COMMANDS.join(", ")}`, { problems: ["CNI_COMMAND"] });
 }
 
@@ -122,7 +122,7 @@ type Verb = Exclude<CniCommand, "VERSION">;
 
 function readCall(command: Verb, environment: CniEnvironment, json: JsonObject, version: CniVersion): CniCall {
   const complaints: Complaints = { environment: [], config: [] };
-  const known = command === "DEL" ? withoutResults(json) : json;
+  const known = command === "DEL" ? whatDelNeeds(json) : json;
   const config = { ...readNetworkConfig(known, version, complaints.config), json };
   const shared: PluginCall = { config, plugin: readPlugin(environment), cniPath: readCniPath(environment) };
   const call =
@@ -136,7 +136,7 @@ function readCall(command: Verb, environment: CniEnvironment, json: JsonObject, 
 }
 
 /** DEL needs to know who is meant, and whom else to tell. */
-function withoutResults({ prevResult, dns, ...rest }: JsonObject): JsonObject {
+function whatDelNeeds({ prevResult, dns, runtimeConfig, args, ...rest }: JsonObject): JsonObject {
   return rest;
 }
 

@@ -2,7 +2,7 @@
  * CNI_ARGS: `KEY=VALUE` pairs with semicolons between them, the oldest way to tell a plugin something. `IP`, `MAC` and
  * `IgnoreUnknown` have a meaning of their own; whatever else is in it is a label of the container.
  */
-import type { Problems } from "./json.ts";
+import { type Problems, shown } from "./json.ts";
 
 export type CniArgs = ReadonlyMap<string, string>;
 
@@ -12,7 +12,7 @@ export function readCniArgs(text: string, problems: Problems): CniArgs {
   for (const pair of text.split(";").filter((part) => part !== "")) {
     const equals = pair.indexOf("=");
     if (equals > 0) args.set(pair.slice(0, equals), pair.slice(equals + 1));
-    else problems.push(`CNI_ARGS: ${JSON.stringify(pair.slice(0, 40))} is no KEY=VALUE`);
+    else problems.push(`CNI_ARGS: ${shown(JSON.stringify(pair))} is no KEY=VALUE`);
   }
   return args;
 }

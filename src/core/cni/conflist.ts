@@ -1,9 +1,12 @@
 /**
  * The network configuration list that lets a runtime find a network: one file per network in its CNI folder.
  *
- * It says 1.0.0, which every runtime in use reads; one that speaks an older or newer version writes that itself. The
- * executable finds the agent by `weft_socket`, the agent the network by `network`.
+ * Runtimes from before CNI 1.1.0 (podman 4, containerd 1) read `cniVersion` alone and refuse one that they do not know,
+ * so it says 1.0.0. Later ones take the newest of `cniVersions` that they know; with 1.1.0 they use STATUS and GC. What
+ * is not among `capabilities` a runtime does not tell. The executable finds the agent by `weft_socket`, the agent the
+ * network by `network`.
  */
+import { CNI_VERSIONS, type CniVersion } from "./version.ts";
 
 /** The executable's name; also the `type` in every list. */
 export const CNI_PLUGIN = "weft-cni";
@@ -12,13 +15,18 @@ export const IPAM_PLUGIN = "weft-ipam";
 
 export type PluginName = typeof CNI_PLUGIN | typeof IPAM_PLUGIN;
 
+/** What a container may ask for: see wishes.ts and dns.ts. */
+const CAPABILITIES = { portMappings: true, ips: true, mac: true, dns: true, bandwidth: true, aliases: true } as const;
+
 export interface Conflist {
-  readonly cniVersion: "1.0.0";
+  readonly cniVersion: CniVersion;
+  readonly cniVersions: readonly CniVersion[];
   readonly name: string;
   readonly plugins: readonly {
     readonly type: typeof CNI_PLUGIN;
     readonly network: string;
     readonly weft_socket: string;
+    readonly capabilities: typeof CAPABILITIES;
   }[];
 }
 
@@ -26,8 +34,9 @@ export interface Conflist {
 export function conflist(network: string, socketPath: string): Conflist {
   return {
     cniVersion: "1.0.0",
+    cniVersions: CNI_VERSIONS,
     name: network,
-    plugins: [{ type: CNI_PLUGIN, network, weft_socket: socketPath }],
+    plugins: [{ type: CNI_PLUGIN, network, weft_socket: socketPath, capabilities: CAPABILITIES }],
   };
 }
 

@@ -10,12 +10,11 @@ import {
   CNI_CONTAINER_ID_MAX_BYTES,
   CNI_PATH_FOLDERS_MAX,
   IFNAME_MAX_BYTES,
-  PARAMETER_SHOWN_MAX,
   PATH_MAX_BYTES,
   RUNTIME_NAME_MAX_BYTES,
 } from "../../model/limits.ts";
 import { CNI_PLUGIN, IPAM_PLUGIN, type PluginName } from "./conflist.ts";
-import type { Problems } from "./json.ts";
+import { type Problems, shown } from "./json.ts";
 
 export type CniEnvironment = ReadonlyMap<string, string>;
 
@@ -94,7 +93,7 @@ export function readParameters(
     const value = values[i] ?? "";
     const problem = value === "" ? undefined : RULES[name](value);
     if (value === "") problems.push(`${name} is missing`);
-    else if (problem !== undefined) problems.push(`${name}=${value.slice(0, PARAMETER_SHOWN_MAX)} ${problem}`);
+    else if (problem !== undefined) problems.push(`${name}=${shown(value)} ${problem}`);
   }
   return values;
 }

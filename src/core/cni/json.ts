@@ -6,7 +6,7 @@
  */
 import { Fault, messageOf } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
-import { CNI_PROBLEMS_SHOWN_MAX } from "../../model/limits.ts";
+import { CNI_PROBLEMS_SHOWN_MAX, PARAMETER_SHOWN_MAX } from "../../model/limits.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
@@ -36,6 +36,13 @@ export function readString(value: unknown, at: string, problems: Problems): stri
   return undefined;
 }
 
+/** The string; absent and empty are wrong too. "" when there is none. */
+export function requireString(value: unknown, at: string, problems: Problems): string {
+  if (isAbsent(value)) problems.push(`${at}: is missing`);
+  else if (value === "") problems.push(`${at}: is empty`);
+  return readString(value, at, problems) ?? "";
+}
+
 /** The object; an empty one when it is absent or none. */
 export function readObject(value: unknown, at: string, problems: Problems): JsonObject {
   if (isObject(value)) return value;
@@ -48,6 +55,16 @@ export function readList(value: unknown, at: string, problems: Problems): readon
   if (Array.isArray(value)) return value;
   if (!isAbsent(value)) problems.push(`${at}: must be a list, is ${kindOf(value)}`);
   return [];
+}
+
+/** The objects of a list, each with its path; what is none is left out. */
+export function readObjects(value: unknown, at: string, problems: Problems): (readonly [JsonObject, string])[] {
+  return readList(value, at, problems).flatMap((item, i) => {
+    const path = `${at}[${i}]`;
+    if (isObject(item)) return [[item, path] as const];
+    problems.push(`${path}: must be an object, is ${kindOf(item)}`);
+    return [];
+  });
 }
 
 /** The strings of a list; what is none is left out. */
@@ -88,8 +105,12 @@ export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "an object";
-  const text = JSON.stringify(value);
-  return `the ${typeof value} ${text.length > 40 ? `${text.slice(0, 40)}…` : text}`;
+  return `the ${typeof value} ${shown(JSON.stringify(value))}`;
+}
+
+/** The beginning of a text that may be of any length. */
+export function shown(text: string): string {
+  return text.length > PARAMETER_SHOWN_MAX ? `${text.slice(0, PARAMETER_SHOWN_MAX)}…` : text;
 }
 
 /** The first problems in one sentence; the rest is counted. */

@@ -8,7 +8,17 @@
 import { Fault } from "../../model/fault.ts";
 import { networkNameProblem } from "../../model/names.ts";
 import { IPAM_PLUGIN } from "./conflist.ts";
-import { isAbsent, type JsonObject, kindOf, type Problems, readObject, readString, readStrings } from "./json.ts";
+import { readDns } from "./dns.ts";
+import {
+  isAbsent,
+  type JsonObject,
+  kindOf,
+  type Problems,
+  readObject,
+  readString,
+  requireString,
+  shown,
+} from "./json.ts";
 import { type PrevResult, readPrevResult } from "./result.ts";
 import { CNI_VERSIONS, type CniVersion, isCniVersion } from "./version.ts";
 
@@ -18,6 +28,7 @@ export interface NetworkConfig {
   readonly name: string;
   /** The network to join: the key `network` (of `ipam`, when it is weft-ipam's), or the configuration's own name. */
   readonly network: string;
+  /** The resolver of a container, for the result: the configuration's, or what the runtime would rather have. */
   readonly dns: JsonObject;
   readonly prevResult?: PrevResult;
   /** The other plugin that gives the addresses. */
@@ -42,7 +53,8 @@ export function versionOf({ cniVersion, cniVersions }: JsonObject): CniVersion |
 export function requireVersion(json: JsonObject): CniVersion {
   const version = versionOf(json);
   if (version !== undefined) return version;
-  const given = json.cniVersion === undefined ? "no cniVersion" : `cniVersion ${JSON.stringify(json.cniVersion)}`;
+  const given =
+    json.cniVersion === undefined ? "no cniVersion" : `cniVersion ${shown(JSON.stringify(json.cniVersion))}`;
   throw new Fault(
     "unsupported-version",
     `the network configuration names ${given}; this plugin speaks ${CNI_VERSIONS.join(", ")}`,
@@ -52,13 +64,13 @@ export function requireVersion(json: JsonObject): CniVersion {
 
 /** `cniVersion` is what `requireVersion` said. What is wrong is appended to `problems`; then the value is of no use. */
 export function readNetworkConfig(json: JsonObject, cniVersion: CniVersion, problems: Problems): NetworkConfig {
-  const name = requireString(json, "name", problems);
+  const name = requireString(json.name, "name", problems);
   const ipam = readObject(json.ipam, "ipam", problems);
   const type = readString(ipam.type, "ipam.type", problems) ?? "";
   if (type.includes("/") || type === "." || type === "..")
     problems.push(`ipam.type: must be a plugin's name without '/', is ${kindOf(type)}`);
-  const dns = readDns(json.dns, problems);
-  const prevResult = json.prevResult === undefined ? undefined : readPrevResult(json.prevResult, problems);
+  const dns = readDns(json, problems);
+  const prevResult = isAbsent(json.prevResult) ? undefined : readPrevResult(json.prevResult, problems);
   return {
     cniVersion,
     name,
@@ -71,32 +83,12 @@ export function readNetworkConfig(json: JsonObject, cniVersion: CniVersion, prob
 }
 
 function readNetwork(json: JsonObject, ipam: JsonObject, name: string, problems: Problems): string {
-  const [at, network] =
-    ipam.network !== undefined
-      ? (["ipam.network", requireString(ipam, "network", problems, "ipam.")] as const)
-      : json.network !== undefined
-        ? (["network", requireString(json, "network", problems)] as const)
-        : (["name", name] as const);
+  const [at, network] = !isAbsent(ipam.network)
+    ? (["ipam.network", requireString(ipam.network, "ipam.network", problems)] as const)
+    : !isAbsent(json.network)
+      ? (["network", requireString(json.network, "network", problems)] as const)
+      : (["name", name] as const);
   const problem = network === "" ? undefined : networkNameProblem(network);
-  if (problem !== undefined) problems.push(`${at}: ${network} ${problem}`);
+  if (problem !== undefined) problems.push(`${at}: ${shown(network)} ${problem}`);
   return network;
-}
-
-/** The string; an empty one is as wrong as none. */
-function requireString(json: JsonObject, key: string, problems: Problems, prefix = ""): string {
-  const value = json[key];
-  if (typeof value === "string" && value !== "") return value;
-  const at = `${prefix}${key}`;
-  if (value === undefined) problems.push(`${at}: is missing`);
-  else problems.push(value === "" ? `${at}: is empty` : `${at}: must be a string, is ${kindOf(value)}`);
-  return "";
-}
-
-function readDns(value: unknown, problems: Problems): JsonObject {
-  const { nameservers, domain, search, options } = readObject(value, "dns", problems);
-  readString(domain, "dns.domain", problems);
-  for (const [key, list] of Object.entries({ nameservers, search, options })) readStrings(list, `dns.${key}`, problems);
-  return Object.fromEntries(
-    Object.entries({ nameservers, domain, search, options }).filter(([, given]) => !isAbsent(given)),
-  );
 }

@@ -8,7 +8,16 @@
 import type { PortMapping } from "../../model/attachment.ts";
 import { familyOf, type Ip, ipToBigInt } from "../../model/ip.ts";
 import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
-import { isAbsent, kindOf, type Problems, readInteger, readIp, readList, readObject } from "./json.ts";
+import {
+  isAbsent,
+  type JsonObject,
+  kindOf,
+  type Problems,
+  readInteger,
+  readIp,
+  readList,
+  readObjects,
+} from "./json.ts";
 
 /** How the two write one mapping. */
 interface Keys {
@@ -27,8 +36,7 @@ export function readPortMappings(value: unknown, at: string, keys: Keys, problem
     return [];
   }
   const byPlace = new Map<string, PortMapping>();
-  for (const [i, item] of items.entries()) {
-    const path = `${at}[${i}]`;
+  for (const [item, path] of readObjects(items, at, problems)) {
     const mapping = readMapping(item, path, keys, problems);
     if (mapping === undefined) continue;
     const place = `${mapping.protocol} ${mapping.hostIp ?? ""} ${mapping.hostPort}`;
@@ -42,10 +50,8 @@ export function readPortMappings(value: unknown, at: string, keys: Keys, problem
   return [...byPlace.values()];
 }
 
-function readMapping(item: unknown, at: string, keys: Keys, problems: Problems): PortMapping | undefined {
+function readMapping(json: JsonObject, at: string, keys: Keys, problems: Problems): PortMapping | undefined {
   const before = problems.length;
-  const json = readObject(item ?? "", at, problems);
-  if (problems.length > before) return undefined;
   const hostPort = readInteger(json[keys.hostPort], `${at}.${keys.hostPort}`, [0, 65_535], problems) ?? 0;
   const containerPort = readInteger(json[keys.containerPort], `${at}.${keys.containerPort}`, [1, 65_535], problems);
   if (isAbsent(json[keys.containerPort])) problems.push(`${at}.${keys.containerPort}: is missing`);

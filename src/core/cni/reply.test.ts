@@ -109,8 +109,16 @@ test("STATUS says by its own code that no container can be attached", () => {
 test("the list that lets a runtime find a network", () => {
   assert.deepEqual(conflist("dcos", "/run/weft/agent.sock"), {
     cniVersion: "1.0.0",
+    cniVersions: ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     name: "dcos",
-    plugins: [{ type: "weft-cni", network: "dcos", weft_socket: "/run/weft/agent.sock" }],
+    plugins: [
+      {
+        type: "weft-cni",
+        network: "dcos",
+        weft_socket: "/run/weft/agent.sock",
+        capabilities: { portMappings: true, ips: true, mac: true, dns: true, bandwidth: true, aliases: true },
+      },
+    ],
   });
   assert.equal(conflistFileName("dcos"), "weft-dcos.conflist");
 });

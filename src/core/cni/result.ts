@@ -15,7 +15,17 @@ import {
   networkOf,
   parseIpInterface,
 } from "../../model/ip.ts";
-import { type JsonObject, kindOf, listed, type Problems, readIp, readList, readObject, readString } from "./json.ts";
+import {
+  type JsonObject,
+  kindOf,
+  listed,
+  type Problems,
+  readIp,
+  readObject,
+  readObjects,
+  readString,
+  requireString,
+} from "./json.ts";
 
 /** What an earlier plugin of the chain answered to ADD, or, for CHECK and DEL, what the whole chain did. */
 export interface PrevResult {
@@ -89,14 +99,6 @@ function readRoutes(value: unknown, at: string, problems: Problems): IpamResult[
   });
 }
 
-/** The objects of a list, each with its path. */
-function readObjects(value: unknown, at: string, problems: Problems): (readonly [JsonObject, string])[] {
-  return readList(value, at, problems).map((item, i) => {
-    const path = `${at}[${i}]`;
-    return [readObject(item ?? "", path, problems), path];
-  });
-}
-
 function readAddress(item: JsonObject, at: string, problems: Problems): IpInterface | undefined {
   return readCidr(item.address, `${at}.address`, problems);
 }
@@ -105,11 +107,6 @@ function readCidr(value: unknown, at: string, problems: Problems): IpInterface |
   const address = typeof value === "string" ? parseIpInterface(value) : undefined;
   if (address === undefined) problems.push(`${at}: must be an address in CIDR notation, is ${kindOf(value)}`);
   return address;
-}
-
-function requireString(value: unknown, at: string, problems: Problems): string {
-  if (value === undefined || value === null) problems.push(`${at}: is missing`);
-  return readString(value, at, problems) ?? "";
 }
 
 /** Which interface of the result has the address; some plugins write -1 for none. */

@@ -7,7 +7,7 @@
  * asks for nothing, Mesos' labels and those of `args.cni`; of one key the last of these counts.
  */
 import { LABEL_KEY_MAX_BYTES, LABEL_VALUE_MAX_BYTES, LABELS_MAX, TASK_NAME_MAX_BYTES } from "../../model/limits.ts";
-import { type Problems, readList, readObject, readString } from "./json.ts";
+import { type Problems, readObject, readObjects, readString, requireString, shown } from "./json.ts";
 import { MESOS_PATH, type WishSources } from "./wishes.ts";
 
 export interface Task {
@@ -26,7 +26,7 @@ export function readTask(
 ): Task {
   const { cniArgs, mesos, args } = sources;
   const labels = new Map([...cniArgs].filter(([key]) => !NO_LABELS.includes(key)));
-  for (const [key, value] of labels) noteLabelProblem(key, value, `CNI_ARGS: ${key.slice(0, 40)}`, problems);
+  for (const [key, value] of labels) noteLabelProblem(key, value, `CNI_ARGS: ${shown(key)}`, problems);
   const wrapper = readObject(mesos.labels, `${MESOS_PATH}.labels`, problems);
   for (const [key, value] of readPairs(wrapper.labels, `${MESOS_PATH}.labels.labels`, problems)) labels.set(key, value);
   for (const [key, value] of readPairs(args.labels, "args.cni.labels", problems)) labels.set(key, value);
@@ -50,15 +50,9 @@ function nameOf(
 
 /** `[{"key": …, "value": …}]`. A label without a value has the empty one. */
 function readPairs(value: unknown, at: string, problems: Problems): (readonly [string, string])[] {
-  return readList(value, at, problems).flatMap((item, i) => {
-    const path = `${at}[${i}]`;
-    const json = readObject(item ?? "", path, problems);
-    const key = readString(json.key, `${path}.key`, problems);
+  return readObjects(value, at, problems).flatMap(([json, path]) => {
+    const key = requireString(json.key, `${path}.key`, problems);
     const text = readString(json.value, `${path}.value`, problems) ?? "";
-    if (key === undefined || key === "") {
-      problems.push(`${path}.key: is missing`);
-      return [];
-    }
     noteLabelProblem(key, text, path, problems);
     return [[key, text] as const];
   });

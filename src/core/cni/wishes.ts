@@ -29,7 +29,9 @@ import {
   readInteger,
   readList,
   readObject,
-  readString,
+  readObjects,
+  readStrings,
+  shown,
 } from "./json.ts";
 import { CONVENTION_KEYS, MESOS_KEYS, readPortMappings } from "./port-mappings.ts";
 
@@ -84,16 +86,13 @@ export function readWishes(sources: WishSources, networks: readonly string[], pr
 /** An address as it is written, and where. */
 type Asked = readonly [at: string, text: unknown];
 
-function readIps(sources: WishSources, problems: Problems): readonly Ip[] {
-  const asked = [
-    () => listOf(sources.runtimeConfig.ips, "runtimeConfig.ips", problems),
-    () => listOf(sources.args.ips, "args.cni.ips", problems),
-    () => mesosAddresses(sources.mesos, problems),
-    () =>
-      (sources.cniArgs.get("IP") ?? "").split(",").flatMap((ip): Asked[] => (ip === "" ? [] : [["CNI_ARGS: IP", ip]])),
+function readIps({ runtimeConfig, args, mesos, cniArgs }: WishSources, problems: Problems): readonly Ip[] {
+  const lists = [
+    listOf(runtimeConfig.ips, "runtimeConfig.ips", problems),
+    listOf(args.ips, "args.cni.ips", problems),
+    mesosAddresses(mesos, problems),
+    (cniArgs.get("IP") ?? "").split(",").flatMap((text): Asked[] => (text === "" ? [] : [["CNI_ARGS: IP", text]])),
   ];
-  // Every place is read, so that what is wrong in any is named.
-  const lists = asked.map((read) => read());
   return pickIps(lists.find((list) => list.length > 0) ?? [], problems);
 }
 
@@ -104,10 +103,9 @@ function listOf(value: unknown, at: string, problems: Problems): Asked[] {
 /** Mesos lists what it would like, mostly `{}` or a protocol alone. */
 function mesosAddresses({ ip_addresses }: JsonObject, problems: Problems): Asked[] {
   const at = `${MESOS_PATH}.ip_addresses`;
-  return readList(ip_addresses, at, problems).flatMap((item, i): Asked[] => {
-    const { ip_address } = readObject(item, `${at}[${i}]`, problems);
-    return isAbsent(ip_address) ? [] : [[`${at}[${i}].ip_address`, ip_address]];
-  });
+  return readObjects(ip_addresses, at, problems).flatMap(([{ ip_address }, path]): Asked[] =>
+    isAbsent(ip_address) ? [] : [[`${path}.ip_address`, ip_address]],
+  );
 }
 
 function pickIps(asked: readonly Asked[], problems: Problems): readonly Ip[] {
@@ -206,13 +204,12 @@ function readAliases(value: unknown, networks: readonly string[], problems: Prob
   const aliases = new Set<string>();
   for (const network of new Set(networks)) {
     if (!Object.hasOwn(json, network)) continue;
-    const list = readList(json[network], `${at}.${network}`, problems);
-    for (const [i, item] of list.entries()) {
-      const path = `${at}.${network}[${i}]`;
-      const name = (readString(item ?? 0, path, problems) ?? "").toLowerCase();
-      const problem = typeof item === "string" ? hostNameProblem(name) : undefined;
-      if (problem !== undefined) problems.push(`${path}: ${JSON.stringify(name.slice(0, 80))} ${problem}`);
-      else if (name !== "") aliases.add(name);
+    const path = `${at}.${shown(JSON.stringify(network))}`;
+    for (const [i, item] of readStrings(json[network], path, problems).entries()) {
+      const name = item.toLowerCase();
+      const problem = hostNameProblem(name);
+      if (problem === undefined) aliases.add(name);
+      else problems.push(`${path}[${i}]: ${shown(JSON.stringify(name))} ${problem}`);
     }
   }
   if (aliases.size > ALIASES_MAX)
