@@ -122,6 +122,7 @@ const CODES: Readonly<Record<FaultCode, readonly [code: number, status: number]>
   "not-ready": [11, 50],
   "network-failed": [11, 51],
   exhausted: [101, 50],
+  "address-taken": [102, 50],
   forbidden: [102, 50],
   "identity-taken": [102, 50],
   "in-use": [102, 50],
