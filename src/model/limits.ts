@@ -81,6 +81,8 @@ export const IFALIAS_MAX_BYTES = 255;
 export const CNI_CONTAINER_ID_MAX_BYTES = 200;
 /** IFNAMSIZ is 16 with the closing zero. */
 export const IFNAME_MAX_BYTES = 15;
+/** The highest rank of an interface in its container: each has a routing table of its own there. */
+export const INTERFACE_RANK_MAX = 999;
 /** PATH_MAX of Linux, with the closing zero. */
 export const PATH_MAX_BYTES = 4_096;
 /** Differences that CHECK names; the first ones tell the story. */

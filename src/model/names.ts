@@ -1,7 +1,12 @@
 /**
  * Names that are fixed by the original, by the kernel or by us, and the rules for names that people choose.
  */
-import { HOST_NAME_LABEL_MAX_BYTES, HOST_NAME_MAX_BYTES, NETWORK_NAME_MAX_BYTES } from "./limits.ts";
+import {
+  HOST_NAME_LABEL_MAX_BYTES,
+  HOST_NAME_MAX_BYTES,
+  INTERFACE_RANK_MAX,
+  NETWORK_NAME_MAX_BYTES,
+} from "./limits.ts";
 
 /** One VXLAN segment carries all overlays (spec: overlay §2.3). */
 export const VNI = 1024;
@@ -9,6 +14,8 @@ export const VTEP_NAME = "vtep1024";
 export const VXLAN_PORT = 64_000;
 /** The original's routing table for node addresses; used only where the kernel cannot forward at ingress. */
 export const NODE_TABLE = 42;
+/** Inside a container, 870 and an interface's rank: the way out of what has that interface's address. */
+export const INTERFACE_TABLE = 870;
 
 /** Marks kernel objects as ours: `ifalias` of links begins with it, nftables tables carry it as their name. */
 export const OWNER = "weft";
@@ -16,6 +23,11 @@ export const OWNER = "weft";
 export const ROUTE_PROTOCOL = 87;
 
 const RESERVED_NETWORK_NAMES: readonly string[] = ["host", "bridge", "default", "none"];
+
+/** Is it the table of one interface of a container, rather than of the whole namespace? */
+export function isInterfaceTable(table: number): boolean {
+  return table > INTERFACE_TABLE && table <= INTERFACE_TABLE + INTERFACE_RANK_MAX;
+}
 
 export function mesosBridgeName(network: string): string {
   return `m-${network}`;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { formatHostState } from "../../src/core/host/format.ts";
 import { EMPTY_HOST_STATE, type Route } from "../../src/core/host/host-state.ts";
-import { cidr, ip, ipInterface } from "../../src/model/ip.ts";
+import { addressOf, cidr, ip, ipInterface } from "../../src/model/ip.ts";
 import { mac } from "../../src/model/mac.ts";
 import {
   address,
@@ -157,6 +157,35 @@ export function routeTests(test: Test): void {
     const state = await kernel.observe([]);
     assert.deepEqual([state.routes, state.neighbors, state.fdb], [[], [], [entry]]);
     assert.deepEqual(await shown(kernel, "addr"), ["addr 44.128.0.2/20 dev vtep1024"]);
+  });
+
+  test("a table of its own has its gateway on the link, a link-local one too", async ({ kernel, newNetns }) => {
+    const netns = await newNetns();
+    const inside = await kernel.enter(netns);
+    const peer = { netns, name: "net1", mac: PEER_MAC, mtu: 1450 };
+    await done(kernel, [{ op: "link.add", link: { kind: "veth", name: "weft1", up: true, peer } }, up("weft1")]);
+    await done(inside, [up("net1"), address("net1", "9.0.1.2/32"), address("net1", "fd77::5/128")]);
+    for (const [gateway, all] of [
+      ["9.0.1.1/32", "0.0.0.0/0"],
+      ["fe80::57:1/128", "::/0"],
+    ] as const) {
+      const toGateway = { dst: cidr(gateway), table: 871, metric: 1025, type: "unicast", dev: "net1" } as const;
+      const out = { ...toGateway, dst: cidr(all), via: addressOf(cidr(gateway)) };
+      // What is link-local is on every link.
+      if (all === "0.0.0.0/0") await refused(inside, route(out), "ENETUNREACH");
+      else await done(inside, [route(out)]);
+      await done(inside, [route(toGateway), route(out)]);
+    }
+    await done(inside, [neighbor("net1", "9.0.1.1"), neighbor("net1", "fe80::57:1")]);
+    assert.deepEqual(await shown(inside, "route", "neigh"), [
+      "route ::/0 via fe80::57:1 dev net1 table 871 proto 87 metric 1025",
+      "route 0.0.0.0/0 via 9.0.1.1 dev net1 table 871 proto 87 metric 1025",
+      "route 9.0.1.1/32 dev net1 table 871 proto 87 metric 1025",
+      "route fe80::57:1/128 dev net1 table 871 proto 87 metric 1025",
+      `neigh 9.0.1.1 dev net1 lladdr ${PEER_MAC} PERMANENT`,
+      `neigh fe80::57:1 dev net1 lladdr ${PEER_MAC} PERMANENT`,
+    ]);
+    inside.close();
   });
 
   test("policy rules are there once", async ({ kernel }) => {

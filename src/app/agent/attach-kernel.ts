@@ -5,10 +5,16 @@
 import { diff } from "../../core/host/diff.ts";
 import { difference } from "../../core/host/differences.ts";
 import { EMPTY_HOST_STATE, type HostState, type KernelOp } from "../../core/host/host-state.ts";
-import { attachOps, desiredAttachment, desiredContainer, detachOps } from "../../core/overlay/attach.ts";
+import {
+  attachOps,
+  desiredAttachment,
+  desiredContainer,
+  detachInsideOps,
+  detachOps,
+} from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { ContainerKernel, Kernel, OpFailure } from "../../io/ports.ts";
-import type { Attachment } from "../../model/attachment.ts";
+import type { Attachment, Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { OWNER } from "../../model/names.ts";
 
@@ -38,11 +44,39 @@ export async function build(
  */
 export async function takeDown(attachment: Attachment, kernel: Kernel): Promise<void> {
   const features = await kernel.features();
-  const failures = await kernel.apply(detachOps(attachment, { features }));
+  const failures = [
+    ...(await kernel.apply(detachOps(attachment, { features }))),
+    ...(await clearInside(attachment, kernel)),
+  ];
   refuse(
     attachment,
     failures.filter(({ error }) => !["ENOENT", "ENODEV"].includes(error.code)),
   );
+}
+
+/** Enters the namespace only for what would stay there without the device, and only while it is the same one. */
+async function clearInside(attachment: Attachment, kernel: Kernel): Promise<readonly OpFailure[]> {
+  const ops = detachInsideOps(attachment);
+  if (ops.length === 0) return [];
+  const inside = await openNamespace(kernel, attachment);
+  try {
+    return (await inside?.apply(ops)) ?? [];
+  } finally {
+    inside?.close();
+  }
+}
+
+/** The namespace of a lease; `undefined` when it is gone, even if its path leads to another. */
+export async function openNamespace(kernel: Kernel, lease: Lease): Promise<ContainerKernel | undefined> {
+  try {
+    const inside = await kernel.enter(lease.netns);
+    if (inside.netnsId === lease.netnsId) return inside;
+    inside.close();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Fault && error.code === "bad-netns") return undefined;
+    throw error;
+  }
 }
 
 /** What of the attachment is not as it should be, in words; empty when it is whole. A lost device says all. */

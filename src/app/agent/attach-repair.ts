@@ -5,11 +5,11 @@
 import type { HostState } from "../../core/host/host-state.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, ContainerKernel, Kernel } from "../../io/ports.ts";
+import type { Clock, Kernel } from "../../io/ports.ts";
 import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { LONE_LEASES_INTERVAL_MS } from "../../model/limits.ts";
-import { build, presenceOf, takeDown } from "./attach-kernel.ts";
+import { build, openNamespace, presenceOf, takeDown } from "./attach-kernel.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Release } from "./release.ts";
@@ -102,19 +102,6 @@ export class AttachRepair {
     } finally {
       inside.close();
     }
-  }
-}
-
-/** The namespace of a lease; `undefined` when it is gone, even if its path leads to another. */
-export async function openNamespace(kernel: Kernel, lease: Lease): Promise<ContainerKernel | undefined> {
-  try {
-    const inside = await kernel.enter(lease.netns);
-    if (inside.netnsId === lease.netnsId) return inside;
-    inside.close();
-    return undefined;
-  } catch (error) {
-    if (error instanceof Fault && error.code === "bad-netns") return undefined;
-    throw error;
   }
 }
 

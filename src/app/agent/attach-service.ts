@@ -17,8 +17,8 @@ import { type Attachment, addressesOf, isAttachment, type Lease } from "../../mo
 import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
-import { differences } from "./attach-kernel.ts";
-import { AttachRepair, openNamespace } from "./attach-repair.ts";
+import { differences, openNamespace } from "./attach-kernel.ts";
+import { AttachRepair } from "./attach-repair.ts";
 import { Attacher } from "./attacher.ts";
 import { checkAddresses, foreignIpamOf, returnAddresses } from "./foreign-ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";

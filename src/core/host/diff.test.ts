@@ -13,7 +13,7 @@ import { mac } from "../../model/mac.ts";
 import { desiredHost, type OverlayInput, peerOps, sysctlPaths } from "../overlay/desired.ts";
 import { diff } from "./diff.ts";
 import { formatHostState } from "./format.ts";
-import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Link } from "./host-state.ts";
+import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Link, type Rule } from "./host-state.ts";
 
 /** One host of a random cluster, with its peers. */
 const anyInput = fc.tuple(anyShape, fc.nat()).map(([shape, pick]): OverlayInput => {
@@ -273,6 +273,22 @@ test("routes over a device that nobody speaks of stay: one attachment does not c
   assert.deepEqual(diff(observed, EMPTY_HOST_STATE), []);
   const spokenOf = linksOnly({ kind: "veth", name: "eth0", up: true });
   assert.deepEqual(diff(observed, spokenOf), [{ op: "route.delete", route }]);
+});
+
+test("a rule that leads to another interface's table stays; one to the same table, or on a host, does not", () => {
+  const rule = (src: string, table: number): Rule => ({ src: cidr(src), table, priority: 32_087 });
+  const [other, stale, mine, host] = [
+    rule("9.0.1.9/32", 871),
+    rule("9.0.1.8/32", 872),
+    rule("9.0.1.2/32", 872),
+    rule("9.0.0.0/8", 42),
+  ];
+  const observed = { ...EMPTY_HOST_STATE, rules: [other, stale, host] };
+  assert.deepEqual(diff(observed, { ...EMPTY_HOST_STATE, rules: [mine] }), [
+    { op: "rule.delete", rule: stale },
+    { op: "rule.delete", rule: host },
+    { op: "rule.add", rule: mine },
+  ]);
 });
 
 test("an element that changed its value is deleted before it is added", () => {

@@ -29,7 +29,7 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
   const routesToWrite = [...routes.write, ...routes.same.filter((route) => vanished.has(route))];
   return [
     ...nft.before,
-    ...rules.extra.map((rule): KernelOp => ({ op: "rule.delete", rule })),
+    ...rules.extra.filter(owns.rule).map((rule): KernelOp => ({ op: "rule.delete", rule })),
     ...routes.extra.filter(owns.route).map((route): KernelOp => ({ op: "route.delete", route })),
     ...fdb.extra.filter((e) => owns.onDevice(e.dev)).map((entry): KernelOp => ({ op: "fdb.delete", entry })),
     ...neighbors.extra

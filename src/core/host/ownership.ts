@@ -3,10 +3,11 @@
  *
  * A link is ours by its alias. What hangs on a link is ours when the link is; routes and rules carry ROUTE_PROTOCOL and
  * tables OWNER, and are not even observed without them. A route over a device of somebody else's is left alone unless
- * the desired state speaks of that device: inside a container, one attachment must not clear the routes of another.
+ * the desired state speaks of that device: inside a container, one attachment must not clear the routes of another, nor
+ * the rules that lead to another's table.
  */
-import { OWNER } from "../../model/names.ts";
-import type { HostState, Link, Route } from "./host-state.ts";
+import { isInterfaceTable, OWNER } from "../../model/names.ts";
+import type { HostState, Link, Route, Rule } from "./host-state.ts";
 
 export function ownsLink(link: Link): boolean {
   return (link.alias ?? "").startsWith(OWNER);
@@ -16,6 +17,7 @@ export interface Ownership {
   /** Addresses, neighbours and FDB entries on the device. */
   onDevice(dev: string): boolean;
   route(route: Route): boolean;
+  rule(rule: Rule): boolean;
 }
 
 /**
@@ -27,8 +29,10 @@ export function ownership(observed: HostState, desired: HostState, blocked: Read
   const named = [...observed.links, ...desired.links].filter(ownsLink).map((link) => link.name);
   const ours = new Set(named.filter((name) => !blocked.has(name)));
   const spokenOf = new Set(desired.links.map((link) => link.name));
+  const tables = new Set(desired.rules.map(({ table }) => table));
   return {
     onDevice: (dev) => ours.has(dev),
     route: ({ dev }) => dev === undefined || ours.has(dev) || (spokenOf.has(dev) && !blocked.has(dev)),
+    rule: ({ table }) => !isInterfaceTable(table) || tables.has(table),
   };
 }

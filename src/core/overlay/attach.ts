@@ -11,7 +11,7 @@ import { gatewayOf } from "../../model/half.ts";
 import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, ip, withLength } from "../../model/ip.ts";
 import { IFALIAS_MAX_BYTES } from "../../model/limits.ts";
 import { mac } from "../../model/mac.ts";
-import { OWNER } from "../../model/names.ts";
+import { INTERFACE_TABLE, OWNER } from "../../model/names.ts";
 import { diff } from "../host/diff.ts";
 import {
   EMPTY_HOST_STATE,
@@ -19,6 +19,7 @@ import {
   type KernelOp,
   MAIN_TABLE,
   type Route,
+  type Rule,
   type Sysctl,
 } from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
@@ -33,6 +34,9 @@ const GATEWAY_MAC = mac("02:57:00:00:00:01");
 /** Stand in where another IPAM plugin names no gateway. Only the container knows them; nobody answers at them. */
 const NAMELESS_GATEWAY = ip("169.254.1.1");
 const NAMELESS_GATEWAY6 = ip("fe80::57:1");
+
+/** Inside a container, before the main table's 32766. */
+const SOURCE_RULE_PRIORITY = 32_087;
 
 /** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
 export function containerMtu(context: OverlayContext): number {
@@ -55,7 +59,8 @@ export function desiredContainer(attachment: Attachment, context: OverlayContext
       { kind: "veth", name: dev, up: true, mtu: containerMtu(context), mac: attachment.mac },
     ],
     addresses: addresses.map((address) => ({ dev, address: withLength(address, addressBits(familyOf(address))) })),
-    routes: gateways.flatMap((gateway) => gatewayRoutes(dev, gateway)),
+    routes: gateways.flatMap((gateway) => gatewayRoutes(attachment, gateway)),
+    rules: sourceRules(attachment, addresses),
     neighbors: gateways.map((ip) => ({ dev, ip, mac: GATEWAY_MAC })),
     sysctls: deviceSysctls(dev, addresses),
   };
@@ -101,6 +106,14 @@ export function detachOps(attachment: Attachment, context: Pick<OverlayContext, 
   return [...(context.features.ingressForward ? [chain] : []), { op: "link.delete", name: attachment.hostIfname }];
 }
 
+/**
+ * The operations that take back, inside the container, what does not go with its device; none for most. What is gone
+ * already fails with ENOENT, which is no failure.
+ */
+export function detachInsideOps(attachment: Attachment): KernelOp[] {
+  return sourceRules(attachment, addressesOf(attachment)).map((rule) => ({ op: "rule.delete", rule }));
+}
+
 /** The addresses of an attachment with the gateway of each; those that this host has no half for are left out. */
 export function gatewaysOf(
   attachment: Attachment,
@@ -133,12 +146,24 @@ function requiredGateway(attachment: Attachment, address: Ip, context: OverlayCo
   );
 }
 
-/** With several interfaces in one container the lower number has the default route; both can be there. */
-function gatewayRoutes(dev: string, gateway: Ip): readonly Route[] {
+/**
+ * Of several interfaces in one namespace the lowest rank has the default route. What the others' addresses send leaves
+ * by their own interface all the same, through a table of its own: by another it would pass for spoofed.
+ */
+function gatewayRoutes({ ifname, rank = 0 }: Attachment, gateway: Ip): readonly Route[] {
   const family = familyOf(gateway);
-  const metric = plainMetric(family) + Number(/\d{1,4}$/.exec(dev)?.[0] ?? 0);
-  const toGateway: Route = { dst: hostCidr(gateway), table: MAIN_TABLE, metric, type: "unicast", dev };
-  return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];
+  const tables = rank === 0 ? [MAIN_TABLE] : [MAIN_TABLE, INTERFACE_TABLE + rank];
+  return tables.flatMap((table) => {
+    const metric = plainMetric(family) + rank;
+    const toGateway: Route = { dst: hostCidr(gateway), table, metric, type: "unicast", dev: ifname };
+    return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];
+  });
+}
+
+function sourceRules({ rank = 0 }: Attachment, addresses: readonly Ip[]): readonly Rule[] {
+  if (rank === 0) return [];
+  const table = INTERFACE_TABLE + rank;
+  return addresses.map((address) => ({ src: hostCidr(address), table, priority: SOURCE_RULE_PRIORITY }));
 }
 
 function containerRoute(dev: string, address: Ip, src: Ip | undefined): Route {

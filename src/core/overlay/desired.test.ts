@@ -12,6 +12,7 @@ import {
   seedContext,
   seedInput,
 } from "../../../test/support/seed-cluster.ts";
+import type { Attachment } from "../../model/attachment.ts";
 import { cidr, ip } from "../../model/ip.ts";
 import { formatHostState } from "../host/format.ts";
 import { EMPTY_HOST_STATE, type HostState } from "../host/host-state.ts";
@@ -199,8 +200,8 @@ sysctl net/ipv6/conf/eth0/disable_ipv6 = 1
   );
 });
 
-test("a container with both families has both gateways; another interface of it leaves the default to the first", () => {
-  const both = { ...SEED_ATTACHMENT, network: "both", ip6: ip("fd01:b::1:0:0:2"), ifname: "net1" };
+test("a further interface leaves the default to the first, and answers by itself; both families have gateways", () => {
+  const both = { ...SEED_ATTACHMENT, network: "both", ip6: ip("fd01:b::1:0:0:2"), ifname: "net1", rank: 1 };
   const [dcos, dcos6] = seedAgent(1).overlays;
   const bridge = { ...dcos?.mesosBridge, ...dcos6?.mesosBridge, name: "m-both" };
   const overlay = { info: { name: "both", enabled: true }, mesosBridge: bridge };
@@ -214,9 +215,15 @@ link net1 veth address 02:57:09:00:01:02 mtu 1420 up
 addr 9.0.1.2/32 dev net1
 addr fd01:b::1:0:0:2/128 dev net1
 route ::/0 via fd01:b::1:0:0:1 dev net1 proto 87 metric 1025
+route ::/0 via fd01:b::1:0:0:1 dev net1 table 871 proto 87 metric 1025
 route 0.0.0.0/0 via 9.0.1.1 dev net1 proto 87 metric 1
+route 0.0.0.0/0 via 9.0.1.1 dev net1 table 871 proto 87 metric 1
 route 9.0.1.1/32 dev net1 proto 87 metric 1
+route 9.0.1.1/32 dev net1 table 871 proto 87 metric 1
 route fd01:b::1:0:0:1/128 dev net1 proto 87 metric 1025
+route fd01:b::1:0:0:1/128 dev net1 table 871 proto 87 metric 1025
+rule 32087: from 9.0.1.2/32 lookup 871
+rule 32087: from fd01:b::1:0:0:2/128 lookup 871
 neigh 9.0.1.1 dev net1 lladdr 02:57:00:00:00:01 PERMANENT
 neigh fd01:b::1:0:0:1 dev net1 lladdr 02:57:00:00:00:01 PERMANENT
 sysctl net/ipv6/conf/net1/accept_ra = 0
@@ -231,6 +238,32 @@ test("a container whose network this host has no more: its host side stays, its 
     "route 9.0.1.2/32 dev weft0123456789 proto 87",
   ]);
   assert.throws(() => desiredContainer(orphan, seedContext(1)), /network removed has no half on this host/);
+});
+
+test("addresses of another IPAM plugin need no half here; a gateway that it did not name is one on no wire", () => {
+  const ipam = { type: "host-local", cniPath: ["/opt/cni/bin"], args: "", config: "{}" };
+  const foreign = { ...SEED_ATTACHMENT, network: "theirs", ip: ip("172.20.0.5"), ip6: ip("fd77::5"), ipam };
+  const inside = (attachment: Attachment) =>
+    formatHostState(desiredContainer(attachment, seedContext(1)))
+      .split("\n")
+      .filter((line) => /^(route|neigh)/.test(line));
+  assert.deepEqual(inside(foreign), [
+    "route ::/0 via fe80::57:1 dev eth0 proto 87 metric 1024",
+    "route 0.0.0.0/0 via 169.254.1.1 dev eth0 proto 87",
+    "route 169.254.1.1/32 dev eth0 proto 87",
+    "route fe80::57:1/128 dev eth0 proto 87 metric 1024",
+    "neigh 169.254.1.1 dev eth0 lladdr 02:57:00:00:00:01 PERMANENT",
+    "neigh fe80::57:1 dev eth0 lladdr 02:57:00:00:00:01 PERMANENT",
+  ]);
+  const named = { ...ipam, gateway: ip("172.20.0.1"), gateway6: ip("fd77::1") };
+  assert.deepEqual(inside({ ...foreign, ipam: named }).slice(0, 2), [
+    "route ::/0 via fd77::1 dev eth0 proto 87 metric 1024",
+    "route 0.0.0.0/0 via 172.20.0.1 dev eth0 proto 87",
+  ]);
+  assert.deepEqual(lines({ ...seedInput(1), attachments: [{ ...foreign, ipam: named }] }, "172.20.0."), [
+    "route 172.20.0.5/32 dev weft0123456789 proto 87",
+    "neigh 172.20.0.5 dev weft0123456789 lladdr 02:57:09:00:01:02 PERMANENT",
+  ]);
 });
 
 test("enable_ipv6 = false leaves IPv6 out of everything, whatever was allocated", () => {

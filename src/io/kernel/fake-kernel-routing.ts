@@ -3,9 +3,11 @@
  * must be on the link, a preferred source must be an address of the host, a device must be up to have routes.
  */
 import type { KernelOp, Route } from "../../core/host/host-state.ts";
-import { addressOf, type Cidr, contains, type Family, familyOf, type Ip, networkOf } from "../../model/ip.ts";
+import { addressOf, type Cidr, cidr, contains, type Family, familyOf, type Ip, networkOf } from "../../model/ip.ts";
 import { forgetSources } from "./fake-kernel-links.ts";
 import { type FakeNamespace, isOfFamily, refuse } from "./fake-kernel-namespace.ts";
+
+const LINK_LOCAL = cidr("fe80::/10");
 
 type Op<K extends KernelOp["op"]> = Extract<KernelOp, { op: K }>;
 
@@ -127,7 +129,7 @@ function onLinkPrefixes(namespace: FakeNamespace, dev: string): readonly Cidr[] 
 }
 
 function isOnLink(namespace: FakeNamespace, gateway: Ip, dev: string): boolean {
-  return onLinkPrefixes(namespace, dev).some((prefix) => contains(prefix, gateway));
+  return contains(LINK_LOCAL, gateway) || onLinkPrefixes(namespace, dev).some((prefix) => contains(prefix, gateway));
 }
 
 function routeKey({ table, metric, dst }: Route): string {
