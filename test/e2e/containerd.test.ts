@@ -1,38 +1,22 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
-import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
-import type { LabHost } from "../../src/app/demo/lab.ts";
-import { Machine } from "../../src/app/demo/machine.ts";
 import { runtimeProblem } from "../../src/app/demo/podman.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
-import { Agent } from "../../src/app/demo/weft-process.ts";
 import { CONTAINERD_PROGRAMS, Containerd } from "../support/containerd.ts";
 import { labOrReason } from "../support/lab.ts";
-import { type Cluster, createCluster, hostOf, startContainer } from "../support/lab-cluster.ts";
+import { createCluster, startContainer } from "../support/lab-cluster.ts";
 import { hostUse } from "../support/leftovers.ts";
+import { agentOnMachine } from "../support/machine-agent.ts";
 import { imageProblem, imageTar } from "../support/podman.ts";
 
 const skip = runtimeProblem("containerd", CONTAINERD_PROGRAMS) ?? imageProblem() ?? (await labOrReason());
 
 const CALL_MS = 10_000;
 
-/** A second agent, on a machine: containerd names a namespace by a process, which has its number only there. */
-async function agentOnMachine({ lab, master }: Cluster): Promise<{ agent: Agent; machine: Machine }> {
-  const host = hostOf(lab, 2);
-  const options = { folder: join(LAB_DIR, host.name), masters: [master.url] };
-  const machine = await Machine.start(new Agent({ ...options, host }));
-  const onMachine = Object.assign(Object.create(host) as LabHost, { spawn: machine.spawn.bind(machine) });
-  const agent = new Agent({ ...options, host: onMachine });
-  await agent.start();
-  await agent.ready();
-  return { agent, machine };
-}
-
 test("containerd's `ctr run --cni`: a container has its address, answers, and leaves nothing", { skip }, async () => {
   const cluster = await createCluster({ hosts: 2, agents: 1 });
   const far = await startContainer(cluster, 1, "far", ["dcos"]);
-  const { agent, machine } = await agentOnMachine(cluster);
+  const { agent, machine } = await agentOnMachine(cluster, 2);
   const containerd = await Containerd.start(machine, await imageTar());
   const both = { ...cluster, agents: [...cluster.agents, agent] };
 
