@@ -4,7 +4,6 @@
  */
 import type { ContainerCall } from "../../core/cni/call.ts";
 import { type DelegateSubject, delegateEnvironment, delegateFault } from "../../core/cni/delegate.ts";
-import { parseJsonObject } from "../../core/cni/json.ts";
 import { type IpamResult, readIpamResult } from "../../core/cni/result.ts";
 import type { PluginRunner } from "../../io/ports.ts";
 import type { ForeignIpam } from "../../model/attachment.ts";
@@ -22,7 +21,7 @@ export async function requestAddresses(
   ipam: ForeignIpam,
   subject: DelegateSubject,
 ): Promise<IpamResult> {
-  return readIpamResult(parseJsonObject(Buffer.from(await ask(plugins, "ADD", ipam, subject))), ipam.type);
+  return readIpamResult(await ask(plugins, "ADD", ipam, subject), ipam.type);
 }
 
 /** What is not held any more is no error to an IPAM plugin. @throws Fault delegate-failed, not-ready */

@@ -13,7 +13,7 @@ export type JsonObject = { readonly [key: string]: unknown };
 /** What is wrong so far, each as `path: what it must be`. Readers append. */
 export type Problems = string[];
 
-/** @throws Fault undecodable when the bytes are no JSON object */
+/** The network configuration. @throws Fault undecodable when the bytes are no JSON object */
 export function parseJsonObject(stdin: Uint8Array): JsonObject {
   let json: unknown;
   try {

@@ -34,7 +34,7 @@ const IPAM_RESULTS: readonly object[] = [
 
 test("what another IPAM plugin gave, in every version", () => {
   for (const json of IPAM_RESULTS)
-    assert.deepEqual(readIpamResult(json as never, "host-local"), {
+    assert.deepEqual(readIpamResult(JSON.stringify(json), "host-local"), {
       ips: [{ address: "10.22.0.2/16", gateway: "10.22.0.1" }],
       routes: [{ dst: "0.0.0.0/0" }],
       dns: {},
@@ -42,14 +42,12 @@ test("what another IPAM plugin gave, in every version", () => {
 });
 
 test("one address of each family, routes with their gateway, no gateway of its own", () => {
-  const result = readIpamResult(
-    {
-      ips: [{ address: "fd00::2/64" }, { address: "10.0.0.2/24", gateway: null, interface: -1 }],
-      routes: [{ dst: "10.1.2.3/8", gw: "10.0.0.254" }],
-      dns: { nameservers: ["10.0.0.53"] },
-    },
-    "static",
-  );
+  const given = {
+    ips: [{ address: "fd00::2/64" }, { address: "10.0.0.2/24", gateway: null, interface: -1 }],
+    routes: [{ dst: "10.1.2.3/8", gw: "10.0.0.254" }],
+    dns: { nameservers: ["10.0.0.53"] },
+  };
+  const result = readIpamResult(JSON.stringify(given), "static");
   assert.deepEqual(result, {
     ips: [{ address: "fd00::2/64" }, { address: "10.0.0.2/24" }],
     routes: [{ dst: "10.0.0.0/8", gw: "10.0.0.254" }],
@@ -58,7 +56,8 @@ test("one address of each family, routes with their gateway, no gateway of its o
 });
 
 test("a result that cannot be carried is the other plugin's failure, with all reasons", () => {
-  const table: [object, RegExp][] = [
+  const table: [unknown, RegExp][] = [
+    [[], /: the result: must be an object, is a list$/],
     [{}, /^IPAM plugin dhcp gave a result that cannot be used: ips: has no address$/],
     [{ ips: {}, routes: 1 }, /ips: must be a list, is an object; routes: must be a list, is the number 1/],
     [{ ips: [null] }, /ips\[0\]: must be an object, is null/],
@@ -70,9 +69,11 @@ test("a result that cannot be carried is the other plugin's failure, with all re
   ];
   for (const [json, message] of table)
     assert.throws(
-      () => readIpamResult(json as never, "dhcp"),
+      () => readIpamResult(JSON.stringify(json), "dhcp"),
       (error) => error instanceof Fault && error.code === "delegate-failed" && message.test(error.message),
     );
+  assert.throws(() => readIpamResult("panic: oh", "dhcp"), /the result: must be an object, is the string "panic: oh"/);
+  assert.throws(() => readIpamResult("", "dhcp"), /the result: must be an object, is the string ""$/);
 });
 
 test("what an earlier plugin made is handed on unchanged in every version, the newest fields too", () => {
@@ -112,5 +113,5 @@ test("what weft-ipam answers: addresses without interfaces, as each version has 
   const bare = ipamReply("1.1.0", { ips: [{ address: "fd01:b::2/80" as never }], routes, dns: { search: ["x"] } });
   const { ips, routes: written, dns } = JSON.parse(bare.body);
   assert.deepEqual([ips, written, dns], [[{ address: "fd01:b::2/80" }], routes, { search: ["x"] }]);
-  assert.deepEqual(readIpamResult(JSON.parse(bare.body), "weft-ipam").ips, ips, "we can read what we write");
+  assert.deepEqual(readIpamResult(bare.body, "weft-ipam").ips, ips, "we can read what we write");
 });

@@ -64,11 +64,13 @@ export function readPrevResult(value: unknown, problems: Problems): PrevResult {
 }
 
 /**
+ * @param stdout what the plugin printed
  * @param type the plugin's name, for the message
  * @throws Fault delegate-failed when nothing can be made of it, with all reasons
  */
-export function readIpamResult(json: JsonObject, type: string): IpamResult {
+export function readIpamResult(stdout: string, type: string): IpamResult {
   const problems: Problems = [];
+  const json = readObject(parsed(stdout), "the result", problems);
   const ips = readObjects(json.ips, "ips", problems).flatMap(([item, path]) => {
     const address = readAddress(item, path, problems);
     const gateway = readIp(item.gateway || undefined, `${path}.gateway`, problems);
@@ -85,6 +87,15 @@ export function readIpamResult(json: JsonObject, type: string): IpamResult {
       plugin: type,
     });
   return { ips, routes, dns };
+}
+
+/** What is no JSON is shown as the text that it is. */
+function parsed(stdout: string): unknown {
+  try {
+    return JSON.parse(stdout);
+  } catch {
+    return stdout;
+  }
 }
 
 function ofFamily(ips: IpamResult["ips"], family: Family): number {

@@ -3,7 +3,7 @@
  *
  * Several places may say the same thing. The first that says anything counts, alone: `runtimeConfig` (a capability of
  * ours, so the runtime relies on it), then `args.cni`, then Mesos' `network_info`, then CNI_ARGS. That is the order of
- * the reference plugins, and it is what runtimes count on that fill in several (podman says `IP` and `ips`).
+ * the reference plugins (docs/decisions/0021).
  *
  * Source of truth: the conventions beside CNI 1.1.0; `NetworkInfo` of Mesos.
  */

@@ -32,6 +32,10 @@ test("another protocol, port, family or a more specific address is another claim
   );
 });
 
+test("a container that joins a second network says its ports again", () => {
+  requireFreePorts({ ...V4, ifname: "eth1", ports: [http] }, [{ ...V4, ports: [http] }]);
+});
+
 test("a host address of a family that the container lacks is refused", () => {
   assert.throws(
     () => requireFreePorts({ ...V4, ports: [{ ...http, hostIp: ip("2001:db8::1") }] }, []),

@@ -1,7 +1,8 @@
 /**
  * Host ports as something that is leased: one container each. A mapping claims its port at one address of the host, or
  * at all of them for each family that the container has; both may be held at once by different containers, because the
- * more specific one wins in the kernel.
+ * more specific one wins in the kernel. Interfaces of one container share its claims: runtimes say its ports for every
+ * network that it joins.
  */
 import { type Attachment, addressesOf, type PortMapping } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
@@ -25,7 +26,8 @@ export function requireFreePorts(claimant: Claimant, others: Iterable<Claimant>)
         { containerId, ifname, ip: hostIp },
       );
   const held = new Map<string, Claimant>();
-  for (const other of others) for (const claim of claimsOf(other)) held.set(claim, other);
+  for (const other of others)
+    if (other.containerId !== containerId) for (const claim of claimsOf(other)) held.set(claim, other);
   for (const mapping of ports) {
     const holder = claims(mapping, claimant)
       .map((claim) => held.get(claim))
