@@ -74,6 +74,11 @@ export class Machine {
     return new Machine(folder, init, pid);
   }
 
+  /** The beginning of a command that runs something on the machine, for somebody outside of the lab. */
+  get enterText(): string {
+    return `nsenter -m -p -n -t ${this.#pid}`;
+  }
+
   /** Runs a program on the machine to its end. `env` replaces its environment. */
   run(file: string, args: readonly string[], options: RunOptions = {}): Promise<Output> {
     return runProgram("nsenter", [...this.#enter, file, ...args], options);

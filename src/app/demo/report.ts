@@ -70,18 +70,20 @@ export function seenTable(results: readonly CheckResult[], from: string, to: rea
 }
 
 /** Commands for another terminal, exactly as they are to be typed. */
-export function lookAround({ master, agents, containers, nodeProbes, lab }: Scenario): string {
+export function lookAround({ master, agents, containers, pods, nodeProbes, lab }: Scenario): string {
   const weft = relative(process.env.INIT_CWD ?? process.cwd(), WEFT);
   // Without root the lab is a user namespace as well: whoever enters becomes its root.
   const enter = isRootless() ? "nsenter --preserve-credentials -U -n -t" : "nsenter -n -t";
   const outside = (socket: string) => `unix:/proc/${outsidePid()}/root${socket}`;
   const [first] = containers;
-  const last = containers.at(-2);
+  const last = containers.find(({ name }) => name === "web3");
   const lines: [string, string][] = [
     ["networks, agents, errors", `${weft} status --master ${outside(master.socket)}`],
     [`the agent of ${lab.hosts[0]?.name}`, `${weft} status --agent ${outside(agents[0]?.socket ?? "")}`],
     [`into ${first?.name}`, `${enter} ${first?.probe.pid} ping ${last?.ip}`],
     [`routes of ${lab.hosts[0]?.name}`, `${enter} ${nodeProbes[0]?.pid} ip route show proto 87`],
   ];
+  for (const { host, name, machine } of pods.slice(0, 1))
+    lines.push([`Podman of ${host.name}`, `${machine.enterText} podman exec ${name} ip addr`]);
   return lines.map(([what, command]) => `  ${paint("dim", `# ${what}`)}\n  ${command}`).join("\n");
 }

@@ -1,6 +1,7 @@
 /**
  * What the demo builds: three hosts with an agent each, a master on the first, the networks of examples/config.yaml, and
- * six containers, four of them on two networks at once, attached by the CNI plugin.
+ * six containers, four of them on two networks at once, attached by the CNI plugin. Where Podman can be had, it runs two
+ * more.
  */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
@@ -10,9 +11,11 @@ import { installPlugin } from "../cni-shim/install.ts";
 import { LAB_DIR } from "./enter-lab.ts";
 import { createLab, type Lab, type LabHost } from "./lab.ts";
 import { Netns } from "./netns.ts";
+import { podmanProblem } from "./podman.ts";
+import { createPod, type Pod } from "./pods.ts";
 import { Probe } from "./probe-client.ts";
 import { attach } from "./runtime.ts";
-import { step } from "./screen.ts";
+import { note, step } from "./screen.ts";
 import { Agent, Master } from "./weft-process.ts";
 
 const CONFIG = join(import.meta.dirname, "../../../examples/config.yaml");
@@ -34,6 +37,12 @@ const CONTAINERS: readonly ContainerPlan[] = [
   { name: "job3", host: 2, networks: ["dcos-1"] },
 ];
 
+/** Those that Podman runs: name and index of the host. */
+const PODS = [
+  ["pod1", 0],
+  ["pod3", 2],
+] as const;
+
 export interface Container {
   readonly name: string;
   readonly host: LabHost;
@@ -49,6 +58,8 @@ export interface Scenario {
   readonly master: Master;
   readonly agents: readonly Agent[];
   readonly containers: readonly Container[];
+  /** Those among them that Podman runs. */
+  readonly pods: readonly Pod[];
   /** One on each host, in the order of the hosts. */
   readonly nodeProbes: readonly Probe[];
 }
@@ -74,8 +85,26 @@ export async function createScenario(): Promise<Scenario> {
   const containers = await step("six containers, attached by the plugin as a runtime does", () =>
     Promise.all(CONTAINERS.map((plan) => createContainer(plan, agents))),
   );
+  const pods = await createPods(agents);
   const nodeProbes = await Promise.all([...lab.hosts, lab.internet].map((netns) => Probe.start(netns)));
-  return { lab, master, agents, containers, nodeProbes };
+  return { lab, master, agents, containers: [...containers, ...pods], pods, nodeProbes };
+}
+
+async function createPods(agents: readonly Agent[]): Promise<readonly Pod[]> {
+  const problem = podmanProblem();
+  if (problem !== undefined) {
+    note(`no containers of Podman: ${problem}`);
+    return [];
+  }
+  return step("two more, by podman run --network dcos,dcos6", () =>
+    Promise.all(
+      PODS.map(([name, host]) => {
+        const agent = agents[host];
+        assert(agent !== undefined, `host ${host} has an agent`);
+        return createPod(name, agent);
+      }),
+    ),
+  );
 }
 
 async function createContainer({ name, host, networks }: ContainerPlan, agents: readonly Agent[]): Promise<Container> {

@@ -19,6 +19,11 @@ export function heading(text: string): void {
   print(`\n${paint("bold", text)}\n`);
 }
 
+/** Something that is not done, and why. */
+export function note(text: string): void {
+  print(`  ${paint("dim", `– ${text}`)}`);
+}
+
 /** Does a step of the preparation, and tells when it is done and how long it took. */
 export async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
   const start = performance.now();
