@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
-import { alternate, judge, median } from "./figures.ts";
+import { alternate, judge, median, percentile } from "./figures.ts";
 
 test("a figure is reached or missed as its target says, and one without both sides has no ratio", () => {
   const of = (ours: number | null, peer: number | null, target: string) =>
@@ -23,6 +23,13 @@ test("the two sides take turns in who goes first", async () => {
   assert.deepEqual(calls, ["ours", "peer", "peer", "ours", "ours", "peer"]);
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
+});
+
+test("a percentile is a sample, and the last one at a hundred", () => {
+  const samples = Array.from({ length: 200 }, (_, i) => 200 - i);
+  assert.equal(percentile(samples, 99), 198);
+  assert.equal(percentile(samples, 100), 200);
+  assert.equal(percentile([7], 50), 7);
 });
 
 test("what was made is removed at Ctrl-C too, the last first, and one that fails stops no other", async () => {

@@ -34,6 +34,9 @@ const BENCH_PACKAGES = {
   ipset: "ipset",
   iperf3: "iperf3",
   sockperf: "sockperf",
+  gcc: "cc",
+  "libc6-dev": "/usr/include/stdio.h",
+  "containernetworking-plugins": "/usr/lib/cni/bridge",
 };
 
 /** @type {Record<string, { script: string, packages: Record<string, string>, optional?: Record<string, string> }>} */

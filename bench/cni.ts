@@ -1,0 +1,232 @@
+/**
+ * A container's way onto the network as its runtime sees it: the CNI executable is started, and gone again with its
+ * result. Ours is weft-cni with a running agent; the peer is the reference plugin `bridge` with `host-local`, set up to
+ * give a container what Weft gives it: an address, the host as gateway, masquerading of what leaves the network.
+ *
+ * `leaks` counts what an agent that is killed in the middle of every tenth cycle leaves behind, after every container
+ * was detached: leases, and whatever the kernel holds on the host or inside that it did not hold before.
+ */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { HostState } from "../src/core/host/host-state.ts";
+import { assert } from "../src/model/fault.ts";
+import { seededRandom } from "../test/support/seeded-random.ts";
+import { AgentHost, type BenchNetns, observe, openNamespace } from "./agent-host.ts";
+import { alternate, bench, median, percentile } from "./figures.ts";
+import { buildPluginCaller, type PluginCall, PluginCaller, type PluginOutcome } from "./plugin-caller.ts";
+
+const REFERENCE_FOLDER = "/usr/lib/cni";
+const AT_ONCE = 8;
+/** The longest that a killed agent has run into a call. */
+const KILL_WITHIN_MS = 12;
+const TRIES_MAX = 50;
+const RETRY_MS = 20;
+
+/** One way to attach containers. */
+interface Side {
+  readonly host: BenchNetns;
+  call(command: "ADD" | "DEL", containerId: string, container: BenchNetns): PluginCall;
+}
+
+function environmentOf(command: string, containerId: string, { path }: BenchNetns): Record<string, string> {
+  return {
+    PATH: process.env.PATH ?? "",
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: containerId,
+    CNI_NETNS: path,
+    CNI_IFNAME: "eth0",
+    CNI_PATH: REFERENCE_FOLDER,
+  };
+}
+
+function weftSide(agent: AgentHost): Side {
+  const config = {
+    cniVersion: "1.0.0",
+    name: "dcos",
+    type: "weft-cni",
+    network: "dcos",
+    weft_socket: agent.socket,
+  };
+  return {
+    host: agent.namespace,
+    call: (...args) => ({ program: agent.plugin, environment: environmentOf(...args), config }),
+  };
+}
+
+function referenceSide(dir: string, ipMasq: boolean): Side {
+  const config = {
+    cniVersion: "1.0.0",
+    name: "reference",
+    type: "bridge",
+    bridge: "cni0",
+    isGateway: true,
+    ipMasq,
+    ipam: {
+      type: "host-local",
+      dataDir: join(dir, `host-local-${ipMasq}`),
+      ranges: [[{ subnet: "10.88.0.0/16" }]],
+      routes: [{ dst: "0.0.0.0/0" }],
+    },
+  };
+  return {
+    host: openNamespace(),
+    call: (...args) => ({ program: join(REFERENCE_FOLDER, "bridge"), environment: environmentOf(...args), config }),
+  };
+}
+
+function succeeded({ status, output, ms }: PluginOutcome): number {
+  assert(status === 0, `the plugin succeeds: ${output}`);
+  return ms;
+}
+
+let lastContainer = 0;
+
+function newId(): string {
+  lastContainer += 1;
+  return `container-${lastContainer}`;
+}
+
+/** Attaches and detaches again and again; the milliseconds of each. */
+class Cycle {
+  readonly adds: number[] = [];
+  readonly dels: number[] = [];
+  readonly #side: Side;
+  readonly #caller: PluginCaller;
+  readonly #container = openNamespace();
+
+  constructor(side: Side, program: string) {
+    this.#side = side;
+    this.#caller = new PluginCaller(program, side.host.netns);
+  }
+
+  async run(): Promise<number> {
+    const id = newId();
+    const add = succeeded(await this.#caller.call(this.#side.call("ADD", id, this.#container)));
+    this.adds.push(add);
+    this.dels.push(succeeded(await this.#caller.call(this.#side.call("DEL", id, this.#container))));
+    return add;
+  }
+}
+
+/** Containers that are attached a second by eight runtimes at once, each with one container after the other. */
+async function attachRate(side: Side, program: string, each: number): Promise<number> {
+  const runtimes = Array.from({ length: AT_ONCE }, () => ({
+    caller: new PluginCaller(program, side.host.netns),
+    containers: Array.from({ length: each }, () => ({ id: newId(), namespace: openNamespace() })),
+  }));
+  const all = (command: "ADD" | "DEL") =>
+    Promise.all(
+      runtimes.flatMap(({ caller, containers }) =>
+        containers.map(async ({ id, namespace }) => succeeded(await caller.call(side.call(command, id, namespace)))),
+      ),
+    );
+  const start = performance.now();
+  await all("ADD");
+  const elapsed = performance.now() - start;
+  await all("DEL");
+  for (const { caller, containers } of runtimes) {
+    caller.close();
+    for (const { namespace } of containers) namespace.netns.close();
+  }
+  return (AT_ONCE * each) / (elapsed / 1_000);
+}
+
+/** How many objects are in `after` and were not in `before`. */
+function surplus(before: HostState, after: HostState): number {
+  const objects = (state: HostState) => {
+    const { tables, ...lists } = state;
+    const others = Object.entries(lists).flatMap(([list, values]) =>
+      (values as readonly unknown[]).map((value) => `${list} ${JSON.stringify(value)}`),
+    );
+    const rules = tables.flatMap(({ family, chains, maps }) => [
+      ...chains.map((chain) => `${family} ${JSON.stringify(chain)}`),
+      ...maps.flatMap(({ name, elements }) => elements.map((element) => `${family} ${name} ${element}`)),
+    ]);
+    return [...others, ...rules];
+  };
+  const known = new Set(objects(before));
+  return objects(after).filter((object) => !known.has(object)).length;
+}
+
+/** As runtimes do: what is refused because the agent is away is called again; whatever else an ADD fails with is left to DEL. */
+async function insist(caller: PluginCaller, call: PluginCall): Promise<void> {
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const { status, output } = await caller.call(call);
+    if (status === 0) return;
+    if (call.environment.CNI_COMMAND === "ADD" && (JSON.parse(output) as { code: number }).code !== 11) return;
+    await sleep(RETRY_MS);
+  }
+  assert(false, `${call.environment.CNI_COMMAND} succeeds after at most ${TRIES_MAX} tries`);
+}
+
+/** What is left after so many cycles with an agent that is killed in every tenth. */
+async function leaksOf(agent: AgentHost, program: string, cycles: number): Promise<number> {
+  const side = weftSide(agent);
+  const container = openNamespace();
+  const caller = new PluginCaller(program, side.host.netns);
+  const random = seededRandom(1);
+  const state = async () => ({ host: await observe(side.host), container: await observe(container) });
+  const before = await state();
+  for (let cycle = 0; cycle < cycles; cycle++) {
+    const id = newId();
+    const killed = cycle % 10 === 9 ? (["ADD", "DEL"] as const)[Math.floor(random.fraction() * 2)] : undefined;
+    for (const command of ["ADD", "DEL"] as const) {
+      const done = insist(caller, side.call(command, id, container));
+      if (killed === command) {
+        await sleep(random.fraction() * KILL_WITHIN_MS);
+        await agent.killAgent();
+        await agent.startAgent();
+      }
+      await done;
+    }
+  }
+  const after = await state();
+  return (await agent.attachments()) + surplus(before.host, after.host) + surplus(before.container, after.container);
+}
+
+await bench("cni", async ({ quick, figure }) => {
+  const agent = new AgentHost();
+  const program = buildPluginCaller(agent.dir);
+  await agent.open();
+  const weft = weftSide(agent);
+  const reference = referenceSide(agent.dir, true);
+  const cycles = { ours: new Cycle(weft, program), peer: new Cycle(reference, program) };
+  for (let warmUp = 0; warmUp < 20; warmUp++) await cycles.ours.run();
+  await cycles.peer.run();
+  for (const { adds, dels } of Object.values(cycles)) adds.length = dels.length = 0;
+  await alternate(
+    quick ? 60 : 400,
+    () => cycles.ours.run(),
+    () => cycles.peer.run(),
+  );
+  const both = (pick: (cycle: Cycle) => number) => ({ ours: pick(cycles.ours), peer: pick(cycles.peer) });
+  figure({ figure: "add.p50", unit: "ms", ...both(({ adds }) => median(adds)), target: "ratio<=0.15" });
+  figure({ figure: "add.p99", unit: "ms", ...both(({ adds }) => percentile(adds, 99)), target: "ratio<=0.5" });
+  figure({ figure: "del.p50", unit: "ms", ...both(({ dels }) => median(dels)), target: "ratio<=0.5" });
+
+  const plain = new Cycle(referenceSide(agent.dir, false), program);
+  for (let round = 0; round < (quick ? 10 : 50); round++) await plain.run();
+  figure({ figure: "plain.add.p50", unit: "ms", ours: null, peer: median(plain.adds), target: "" });
+  figure({ figure: "plain.del.p50", unit: "ms", ours: null, peer: median(plain.dels), target: "" });
+
+  const rates = await alternate(
+    quick ? 3 : 7,
+    () => attachRate(weft, program, 25),
+    () => attachRate(reference, program, 4),
+  );
+  figure({
+    figure: "parallel8.rate",
+    unit: "1/s",
+    ours: median(rates.ours),
+    peer: median(rates.peer),
+    target: "ours>=250",
+  });
+  figure({
+    figure: "leaks",
+    unit: "objects",
+    ours: await leaksOf(agent, program, quick ? 100 : 1_000),
+    peer: null,
+    target: "ours<=0",
+  });
+  await agent.close();
+});
