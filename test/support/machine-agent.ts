@@ -6,16 +6,18 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import type { LabHost } from "../../src/app/demo/lab.ts";
-import { Machine } from "../../src/app/demo/machine.ts";
+import { Machine, machineProblem } from "../../src/app/demo/machine.ts";
 import type { RuntimeHost } from "../../src/app/demo/runtime.ts";
 import { Agent } from "../../src/app/demo/weft-process.ts";
 import { type Cluster, hostOf } from "./lab-cluster.ts";
 
-const REFERENCE_BIN = "/usr/lib/cni";
+/** Where Debian has them. */
+export const REFERENCE_BIN = "/usr/lib/cni";
 
 /** Why Debian's plugins cannot be tried here, for the `skip` option of a test. */
 export function referenceProblem(): string | undefined {
-  return existsSync(join(REFERENCE_BIN, "bridge")) ? undefined : "containernetworking-plugins is not installed here";
+  const isThere = existsSync(join(REFERENCE_BIN, "bridge"));
+  return isThere ? machineProblem() : "containernetworking-plugins is not installed here";
 }
 
 export interface MachineAgent {

@@ -9,7 +9,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { LAB_DIR } from "./enter-lab.ts";
+import { isRootless, LAB_DIR } from "./enter-lab.ts";
 import { mustRun, type Netns, type Output, type RunOptions, runProgram } from "./netns.ts";
 import type { RuntimeHost } from "./runtime.ts";
 import { waitFor } from "./wait.ts";
@@ -40,6 +40,11 @@ mount --bind "$2" /etc/cni/net.d; mount --bind "$3" /opt/cni/bin
 echo "$outside"
 while :; do sleep 1000000; done
 `;
+
+/** Why no machine can be had here, or `undefined`. */
+export function machineProblem(): string | undefined {
+  return process.getuid?.() === 0 && !isRootless() ? undefined : "only root can give a lab host mounts of its own";
+}
 
 export class Machine {
   /** On the machine's own disk (memory). */

@@ -6,8 +6,7 @@
  */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { isRootless } from "./enter-lab.ts";
-import type { Machine } from "./machine.ts";
+import { type Machine, machineProblem } from "./machine.ts";
 import type { Output, RunOptions } from "./netns.ts";
 
 /** What README tells to put into /etc/containers/containers.conf.d. */
@@ -32,9 +31,9 @@ export function podmanProblem(): string | undefined {
 
 /** Why this machine cannot run a container runtime, which is made of these programs, in a lab, or `undefined`. */
 export function runtimeProblem(runtime: string, programs: readonly string[]): string | undefined {
-  if (process.getuid?.() !== 0 || isRootless()) return `${runtime} with CNI networks is for root`;
   const missing = programs.filter((program) => !isOnPath(program));
-  return missing.length === 0 ? undefined : `${runtime} is not installed here (no ${missing.join(", ")})`;
+  if (missing.length > 0) return `${runtime} is not installed here (no ${missing.join(", ")})`;
+  return machineProblem();
 }
 
 function isOnPath(program: string): boolean {
