@@ -26,6 +26,11 @@ const HALF: Readonly<Record<string, RegExp>> = {
 const SWEEP_MS = 35_000;
 const CALL_MS = 10_000;
 
+/** Podman itself gives networks to interfaces in an order of its own. */
+function onInterfaces(...networks: readonly string[]): string[] {
+  return networks.flatMap((network, i) => ["--network", `${network}:interface_name=eth${i}`]);
+}
+
 describe("Podman", { skip }, () => {
   let cluster: Cluster;
   let tar: string;
@@ -39,7 +44,7 @@ describe("Podman", { skip }, () => {
     tar = await imageTar();
     one = await startPodman(agentOf(cluster, 1), tar);
     two = await startPodman(agentOf(cluster, 2), tar);
-    far = await two.start("far", "--network", "dcos,dcos6,dcos-1");
+    far = await two.start("far", ...onInterfaces("dcos", "dcos6", "dcos-1"));
   });
 
   after(() => Promise.all([one.machine.stop(), two.machine.stop()]));
@@ -115,6 +120,37 @@ describe("Podman", { skip }, () => {
     for (const name of names) await talks(name, "dcos", "dcos6");
     await one.do("rm", "--force", ...names);
     await uses({});
+  });
+
+  test("--ip, --ip6, --mac-address: what was asked for, and kept over a restart", async () => {
+    const ip = await one.start("fixed", "--network", "dcos", "--ip", "9.0.0.77", "--mac-address", "02:11:22:33:44:55");
+    assert.deepEqual(ip, { dcos: ["9.0.0.77"] });
+    assert.match((await one.exec("fixed", "ip", "link", "show", "eth0")).stdout, /02:11:22:33:44:55/);
+    await one.do("restart", "fixed");
+    assert.deepEqual(await one.addresses("fixed"), ip);
+    assert.equal(await two.ask("far", "9.0.0.77"), far.dcos?.[0]);
+    const { dcos6 = [] } = await one.start("fixed6", "--network", "dcos6", "--ip6", "fd01:b::77");
+    assert.equal(dcos6[0], "fd01:b::77");
+
+    const taken = await one.run("late", "--network", "dcos", "--ip", "9.0.0.77");
+    assert.notEqual(taken.status, 0);
+    assert.match(taken.stderr, /weft-cni.*9\.0\.0\.77.*(fixed|[0-9a-f]{12})/s);
+    const outside = await one.run("lost", "--network", "dcos", "--ip", "9.0.1.77");
+    assert.notEqual(outside.status, 0);
+    assert.match(outside.stderr, /weft-cni.*9\.0\.1\.77.*9\.0\.0\.\d+/s);
+    await one.do("rm", "--force", "fixed", "fixed6", "late", "lost");
+  });
+
+  test("an interface's name is asked for, and eth0 has the default route", async () => {
+    for (const [first, second] of [
+      ["dcos", "dcos-1"],
+      ["dcos-1", "dcos"],
+    ] as const) {
+      const addresses = await one.start("named", ...onInterfaces(first, second));
+      assert.equal(await two.ask("far", addresses[second]?.[0] ?? ""), far.dcos?.[0], "the other one answers");
+      assert.equal(await one.ask("named", far.dcos?.[0] ?? ""), addresses[first]?.[0]);
+      await one.do("rm", "--force", "named");
+    }
   });
 
   test("SIGKILL of a container: Podman gives all back, start attaches anew", async () => {
