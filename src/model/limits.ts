@@ -126,6 +126,10 @@ export const RECONCILE_EVENT_GAP_MS = 200;
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
 /** A status report that did not arrive is sent again after this time. */
 export const STATUS_REPORT_RETRY_MS = 5_000;
+/** Percent of a network's addresses on one host that are held when the log says so, lowest first. */
+export const CAPACITY_MARKS: readonly number[] = [80, 100];
+/** A mark counts as passed until the share is this far below it, in percent points. */
+export const CAPACITY_MARK_RELEASE = 5;
 /** Leases that were given to another plugin's device are looked after this often: each costs an open of its namespace. */
 export const LONE_LEASES_INTERVAL_MS = 30_000;
 /** A pass repairs lost attachments at most this often before it goes on; what broke since is the next pass's. */

@@ -15,6 +15,8 @@ export interface OverlaySource {
   readonly subnet6?: string;
   readonly prefix6?: number;
   readonly enabled: boolean;
+  /** Weft's own: the halves of an agent's subnet do not lend addresses to each other. */
+  readonly strict_halves?: boolean;
 }
 
 /** The `dcos_overlay_network` object: known keys only, `enabled` always there. */
@@ -43,5 +45,6 @@ function overlayOfSource(source: OverlaySource): Overlay {
     ...(source.subnet !== undefined && { subnet: cidr(source.subnet), prefix: source.prefix }),
     ...(source.subnet6 !== undefined && { subnet6: cidr(source.subnet6), prefix6: source.prefix6 }),
     enabled: source.enabled,
+    ...(source.strict_halves === true && { strictHalves: true }),
   };
 }

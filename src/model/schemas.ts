@@ -46,6 +46,7 @@ const overlaySchema: z.ZodType<Overlay> = z.object({
   subnet6: cidrSchema.optional(),
   prefix6: z.int().optional(),
   enabled: z.boolean(),
+  strictHalves: z.boolean().optional(),
 });
 
 export const backendSchema: z.ZodType<Backend> = z.object({

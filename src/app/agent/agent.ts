@@ -8,6 +8,7 @@
  */
 import type { CniReply } from "../../core/cni/reply.ts";
 import type { HostState } from "../../core/host/host-state.ts";
+import { type Capacity, capacities, rooms } from "../../core/ipam/capacity.ts";
 import { agentOverlayJson } from "../../core/mesos/overlay-json.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../core/overlay/desired.ts";
@@ -23,11 +24,12 @@ import type {
   PeerUpdate,
   PluginRunner,
 } from "../../io/ports.ts";
-import type { Attachment } from "../../model/attachment.ts";
+import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { AttachService } from "./attach-service.ts";
+import { CapacityAlarm } from "./capacity-alarm.ts";
 import { writeConflists } from "./conflists.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
@@ -61,6 +63,7 @@ export class Agent {
   readonly #loop: Loop;
   readonly #attach: AttachService;
   readonly #peerLog: FailureLog;
+  readonly #alarm: CapacityAlarm;
   #features: KernelFeatures = { missing: [], ingressForward: false };
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
@@ -75,6 +78,7 @@ export class Agent {
     this.#settings = settings;
     this.#deps = deps;
     this.#peerLog = new FailureLog(deps.log);
+    this.#alarm = new CapacityAlarm(deps.log);
     this.#loop = new Loop({
       ...deps,
       subject: {
@@ -156,6 +160,37 @@ export class Agent {
     return this.#attach.attachments();
   }
 
+  /** All that is leased on this host, oldest first. */
+  leases(): readonly Lease[] {
+    return this.#attach.leases();
+  }
+
+  /** Addresses of this host; none without an assignment. */
+  capacities(): readonly Capacity[] {
+    if (this.#assignment === undefined) return [];
+    return capacities(this.#assignment, this.#attach.ledger, this.#deps.clock.now());
+  }
+
+  /** Networks whose addresses on this host have passed a mark, in percent. */
+  roomsPast(mark: number): number {
+    return this.#alarm.count(mark);
+  }
+
+  /** How many addresses were given before they had rested. */
+  addressesGivenEarly(): number {
+    return this.#attach.givenEarly;
+  }
+
+  /** What is wrong with the leases, compared with the kernel, one sentence each. */
+  auditLeases(): Promise<readonly string[]> {
+    return this.#attach.audit();
+  }
+
+  /** Releases what lost its namespace. @returns what was released */
+  collectLeases(): Promise<readonly Lease[]> {
+    return this.#attach.collect();
+  }
+
   statuses(): readonly OverlayStatus[] {
     return this.#statuses;
   }
@@ -235,6 +270,7 @@ export class Agent {
     for (const { name, status } of this.#statuses)
       if (status === "STATUS_FAILED" && before.get(name) !== status) this.metrics.networkFailed();
     this.#isProgrammed = fault === undefined && this.#planned === this.#assignment;
+    if (this.#assignment !== undefined) this.#alarm.note(rooms(this.#assignment, this.capacities()));
     this.metrics.passed({ durationMs, operations, failures: failures.length, isImpossible: fault !== undefined });
     this.#deps.onStatus(this.#statuses);
   }

@@ -5,9 +5,19 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { Capacity } from "../../core/ipam/capacity.ts";
+import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
-import { assignmentSchema, attachmentSchema, overlayStatusSchema, peerSchema } from "../../model/schemas.ts";
-import { createApi, faultAnswer, json, requireLocal } from "../http-api.ts";
+import {
+  assignmentSchema,
+  attachmentSchema,
+  cidrSchema,
+  ipSchema,
+  overlayStatusSchema,
+  peerSchema,
+  portMappingSchema,
+} from "../../model/schemas.ts";
+import { createApi, faultAnswer, json, REFUSED, requireLocal } from "../http-api.ts";
 import type { Agent } from "./agent.ts";
 import type { Session } from "./session.ts";
 
@@ -50,6 +60,62 @@ const ATTACHMENTS = createRoute({
   summary: "The interfaces of this host's containers, with their leases.",
   responses: { 200: json(z.object({ attachments: z.array(attachmentSchema) }), "Attachments.") },
 });
+export const capacitySchema: z.ZodType<Capacity> = z
+  .object({
+    network: z.string(),
+    family: z.union([z.literal(4), z.literal(6)]),
+    runtime: z.enum(["cni", "docker"]),
+    half: cidrSchema,
+    size: z.number(),
+    used: z.number(),
+    resting: z.number(),
+    free: z.number(),
+  })
+  .openapi("Capacity");
+
+/** What is leased, as people look at it. */
+export const endpointSchema = z
+  .object({
+    containerId: z.string(),
+    name: z.string().optional(),
+    runtime: z.string(),
+    network: z.string(),
+    ifname: z.string(),
+    addresses: z.array(ipSchema),
+    /** By which plugin it was attached. */
+    plugin: z.enum(["weft-cni", "weft-ipam"]),
+    state: z.enum(["pending", "attached"]),
+    since: z.string(),
+    labels: z.record(z.string(), z.string()).optional(),
+    aliases: z.array(z.string()).optional(),
+    ports: z.array(portMappingSchema).optional(),
+  })
+  .openapi("Endpoint");
+
+const CAPACITY = createRoute({
+  method: "get",
+  path: "/v1/capacity",
+  summary: "Addresses of this host for containers, per network and half. Numbers above 2^53 are rounded.",
+  responses: { 200: json(z.object({ capacity: z.array(capacitySchema) }), "Capacity.") },
+});
+const ENDPOINTS = createRoute({
+  method: "get",
+  path: "/v1/endpoints",
+  summary: "Every interface that has addresses of this host, with its container and runtime.",
+  responses: { 200: json(z.object({ endpoints: z.array(endpointSchema) }), "Endpoints.") },
+});
+const LEASE_CHECK = createRoute({
+  method: "get",
+  path: "/v1/leases/check",
+  summary: "Compares leases with the kernel. One sentence for each problem.",
+  responses: { 200: json(z.object({ problems: z.array(z.string()) }), "Problems.") },
+});
+const LEASE_GC = createRoute({
+  method: "post",
+  path: "/v1/leases/gc",
+  summary: "Releases what lost its network namespace, by the Unix socket only.",
+  responses: { 200: json(z.object({ released: z.array(endpointSchema) }), "What was released."), ...REFUSED },
+});
 const PEERS = createRoute({
   method: "get",
   path: "/v1/peers",
@@ -82,6 +148,13 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
   // Arrays are copied because the schema's type is mutable.
   app.openapi(ATTACHMENTS, (context) => context.json({ attachments: [...agent.attachments()] }, 200));
+  app.openapi(CAPACITY, (context) => context.json({ capacity: [...agent.capacities()] }, 200));
+  app.openapi(ENDPOINTS, (context) => context.json({ endpoints: agent.leases().map(endpointView) }, 200));
+  app.openapi(LEASE_CHECK, async (context) => context.json({ problems: [...(await agent.auditLeases())] }, 200));
+  app.openapi(LEASE_GC, async (context) => {
+    requireLocal(deps.local, "agent");
+    return context.json({ released: (await agent.collectLeases()).map(endpointView) }, 200);
+  });
   app.openapi(PEERS, (context) => context.json({ peers: [...(agent.peers() ?? [])] }, 200));
   app.openAPIRegistry.registerPath(CNI);
   app.post("/v1/cni", (context) => cniAnswer(context, deps));
@@ -107,6 +180,25 @@ function overlayAnswer(context: Context, agent: Agent, session: Session): Respon
     return context.text("this endpoint answers application/json\n", 415);
   const document = agent.overlayDocument(session.configurationAttempts);
   return context.body(document, 200, { "content-type": "application/json" });
+}
+
+function endpointView(lease: Lease): z.infer<typeof endpointSchema> {
+  const { containerId, name, runtime, network, ifname, state, since, labels } = lease;
+  const { aliases, ports } = isAttachment(lease) ? lease : {};
+  return {
+    containerId,
+    ...(name !== undefined && { name }),
+    runtime,
+    network,
+    ifname,
+    addresses: [...addressesOf(lease)],
+    plugin: isAttachment(lease) || lease.ipam !== undefined ? "weft-cni" : "weft-ipam",
+    state,
+    since,
+    ...(labels !== undefined && { labels }),
+    ...(aliases !== undefined && { aliases: [...aliases] }),
+    ...(ports !== undefined && { ports: [...ports] }),
+  };
 }
 
 function statusView({ agent, session, agentId, version }: AgentApiDeps): z.infer<typeof agentStatusSchema> {
@@ -135,5 +227,8 @@ function metricsText({ agent, session }: AgentApiDeps): Promise<string> {
     peers: agent.peers()?.length ?? 0,
     peersLeftOut: agent.peerProblems().length,
     attachments: agent.attachments().length,
+    capacities: agent.capacities(),
+    givenEarly: agent.addressesGivenEarly(),
+    roomsPast: (mark) => agent.roomsPast(mark),
   });
 }

@@ -10,6 +10,7 @@ import { type CniCall, decodeCall } from "../../core/cni/call.ts";
 import { type CniReply, EMPTY_REPLY, errorReply, versionReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import type { HostState } from "../../core/host/host-state.ts";
+import type { Ledger } from "../../core/ipam/ledger.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
@@ -22,6 +23,7 @@ import { AttachRepair } from "./attach-repair.ts";
 import { Attacher } from "./attacher.ts";
 import { checkAddresses, foreignIpamOf, returnAddresses } from "./foreign-ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
+import { auditLeases } from "./lease-audit.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Release } from "./release.ts";
 
@@ -75,6 +77,50 @@ export class AttachService {
   /** What the kernel should hold now: what is attached, and what is being attached. */
   attachments(): readonly Attachment[] {
     return this.#book.attachments().filter((attachment) => !this.#book.isLeaving(attachment));
+  }
+
+  /** All that is leased, also what is on its way out and what other plugins' devices have. Oldest first. */
+  leases(): readonly Lease[] {
+    return this.#book.all();
+  }
+
+  /** Who holds which address, and what rests. */
+  get ledger(): Ledger {
+    return this.#book.ledger;
+  }
+
+  /** How many addresses were given before they had rested. */
+  get givenEarly(): number {
+    return this.#book.givenEarly;
+  }
+
+  /** What is wrong with the leases, compared with the kernel. */
+  async audit(): Promise<readonly string[]> {
+    const { kernel, host } = this.#deps;
+    return host.exclusive(async () => {
+      const observed = await kernel.observe([]);
+      const leases = this.#book.all();
+      const alive = new Set<Lease>();
+      for (const lease of leases) {
+        const inside = await openNamespace(kernel, lease);
+        if (inside !== undefined) alive.add(lease);
+        inside?.close();
+      }
+      return auditLeases({
+        leases,
+        observed,
+        isLeaving: (lease) => this.#book.isLeaving(lease),
+        isAlive: (lease) => alive.has(lease),
+      });
+    });
+  }
+
+  /** Releases what lost its namespace, now. @returns what was released */
+  async collect(): Promise<readonly Lease[]> {
+    const { kernel, host } = this.#deps;
+    const before = this.#book.all();
+    await host.exclusive(async () => this.#repair.repair(await kernel.observe([]), true));
+    return before.filter((lease) => this.#book.get(lease) === undefined);
   }
 
   /**
@@ -209,7 +255,6 @@ export class AttachService {
    * its list. Without a list, only what lost its namespace goes, which is looked for in any case.
    */
   async #gc({ config: { network }, plugin, runtime, valid }: GcCall): Promise<CniReply> {
-    const { kernel, host } = this.#deps;
     const listed = new Set(valid?.map(({ containerId, ifname }) => `${containerId} ${ifname}`));
     const stale =
       valid === undefined
@@ -223,7 +268,7 @@ export class AttachService {
         const lease = this.#book.get({ containerId, ifname });
         if (lease !== undefined) await this.#detach(lease);
       });
-    await host.exclusive(async () => this.#repair.repair(await kernel.observe([]), true));
+    await this.collect();
     return EMPTY_REPLY;
   }
 }

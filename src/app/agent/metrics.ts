@@ -4,6 +4,8 @@
  * of a second process) stays at its first value.
  */
 import { Counter, Gauge, Registry, Summary } from "prom-client";
+import type { Capacity } from "../../core/ipam/capacity.ts";
+import { CAPACITY_MARKS } from "../../model/limits.ts";
 
 const INTERNAL = [
   "register_agent_messages_sent",
@@ -25,6 +27,11 @@ export interface AgentGauges {
   readonly peers: number;
   readonly peersLeftOut: number;
   readonly attachments: number;
+  readonly capacities: readonly Capacity[];
+  /** Addresses that were given before they had rested, since the agent started. */
+  readonly givenEarly: number;
+  /** Networks whose addresses on this host have passed a mark. */
+  readonly roomsPast: (mark: number) => number;
 }
 
 export class AgentMetrics {
@@ -37,6 +44,22 @@ export class AgentMetrics {
   readonly #peers = this.#gauge("weft_agent_peers", "Other nodes that are known.");
   readonly #peersLeftOut = this.#gauge("weft_agent_peer_problems", "Claims of other nodes that are not served.");
   readonly #attachments = this.#gauge("weft_agent_attachments", "Interfaces of containers.");
+  readonly #addresses = new Gauge({
+    name: "weft_agent_addresses",
+    help: "Addresses of this host for containers, by half and state: free, used, resting.",
+    labelNames: ["network", "family", "half", "runtime", "state"],
+    registers: [this.#registry],
+  });
+  readonly #roomsPast = new Gauge({
+    name: "weft_agent_address_marks",
+    help: "Networks of which more than so many percent of this host's addresses are held.",
+    labelNames: ["percent"],
+    registers: [this.#registry],
+  });
+  readonly #givenEarly = this.#gauge(
+    "weft_agent_addresses_given_early",
+    "Addresses that were given before they had rested, since the agent started.",
+  );
   readonly #configFailures = this.#counter("overlay_slave_overlay_config_failures", "Times a network failed.");
   readonly #networkFailures = this.#counter("overlay_network_configuration_failures_total", "Times a network failed.");
   readonly #updateFailures = this.#counter("overlay_update_failures_total", "Passes that could not be made.");
@@ -85,7 +108,17 @@ export class AgentMetrics {
     this.#peers.set(now.peers);
     this.#peersLeftOut.set(now.peersLeftOut);
     this.#attachments.set(now.attachments);
+    this.#givenEarly.set(now.givenEarly);
+    for (const mark of CAPACITY_MARKS) this.#roomsPast.set({ percent: mark }, now.roomsPast(mark));
+    this.#setAddresses(now.capacities);
     return this.#registry.metrics();
+  }
+
+  #setAddresses(capacities: readonly Capacity[]): void {
+    this.#addresses.reset(); // a network may be gone
+    for (const { network, family, half, runtime, ...counts } of capacities)
+      for (const state of ["free", "used", "resting"] as const)
+        this.#addresses.set({ network, family, half, runtime, state }, counts[state]);
   }
 
   get contentType(): string {

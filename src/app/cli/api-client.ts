@@ -39,7 +39,7 @@ export function parseService(name: ServiceName, text: string): Service {
  */
 export async function callService<T>(
   service: Service,
-  method: "GET" | "DELETE",
+  method: "GET" | "POST" | "DELETE",
   path: string,
   schema: z.ZodType<T>,
 ): Promise<T> {

@@ -7,6 +7,7 @@ import { addAgentCommand } from "../agent/command.ts";
 import { addMasterCommand } from "../master/command.ts";
 import { addCniCommand } from "./cni-command.ts";
 import { addConfigCommand } from "./config-command.ts";
+import { addLeaseCommands } from "./lease-command.ts";
 import { addStatusCommands } from "./status-command.ts";
 
 function packageVersion(): string {
@@ -28,6 +29,7 @@ export function createProgram(): Command {
   addAgentCommand(program);
   addStatusCommands(program);
   addCniCommand(program);
+  addLeaseCommands(program);
   addConfigCommand(program);
   return program;
 }

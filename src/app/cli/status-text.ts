@@ -7,15 +7,13 @@ import type { OverlayStatus } from "../../model/cluster.ts";
 import { prefixesOf } from "../../model/network.ts";
 import type { agentStatusSchema } from "../agent/app.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
+import { countText } from "./count-text.ts";
 import { type Column, renderTable } from "./table.ts";
 
 export type AgentStatusView = z.infer<typeof agentStatusSchema>;
 export type AgentView = z.infer<typeof agentSchema>;
 export type NetworkView = z.infer<typeof networkSchema>;
 export type StatusView = z.infer<typeof statusSchema>;
-
-/** Above this a count is shown as a power of two: 2^64. */
-const PLAIN_COUNT_MAX = 10_000_000;
 
 /** `weft status` of a master. */
 export function masterText(
@@ -69,7 +67,7 @@ function networkState({ enabled, failed, agents, default: isDefault }: NetworkVi
 }
 
 function usage({ used, size }: PoolView): string {
-  return `${used} of ${size > PLAIN_COUNT_MAX ? `2^${Math.round(Math.log2(size))}` : size}`;
+  return `${used} of ${countText(size)}`;
 }
 
 const AGENT_COLUMNS: readonly Column[] = [

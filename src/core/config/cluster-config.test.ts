@@ -70,6 +70,12 @@ const CONFORMANCE: Row[] = [
     /"9.0.0.1\/8" has host bits set; did you mean 9.0.0.0\/8\?/,
   ],
   ["a bare address", fileOf(overlays({ ...DCOS, subnet: "9.0.0.0" })), /"9.0.0.0" has no prefix length/],
+  ["strict halves", fileOf(overlays({ ...DCOS, strict_halves: true }))],
+  [
+    "strict_halves 1",
+    fileOf(overlays({ ...DCOS, strict_halves: 1 })),
+    /overlays\[0\]\.strict_halves: 1 is not a boolean/,
+  ],
   ["enabled yes", fileOf(overlays({ ...DCOS, enabled: "yes" })), /overlays\[0\]\.enabled: "yes" is not a boolean/],
   [
     "a default name that no overlay has",
@@ -332,4 +338,10 @@ test("what is stored can be read again", () => {
   assert.deepEqual(parseNetworkSource(JSON.parse(JSON.stringify(source))), source);
   assert.throws(() => parseNetworkSource({ ...source, overlays: 3 }), { code: "bad-config" });
   assert.throws(() => parseNetworkSource(undefined), { code: "bad-config" });
+});
+
+test("halves lend unless the file says that they do not", () => {
+  const halves = (strict_halves?: boolean) =>
+    parseClusterConfig(fileOf(overlays({ ...DCOS, strict_halves }))).config.network.overlays[0]?.strictHalves;
+  assert.deepEqual([halves(), halves(false), halves(true)], [undefined, undefined, true]);
 });

@@ -9,7 +9,7 @@ import type { OverlaySource } from "../../model/network-source.ts";
 import { quote } from "./problems.ts";
 import type { Section } from "./section.ts";
 
-const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled"];
+const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled", "strict_halves"];
 
 /** @returns what could be read of the entry; it is whole only if the section's problems did not grow */
 export function readOverlay(section: Section): Partial<OverlaySource> {
@@ -20,6 +20,7 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
   const prefix = readSlice(section, 4);
   const prefix6 = readSlice(section, 6);
   const enabled = section.boolean("enabled");
+  const strictHalves = section.boolean("strict_halves");
   return {
     ...(name !== undefined && { name }),
     ...sourceText(section, "subnet"),
@@ -27,6 +28,7 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
     ...sourceText(section, "subnet6"),
     ...(prefix6 !== undefined && { prefix6 }),
     enabled: enabled ?? true,
+    ...(strictHalves === true && { strict_halves: true }),
   };
 }
 

@@ -1,0 +1,54 @@
+/**
+ * Leases and capacity as text of at most 80 columns.
+ */
+import type { z } from "zod";
+import type { Capacity } from "../../core/ipam/capacity.ts";
+import type { endpointSchema } from "../agent/app.ts";
+import { countText } from "./count-text.ts";
+import { type Column, renderTable } from "./table.ts";
+
+const CAPACITY_COLUMNS: readonly Column[] = [
+  { title: "NETWORK" },
+  { title: "FOR" },
+  { title: "HALF", cut: true },
+  { title: "ADDRESSES", align: "right" },
+  { title: "USED", align: "right" },
+  { title: "RESTING", align: "right" },
+  { title: "FREE", align: "right" },
+  { title: "FULL", align: "right" },
+];
+
+/** `weft ipam show`. */
+export function capacityTable(capacity: readonly Capacity[]): string {
+  const rows = capacity.map(({ network, runtime, half, size, used, resting, free }) => [
+    network,
+    runtime,
+    half,
+    ...[size, used, resting, free].map(countText),
+    `${size === 0 ? 100 : Math.floor((used / size) * 100)} %`,
+  ]);
+  return renderTable(CAPACITY_COLUMNS, rows);
+}
+
+const ENDPOINT_COLUMNS: readonly Column[] = [
+  { title: "CONTAINER", cut: true },
+  { title: "RUNTIME", cut: true },
+  { title: "NETWORK" },
+  { title: "ADDRESSES", cut: true },
+  { title: "SINCE" },
+];
+
+/** Runtimes show so much of a container's id. */
+const SHORT_ID = 12;
+
+/** `weft endpoints`: one line for each interface. A container goes by its name where it has one. */
+export function endpointsTable(endpoints: readonly z.infer<typeof endpointSchema>[]): string {
+  const rows = endpoints.map(({ containerId, name, runtime, network, addresses, since, state }) => [
+    name === undefined ? containerId.slice(0, SHORT_ID) : `${name} (${containerId.slice(0, SHORT_ID)})`,
+    runtime === "" ? "-" : runtime,
+    network,
+    addresses.join(" "),
+    state === "pending" ? "on its way" : since.replace("T", " ").replace("Z", ""),
+  ]);
+  return renderTable(ENDPOINT_COLUMNS, rows);
+}
