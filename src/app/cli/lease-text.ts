@@ -4,8 +4,7 @@
 import type { z } from "zod";
 import type { Capacity } from "../../core/ipam/capacity.ts";
 import type { endpointSchema } from "../agent/app.ts";
-import { countText } from "./count-text.ts";
-import { type Column, renderTable } from "./table.ts";
+import { type Column, countText, renderTable } from "./table.ts";
 
 const CAPACITY_COLUMNS: readonly Column[] = [
   { title: "NETWORK" },

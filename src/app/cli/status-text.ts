@@ -7,8 +7,7 @@ import type { OverlayStatus } from "../../model/cluster.ts";
 import { prefixesOf } from "../../model/network.ts";
 import type { agentStatusSchema } from "../agent/app.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
-import { countText } from "./count-text.ts";
-import { type Column, renderTable } from "./table.ts";
+import { type Column, countText, renderTable } from "./table.ts";
 
 export type AgentStatusView = z.infer<typeof agentStatusSchema>;
 export type AgentView = z.infer<typeof agentSchema>;

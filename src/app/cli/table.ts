@@ -44,3 +44,11 @@ function fit(cell: string, width: number, align: "left" | "right"): string {
   const text = cell.length > width ? `${cell.slice(0, Math.max(0, width - 1))}…` : cell;
   return align === "left" ? text.padEnd(width) : text.padStart(width);
 }
+
+/** Above this a count is shown as a power of two: 2^64. */
+const PLAIN_COUNT_MAX = 10_000_000;
+
+/** A count as people read it. */
+export function countText(count: number): string {
+  return count > PLAIN_COUNT_MAX ? `2^${Math.round(Math.log2(count))}` : String(count);
+}
