@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, afterEach, before, describe, test } from "node:test";
 import { runtimeNamespaces, unmount } from "../../src/app/demo/machine.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { labOrReason } from "../support/lab.ts";
@@ -25,6 +25,8 @@ const HALF: Readonly<Record<string, RegExp>> = {
 /** The agent looks after what nobody tells it of in its slow pass. */
 const SWEEP_MS = 35_000;
 const CALL_MS = 10_000;
+/** The plugin's own second, twice (Podman cleans up with a DEL), and what Podman itself takes on a busy machine. */
+const REFUSAL_MAX_MS = 4_000;
 
 /** Podman itself gives networks to interfaces in an order of its own. */
 function onInterfaces(...networks: readonly string[]): string[] {
@@ -47,6 +49,8 @@ describe("Podman", { skip }, () => {
     far = await two.start("far", ...onInterfaces("dcos", "dcos6", "dcos-1"));
   });
 
+  // One that failed must not make the next ones fail.
+  afterEach(() => one.do("rm", "--force", "--all"));
   after(() => Promise.all([one.machine.stop(), two.machine.stop()]));
 
   /**
@@ -177,11 +181,13 @@ describe("Podman", { skip }, () => {
     }
   });
 
-  /** @returns once the plugin runs on host 1 */
-  const pluginCalled = () =>
-    waitFor("the plugin to be called", CALL_MS, async () =>
-      (await one.machine.run("pidof", ["weft-cni"])).status === 0 ? true : undefined,
-    );
+  /** @returns once an ADD is on its way on host 1; what ends of earlier containers calls the plugin as well */
+  const addCalled = () =>
+    waitFor("the plugin to be called", CALL_MS, async () => {
+      const script =
+        "for pid in $(pidof weft-cni); do grep -qz CNI_COMMAND=ADD /proc/$pid/environ && exit; done; exit 1";
+      return (await one.machine.run("sh", ["-c", script])).status === 0 || undefined;
+    });
 
   test("SIGKILL of podman in the middle of run: what ran goes on, what was begun is given back", async () => {
     await one.start("steady", "--network", "dcos");
@@ -191,7 +197,7 @@ describe("Podman", { skip }, () => {
     agent.signal("SIGSTOP");
     const run = one.run("victim", "--network", "dcos,dcos6");
     try {
-      await pluginCalled();
+      await addCalled();
       await one.machine.mustRun("sh", ["-c", "kill -9 $(pidof podman)"]);
     } finally {
       agent.signal("SIGCONT");
@@ -215,7 +221,7 @@ describe("Podman", { skip }, () => {
     const names = ["v1", "v2", "v3"];
     agent.signal("SIGSTOP");
     const runs = names.map((name) => one.run(name, "--network", "dcos,dcos6"));
-    await pluginCalled();
+    await addCalled();
     await agent.stop("SIGKILL");
     await talks("goes-on", "dcos");
     await agent.start();
@@ -230,6 +236,22 @@ describe("Podman", { skip }, () => {
       await uses({});
       return true;
     });
+  });
+
+  test("with the agent down run is refused at once with what to do; once it is up, start attaches", async () => {
+    const agent = agentOf(cluster, 1);
+    await agent.stop();
+    const start = performance.now();
+    const { status, stderr } = await one.run("early", "--network", "dcos");
+    assert.notEqual(status, 0);
+    assert.match(stderr, /weft-cni.*weft agent/s);
+    assert.ok(performance.now() - start < REFUSAL_MAX_MS, `${performance.now() - start} ms`);
+    await agent.start();
+    await agent.ready();
+    await one.do("start", "early");
+    await talks("early", "dcos");
+    await one.do("rm", "--force", "early");
+    await uses({});
   });
 
   test("a power loss of the runtime's machine: the agent takes back what its containers had", async () => {
