@@ -1,10 +1,19 @@
 /** nftables: what is written is read back, and what a rule needs must be there. */
 import assert from "node:assert/strict";
 import { formatHostState } from "../../src/core/host/format.ts";
-import { EMPTY_HOST_STATE, type KernelOp, type NftChain, type NftTable } from "../../src/core/host/host-state.ts";
+import {
+  EMPTY_HOST_STATE,
+  type KernelOp,
+  type NftChain,
+  type NftHook,
+  type NftRule,
+  type NftTable,
+  type NftValue,
+} from "../../src/core/host/host-state.ts";
 import { desiredHost } from "../../src/core/overlay/desired.ts";
 import type { Kernel } from "../../src/io/ports.ts";
 import { cidr, ip } from "../../src/model/ip.ts";
+import { PORTS, PORTS6, SPOOFING } from "../support/nft-tables.ts";
 import { seedInput } from "../support/seed-cluster.ts";
 import { BRIDGE, done, refused, type Test, WITH_VTEP } from "./kernel-contract-objects.ts";
 
@@ -23,9 +32,9 @@ const NODES: NftTable = {
       rules: [[{ kind: "jump", chain: "to-nodes" }]],
     },
   ],
-  maps: [{ name: "nodes4", type: "ipv4_addr", elements: [[ip("10.0.0.12"), ip("44.128.0.3")]] }],
+  maps: [{ name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: [[ip("10.0.0.12"), ip("44.128.0.3")]] }],
 };
-const ELEMENTS = { family: "netdev", table: "weft", map: "nodes4", type: "ipv4_addr" } as const;
+const ELEMENTS = { family: "netdev", table: "weft", map: "nodes4", type: "ipv4_addr : ipv4_addr" } as const;
 
 export function nftTests(test: Test): void {
   const tables = async (kernel: Kernel): Promise<string> =>
@@ -58,12 +67,55 @@ export function nftTests(test: Test): void {
     assert.equal(await tables(kernel), text(odd, NODES, ...host.filter((table) => table.family === "ip6")));
   });
 
+  test("the statements and maps of host ports, at the hooks that allow them", async ({ kernel }) => {
+    await done(kernel, devices);
+    for (const table of [PORTS, PORTS6, SPOOFING]) await done(kernel, [{ op: "nft.table.replace", table }]);
+    assert.equal(await tables(kernel), text(PORTS, PORTS6, SPOOFING));
+    const chain = (hook: NftHook, ...rule: NftRule): KernelOp => ({
+      op: "nft.chain.replace",
+      family: "ip",
+      table: "weft",
+      chain: { name: "wrong", hook, rules: [rule] },
+    });
+    const dnat = PORTS.chains[0]?.rules[0]?.[0];
+    assert.ok(dnat?.kind === "dnat");
+    const nat = { type: "nat", priority: 0, policy: "accept" } as const;
+    const toPorts = { kind: "jump", chain: "host-ports" } as const;
+    await refused(kernel, chain({ ...nat, hook: "postrouting" }, dnat), "ENOTSUP");
+    await refused(kernel, chain({ ...nat, hook: "input" }, toPorts), "ENOTSUP");
+    await refused(kernel, chain({ ...nat, type: "filter", hook: "output" }, toPorts), "ENOTSUP");
+    await refused(kernel, chain({ ...nat, hook: "output" }, { kind: "masquerade" }), "ENOTSUP");
+    await refused(kernel, chain({ ...nat, hook: "output" }, { ...dnat, map: "nowhere" }), "ENOENT");
+    await refused(kernel, chain({ ...nat, hook: "output" }, { ...dnat, family: "ip6" }), "ENOTSUP");
+    await done(kernel, [chain({ ...nat, hook: "output" }, toPorts)]);
+    const untracked: NftChain = { name: "wrong", rules: [[{ kind: "ct status dnat" }]] };
+    await refused(kernel, { op: "nft.chain.replace", family: "netdev", table: "weft", chain: untracked }, "EPROTO");
+  });
+
+  test("elements of concatenations come and go one by one", async ({ kernel }) => {
+    await done(kernel, [{ op: "nft.table.replace", table: PORTS }]);
+    const ports = { family: "ip", table: "weft", map: "ports", type: PORTS.maps[0]?.type ?? assert.fail() } as const;
+    const add = (key: NftValue, value: NftValue): KernelOp => ({
+      op: "nft.elements.add",
+      ...ports,
+      elements: [[key, value]],
+    });
+    await done(kernel, [add("tcp . 53", `${ip("9.0.1.3")} . 5353`)]);
+    await refused(kernel, add("tcp . 53", `${ip("9.0.1.4")} . 5353`), "EEXIST");
+    await refused(kernel, add("tcp . 53", `${ip("9.0.1.3")} . 5353`), "EEXIST");
+    await done(kernel, [{ op: "nft.elements.delete", ...ports, keys: ["tcp . 8080"] }]);
+    await refused(kernel, { op: "nft.elements.delete", ...ports, keys: ["udp . 53", "tcp . 53"] }, "ENOENT");
+    assert.deepEqual((await kernel.observe([])).tables[0]?.maps.find(({ name }) => name === "ports")?.elements, [
+      ["tcp . 53", `${ip("9.0.1.3")} . 5353`],
+    ]);
+  });
+
   test("replacing a table replaces all that is in it", async ({ kernel }) => {
     await done(kernel, [...devices, { op: "nft.table.replace", table: NODES }]);
     const smaller: NftTable = {
       ...NODES,
       chains: [TO_NODES],
-      maps: [{ name: "nodes4", type: "ipv4_addr", elements: [] }],
+      maps: [{ name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: [] }],
     };
     await done(kernel, [{ op: "nft.table.replace", table: smaller }]);
     assert.equal(await tables(kernel), text(smaller));
@@ -118,7 +170,10 @@ export function nftTests(test: Test): void {
     );
     await done(kernel, [{ op: "nft.elements.delete", ...ELEMENTS, keys: [ip("10.0.0.12")] }]);
     const elements = [[ip("10.0.0.13"), ip("44.128.0.4")]] as const;
-    assert.equal(await tables(kernel), text({ ...NODES, maps: [{ name: "nodes4", type: "ipv4_addr", elements }] }));
+    assert.equal(
+      await tables(kernel),
+      text({ ...NODES, maps: [{ name: "nodes4", type: "ipv4_addr : ipv4_addr", elements }] }),
+    );
   });
 
   test("what a rule or an element needs must be there", async ({ kernel }) => {

@@ -127,7 +127,7 @@ test("operations find devices that the same call made, and lose those it deleted
 
 test("a rule cannot forward to a device that the same call deleted", { skip }, async (t) => {
   const { kernel } = await openWithDevices(t);
-  const map = { name: "nodes4", type: "ipv4_addr", elements: [] } as const;
+  const map = { name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: [] } as const;
   const chain: NftChain = {
     name: "to-nodes",
     rules: [[{ kind: "forward", field: "ip daddr", map: "nodes4", device: VTEP.name }]],

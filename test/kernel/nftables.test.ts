@@ -7,6 +7,7 @@ import type { KernelOp, NftTable } from "../../src/core/host/host-state.ts";
 import { cidr, ip } from "../../src/model/ip.ts";
 import { add, applyAll, byText, openWithDevices, VTEP } from "../support/kernel-objects.ts";
 import { labOrReason } from "../support/lab.ts";
+import { PORTS, PORTS6, SPOOFING } from "../support/nft-tables.ts";
 
 const skip = await labOrReason();
 
@@ -24,7 +25,7 @@ const IP_TABLE: NftTable = {
           { kind: "match", field: "ip daddr", op: "!=", prefix: cidr("44.128.0.0/20") },
           { kind: "notrack" },
         ],
-        [{ kind: "udp dport", port: 64_000 }, { kind: "notrack" }],
+        [{ kind: "range", field: "udp dport", first: 64_000, last: 64_000 }, { kind: "notrack" }],
         [{ kind: "iifname", device: "vtep1024" }, { kind: "drop" }],
       ],
     },
@@ -60,8 +61,8 @@ const NETDEV_TABLE: NftTable = {
   family: "netdev",
   name: "weft",
   maps: [
-    { name: "nodes4", type: "ipv4_addr", elements: [[ip("10.0.0.2"), ip("44.128.0.2")]] },
-    { name: "nodes6", type: "ipv6_addr", elements: [[ip("fd00::2"), ip("fd01:a::2")]] },
+    { name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: [[ip("10.0.0.2"), ip("44.128.0.2")]] },
+    { name: "nodes6", type: "ipv6_addr : ipv6_addr", elements: [[ip("fd00::2"), ip("fd01:a::2")]] },
   ],
   chains: [
     {
@@ -115,6 +116,48 @@ test("`nft` lists the rules as we would type them, and they read back equal", { 
   assert.deepEqual(byText((await kernel.observe([])).tables), byText(tables));
 });
 
+test("`nft` lists host ports and the rules against spoofing as we would type them", { skip }, async (t) => {
+  const { kernel, run } = await openWithDevices(t);
+  const tables = [PORTS, PORTS6, SPOOFING];
+  await applyAll(
+    kernel,
+    tables.map((table): KernelOp => ({ op: "nft.table.replace", table })),
+  );
+  assert.equal(
+    run("nft", "-n", "list", "ruleset").replaceAll(/\s+/g, " ").trim(),
+    `table ip weft {
+      map ports { type inet_proto . inet_service : ipv4_addr . inet_service
+        elements = { 6 . 8080 : 9.0.1.2 . 80 } }
+      map ports-at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+        elements = { 10.0.0.11 . 17 . 65535 : 9.0.1.2 . 1 } }
+    chain host-ports {
+      dnat ip to ip daddr . meta l4proto . th dport map @ports-at
+      dnat ip to meta l4proto . th dport map @ports }
+    chain prerouting { type nat hook prerouting priority -100; policy accept;
+      fib daddr type 2 jump host-ports }
+    chain postrouting { type nat hook postrouting priority 100; policy accept;
+      ct status 0x20 ip saddr 9.0.0.0/8 masquerade } }
+    table ip6 weft {
+      map ports { type inet_proto . inet_service : ipv6_addr . inet_service
+        elements = { 6 . 8080 : fd01:b::2 . 80 } }
+      map ports-at { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+        elements = { fd00::11 . 17 . 53 : fd01:b::2 . 53 } }
+    chain host-ports {
+      dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports-at
+      dnat ip6 to meta l4proto . th dport map @ports }
+    chain output { type nat hook output priority -100; policy accept;
+      fib daddr type 2 jump host-ports } }
+    table netdev weft {
+    chain m-dcos { type filter hook ingress device "m-dcos" priority 0; policy drop;
+      ether saddr != 02:57:09:00:01:02 drop
+      icmp type 5 drop
+      icmpv6 type 133-137 drop
+      udp sport 67 drop
+      tcp sport 80-8080 accept } }`.replaceAll(/\s+/g, " "),
+  );
+  assert.deepEqual(byText((await kernel.observe([])).tables), byText(tables));
+});
+
 test("chains and elements change alone; a flushed rule set is seen", { skip }, async (t) => {
   const { kernel, run } = await openWithDevices(t);
   await applyAll(kernel, [
@@ -133,10 +176,10 @@ test("chains and elements change alone; a flushed rule set is seen", { skip }, a
       op: "nft.elements.add",
       ...inNetdev,
       map: "nodes4",
-      type: "ipv4_addr",
+      type: "ipv4_addr : ipv4_addr",
       elements: [[ip("10.0.0.3"), ip("44.128.0.3")]],
     },
-    { op: "nft.elements.delete", ...inNetdev, map: "nodes4", type: "ipv4_addr", keys: [ip("10.0.0.2")] },
+    { op: "nft.elements.delete", ...inNetdev, map: "nodes4", type: "ipv4_addr : ipv4_addr", keys: [ip("10.0.0.2")] },
     { op: "nft.table.delete", family: "ip", name: "weft" },
   ]);
   const [table, ...others] = (await kernel.observe([])).tables;
@@ -156,7 +199,7 @@ test("what we would never write is unknown, and other tables are not looked at",
     { op: "nft.table.replace", table: NETDEV_TABLE },
   ]);
   run("nft", "add", "rule", "ip", "weft", "more", "ip", "saddr", "9.9.9.9", "counter", "drop");
-  run("nft", "add", "rule", "ip", "weft", "more", "tcp", "dport", "22", "accept");
+  run("nft", "add", "rule", "ip", "weft", "more", "tcp", "dport", "!=", "22", "accept");
   run("nft", "add", "table", "ip", "other");
   run("nft", "add", "chain", "ip", "weft", "odd", "{ type route hook output priority 3; }");
   run("nft", "add", "set", "ip", "weft", "numbers", "{ type inet_service; }");

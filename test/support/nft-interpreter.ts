@@ -2,22 +2,33 @@
  * Our nftables as the kernel would run them on one packet: base chains of a hook by priority, jumps, verdicts.
  * A statement that it does not know is an error of the test, never skipped.
  */
-import type { NftChain, NftHook, NftStatement } from "../../src/core/host/host-state.ts";
+import type { NftChain, NftHook, NftStatement, NftTransportField } from "../../src/core/host/host-state.ts";
 import type { FakeNamespace, FakeTable } from "../../src/io/kernel/fake-kernel-namespace.ts";
-import { contains, familyOf, type Ip } from "../../src/model/ip.ts";
+import { isLocal } from "../../src/io/kernel/fake-kernel-routing.ts";
+import { contains, familyOf, type Ip, ip } from "../../src/model/ip.ts";
 
 export interface NftPacket {
   readonly src: Ip;
   readonly dst: Ip;
-  /** A packet of the tunnel itself: UDP to this port. */
-  readonly udpPort?: number;
+  /** Absent: a protocol that no rule looks into. */
+  readonly transport?: Transport;
+  /** Of the frame that it came in. */
+  readonly srcMac?: string;
+  readonly isUntracked?: boolean;
+  /** Its destination was translated on the way. */
+  readonly isTranslated?: boolean;
 }
+
+export type Transport =
+  | { readonly protocol: "tcp" | "udp"; readonly sport: number; readonly dport: number }
+  | { readonly protocol: "icmp" | "icmpv6"; readonly type: number };
 
 export interface NftResult {
   readonly dropped?: boolean;
   readonly notrack?: boolean;
   readonly masquerade?: boolean;
   readonly forward?: { readonly device: string; readonly to: Ip };
+  readonly dnat?: { readonly to: Ip; readonly port: number };
   /** `TABLE CHAIN: RULE'S VERDICT`, for the list of hops. */
   readonly note?: string;
 }
@@ -42,8 +53,9 @@ export function runHook(
     .flatMap((table) => [...table.chains.values()].map((chain) => ({ table, chain })))
     .filter(({ chain }) => chain.hook?.hook === hook && (hook !== "ingress" || chain.hook.device === devices.iifname))
     .sort((a, b) => (a.chain.hook?.priority ?? 0) - (b.chain.hook?.priority ?? 0));
-  const run = new Run(packet, devices);
+  const run = new Run(namespace, packet, devices);
   for (const { table, chain } of chains) {
+    if (chain.hook?.type === "nat" && (packet.isUntracked === true || run.result.notrack === true)) continue;
     const verdict = run.chain(table, chain) ?? chain.hook?.policy;
     if (verdict === "stolen") break;
     if (verdict === "drop")
@@ -54,10 +66,12 @@ export function runHook(
 
 class Run {
   result: NftResult = {};
+  readonly #namespace: FakeNamespace;
   readonly #packet: NftPacket;
   readonly #devices: NftDevices;
 
-  constructor(packet: NftPacket, devices: NftDevices) {
+  constructor(namespace: FakeNamespace, packet: NftPacket, devices: NftDevices) {
+    this.#namespace = namespace;
     this.#packet = packet;
     this.#devices = devices;
   }
@@ -82,17 +96,32 @@ class Run {
   }
 
   #statement(table: FakeTable, part: NftStatement): boolean | Verdict {
-    const { src, dst, udpPort } = this.#packet;
+    const { src, dst } = this.#packet;
     switch (part.kind) {
       case "match": {
         const value = part.field.endsWith("saddr") ? src : dst;
-        return contains(part.prefix, value) === (part.op === "==");
+        const hasField = familyOf(dst) === (part.field.startsWith("ip6") ? 6 : 4);
+        return hasField && contains(part.prefix, value) === (part.op === "==");
+      }
+      case "range": {
+        const value = fieldOf(this.#packet.transport, part.field);
+        return value !== undefined && part.first <= value && value <= part.last;
+      }
+      case "ether saddr":
+        return this.#packet.srcMac !== undefined && (this.#packet.srcMac === part.mac) === (part.op === "==");
+      case "fib daddr type local":
+        return isLocal(this.#namespace, dst);
+      case "ct status dnat":
+        return this.#packet.isTranslated === true;
+      case "dnat": {
+        const dnat = this.#translation(table, part);
+        if (dnat === undefined) return false;
+        this.result = { ...this.result, dnat };
+        return "accept";
       }
       case "iifname":
       case "oifname":
         return this.#devices[part.kind] === part.device;
-      case "udp dport":
-        return udpPort === part.port;
       case "notrack":
         this.result = { ...this.result, notrack: true };
         return true;
@@ -108,7 +137,7 @@ class Run {
         const isField = familyOf(dst) === (part.field === "ip daddr" ? 4 : 6);
         const to = isField ? table.maps.get(part.map)?.elements.get(dst) : undefined;
         if (to === undefined) return false;
-        this.result = { ...this.result, forward: { device: part.device, to } };
+        this.result = { ...this.result, forward: { device: part.device, to: ip(to) } };
         return "stolen";
       }
       case "unknown":
@@ -117,4 +146,20 @@ class Run {
         return part.kind;
     }
   }
+
+  #translation(table: FakeTable, { key, map }: Extract<NftStatement, { kind: "dnat" }>): NftResult["dnat"] {
+    const { dst, transport } = this.#packet;
+    if (transport === undefined || !("dport" in transport)) return undefined;
+    const service = `${transport.protocol} . ${transport.dport}` as const;
+    const found = table.maps.get(map)?.elements.get(key.includes("daddr") ? `${dst} . ${service}` : service);
+    const [to, port] = found?.split(" . ") ?? [];
+    return to === undefined ? undefined : { to: ip(to), port: Number(port) };
+  }
+}
+
+function fieldOf(transport: Transport | undefined, field: NftTransportField): number | undefined {
+  const [protocol, name] = field.split(" ");
+  if (transport === undefined || transport.protocol !== protocol) return undefined;
+  if ("type" in transport) return transport.type;
+  return name === "sport" ? transport.sport : transport.dport;
 }

@@ -10,7 +10,7 @@ import type { FakeLink, FakeNamespace } from "../../src/io/kernel/fake-kernel-na
 import { isLocal } from "../../src/io/kernel/fake-kernel-routing.ts";
 import { addressOf, familyOf, type Ip } from "../../src/model/ip.ts";
 import { VXLAN_OVERHEAD_IPV4, VXLAN_OVERHEAD_IPV6 } from "../../src/model/limits.ts";
-import { runHook } from "./nft-interpreter.ts";
+import { type NftPacket, type NftResult, runHook, type Transport } from "./nft-interpreter.ts";
 import { lookUpRoute } from "./route-lookup.ts";
 
 export interface World {
@@ -31,13 +31,9 @@ export interface Trace {
   readonly reason?: string;
 }
 
-interface Packet {
-  readonly src: Ip;
-  readonly dst: Ip;
+interface Packet extends NftPacket {
   /** Bytes of the IP packet. */
   readonly size: number;
-  readonly udpPort?: number;
-  readonly isUntracked?: boolean;
   readonly inner?: { readonly packet: Packet; readonly mac: string; readonly vni: number };
 }
 
@@ -53,11 +49,14 @@ class End extends Error {
 
 const HOPS_MAX = 64;
 
-/** @param from name of the place whose program sends, from `src` or from what the route prefers; as large as may be */
-export function trace(world: World, from: string, dst: Ip, src?: Ip): Trace {
+/**
+ * @param from name of the place whose program sends, from `src` or from what the route prefers; as large as may be
+ * @param transport absent: a protocol that no rule looks into
+ */
+export function trace(world: World, from: string, dst: Ip, src?: Ip, transport?: Transport): Trace {
   const tracer = new Tracer(world);
   try {
-    tracer.send(from, dst, src);
+    tracer.send(from, dst, src, transport);
   } catch (end) {
     if (!(end instanceof End)) throw end;
     return { ...end.trace, hops: tracer.hops };
@@ -73,28 +72,30 @@ class Tracer {
     this.#world = world;
   }
 
-  send(from: string, dst: Ip, src?: Ip): void {
+  send(from: string, dst: Ip, src?: Ip, transport?: Transport): void {
     const namespace = this.#world.places.find(({ name }) => name === from)?.namespace;
     if (namespace === undefined) throw new Error(`no place is called ${from}`);
     const route = lookUpRoute(namespace, dst, src);
     const source = src ?? (isLocal(namespace, dst) ? dst : sourceFor(namespace, route, dst));
     const size = namespace.links.get(route?.dev ?? "lo")?.link.mtu ?? 0;
     if (source === undefined) throw this.#died(namespace, { src: dst, dst, size }, `no route to ${dst}`);
-    this.#output(namespace, { src: source, dst, size });
+    this.#output(namespace, { src: source, dst, size, ...(transport === undefined ? {} : { transport }) });
   }
 
   /** A packet of a program on the host itself, the tunnel's included. */
   #output(namespace: FakeNamespace, packet: Packet): never {
-    const { notrack } = runHook(namespace, "output", packet, {});
-    if (isLocal(namespace, packet.dst)) return this.#deliver(namespace, packet);
-    return this.#route(namespace, { ...packet, isUntracked: notrack === true }, undefined);
+    const { notrack, dnat } = runHook(namespace, "output", packet, {});
+    const sent = this.#redirect(namespace, { ...packet, isUntracked: notrack === true }, dnat);
+    if (isLocal(namespace, sent.dst)) return this.#deliver(namespace, sent);
+    return this.#route(namespace, sent, undefined);
   }
 
   #input(namespace: FakeNamespace, packet: Packet, iifname: string): never {
     if (this.hops.length > HOPS_MAX) throw this.#died(namespace, packet, "it goes in circles");
     const link = namespace.links.get(iifname)?.link;
     if (link?.up !== true) throw this.#died(namespace, packet, `link ${iifname} is down`);
-    const { forward } = runHook(namespace, "ingress", packet, { iifname });
+    const { forward, dropped, note } = runHook(namespace, "ingress", packet, { iifname });
+    if (dropped === true) throw this.#died(namespace, packet, note ?? "dropped");
     if (forward !== undefined) {
       this.#hop(namespace, `netdev weft ${iifname}: fwd to ${forward.to} device ${forward.device}`);
       return this.#emit(namespace, packet, forward.device, forward.to);
@@ -102,11 +103,19 @@ class Tracer {
     this.#checkReversePath(namespace, packet, iifname);
     const raw = runHook(namespace, "prerouting", packet, { iifname });
     if (raw.dropped === true) throw this.#died(namespace, packet, raw.note ?? "dropped");
-    if (isLocal(namespace, packet.dst)) return this.#deliver(namespace, packet);
-    const forwarding = familyOf(packet.dst) === 4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
+    const come = this.#redirect(namespace, { ...packet, isUntracked: raw.notrack === true }, raw.dnat);
+    if (isLocal(namespace, come.dst)) return this.#deliver(namespace, come);
+    const forwarding = familyOf(come.dst) === 4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
     if (namespace.sysctls.get(forwarding) !== "1")
-      throw this.#died(namespace, packet, `${packet.dst} is not local and ${forwarding} is off`);
-    return this.#route(namespace, { ...packet, isUntracked: raw.notrack === true }, iifname);
+      throw this.#died(namespace, come, `${come.dst} is not local and ${forwarding} is off`);
+    return this.#route(namespace, come, iifname);
+  }
+
+  #redirect(namespace: FakeNamespace, packet: Packet, dnat: NftResult["dnat"]): Packet {
+    const { transport } = packet;
+    if (dnat === undefined || transport === undefined || !("dport" in transport)) return packet;
+    this.#hop(namespace, `${packet.dst}:${transport.dport} translated to ${dnat.to}:${dnat.port}`);
+    return { ...packet, dst: dnat.to, transport: { ...transport, dport: dnat.port }, isTranslated: true };
   }
 
   #route(namespace: FakeNamespace, packet: Packet, iifname: string | undefined): never {
@@ -132,7 +141,9 @@ class Tracer {
     return { ...packet, src };
   }
 
-  #emit(namespace: FakeNamespace, packet: Packet, dev: string, nextHop: Ip): never {
+  #emit(namespace: FakeNamespace, sent: Packet, dev: string, nextHop: Ip): never {
+    // What the namespace noted of the packet stays in it.
+    const { srcMac: _, isUntracked: __, isTranslated: ___, ...packet } = sent;
     const there = namespace.links.get(dev);
     if (there === undefined) throw this.#died(namespace, packet, `device ${dev} is not there`);
     const { link } = there;
@@ -151,7 +162,8 @@ class Tracer {
     if (link.kind !== "vxlan" || link.local === undefined) throw new Error("our VXLAN devices have a local address");
     this.#hop(namespace, `${link.name}: vni ${link.vni} to ${mac} at ${entry.dst}`);
     const overhead = familyOf(entry.dst) === 4 ? VXLAN_OVERHEAD_IPV4 : VXLAN_OVERHEAD_IPV6;
-    const outer = { src: link.local, dst: entry.dst, udpPort: link.port, size: inner.size + overhead };
+    const transport = { protocol: "udp", sport: 1, dport: link.port } as const;
+    const outer = { src: link.local, dst: entry.dst, transport, size: inner.size + overhead };
     return this.#output(namespace, { ...outer, inner: { packet: inner, mac, vni: link.vni } });
   }
 
@@ -160,7 +172,7 @@ class Tracer {
     const other = pair?.namespace.links.get(pair.name)?.link;
     if (pair === undefined || other === undefined) throw new Error(`${link.name} has no other end`);
     if (other.mac !== mac) throw this.#died(pair.namespace, packet, `frame for ${mac} at ${other.mac}`);
-    return this.#input(pair.namespace, packet, pair.name);
+    return this.#input(pair.namespace, { ...packet, srcMac: link.mac ?? "" }, pair.name);
   }
 
   #crossUnderlay(namespace: FakeNamespace, packet: Packet, nextHop: Ip): never {
@@ -179,8 +191,9 @@ class Tracer {
   #deliver(namespace: FakeNamespace, packet: Packet): never {
     if (packet.inner === undefined) throw new End({ arrived: true, place: this.#nameOf(namespace), src: packet.src });
     const { packet: inner, mac, vni } = packet.inner;
+    const port = packet.transport !== undefined && "dport" in packet.transport ? packet.transport.dport : undefined;
     const vtep = [...namespace.links.values()].find(
-      ({ link }) => link.kind === "vxlan" && link.vni === vni && link.port === packet.udpPort && link.up,
+      ({ link }) => link.kind === "vxlan" && link.vni === vni && link.port === port && link.up,
     )?.link;
     if (vtep?.kind !== "vxlan" || (vtep.local !== undefined && vtep.local !== packet.dst))
       throw this.#died(namespace, packet, `nobody listens for vni ${vni} on ${packet.dst}`);

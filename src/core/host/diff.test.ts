@@ -299,7 +299,7 @@ test("an element that changed its value is deleted before it is added", () => {
         family: "netdev",
         name: "weft",
         chains: [],
-        maps: [{ name: "nodes4", type: "ipv4_addr", elements: [[ip("10.0.0.12"), ip(vtep)]] }],
+        maps: [{ name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: [[ip("10.0.0.12"), ip(vtep)]] }],
       },
     ],
   });

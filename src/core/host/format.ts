@@ -88,7 +88,7 @@ function formatRule(rule: NftRule): string {
 
 function formatMap({ name, type, elements }: NftMap): string {
   const pairs = elements.map(([key, value]) => `      ${key} : ${value}\n`).sort(byNumbersInText);
-  return `  map ${name} {\n    type ${type} : ${type}\n${pairs.join("")}  }`;
+  return `  map ${name} {\n    type ${type}\n${pairs.join("")}  }`;
 }
 
 function formatStatement(part: NftStatement): string {
@@ -98,8 +98,12 @@ function formatStatement(part: NftStatement): string {
     case "iifname":
     case "oifname":
       return `${part.kind} "${part.device}"`;
-    case "udp dport":
-      return `udp dport ${part.port}`;
+    case "range":
+      return `${part.field} ${part.first}${part.last === part.first ? "" : `-${part.last}`}`;
+    case "ether saddr":
+      return `ether saddr ${part.op === "!=" ? "!= " : ""}${part.mac}`;
+    case "dnat":
+      return `dnat ${part.family} to ${part.key} map @${part.map}`;
     case "jump":
       return `jump ${part.chain}`;
     case "forward":

@@ -195,7 +195,13 @@ export type NftStatement =
   /** The device a packet came in by, or leaves by; compared by name, so the device may come and go. */
   | { readonly kind: "iifname"; readonly device: string }
   | { readonly kind: "oifname"; readonly device: string }
-  | { readonly kind: "udp dport"; readonly port: number }
+  /** Of a TCP, UDP or ICMP header; both ends included. */
+  | { readonly kind: "range"; readonly field: NftTransportField; readonly first: number; readonly last: number }
+  | { readonly kind: "ether saddr"; readonly op: "==" | "!="; readonly mac: Mac }
+  /** The destination is an address of this host; broadcasts and multicast groups are none. */
+  | { readonly kind: "fib daddr type local" }
+  /** The connection's destination is translated, by whomever. */
+  | { readonly kind: "ct status dnat" }
   | { readonly kind: "notrack" }
   | { readonly kind: "masquerade" }
   | { readonly kind: "accept" }
@@ -209,18 +215,42 @@ export type NftStatement =
       readonly map: string;
       readonly device: string;
     }
+  /** `dnat FAMILY to KEY map @MAP`: a new destination from the map, address and port; else goes on. */
+  | { readonly kind: "dnat"; readonly family: "ip" | "ip6"; readonly key: NftPortKey; readonly map: string }
   /** Observed only: something that we did not write; never equal to anything desired. */
   | { readonly kind: "unknown"; readonly text: string };
 
 export type NftAddressField = "ip saddr" | "ip daddr" | "ip6 saddr" | "ip6 daddr";
 
-/** A map from address to address. */
+export type NftTransportField = "tcp sport" | "tcp dport" | "udp sport" | "udp dport" | "icmp type" | "icmpv6 type";
+
+/** What of a packet is looked up in a map whose keys have these parts, in this order. */
+export type NftPortKey =
+  | "meta l4proto . th dport"
+  | "ip daddr . meta l4proto . th dport"
+  | "ip6 daddr . meta l4proto . th dport";
+
 export interface NftMap {
   readonly name: string;
-  readonly type: "ipv4_addr" | "ipv6_addr";
-  /** Pairs of key and value, keys unique. */
-  readonly elements: readonly (readonly [Ip, Ip])[];
+  readonly type: NftMapType;
+  /** Pairs of key and value of the map's types, keys unique. */
+  readonly elements: readonly (readonly [key: NftValue, value: NftValue])[];
 }
+
+/** Key and value in nft's own words. */
+export type NftMapType =
+  | "ipv4_addr : ipv4_addr"
+  | "ipv6_addr : ipv6_addr"
+  | "inet_proto . inet_service : ipv4_addr . inet_service"
+  | "inet_proto . inet_service : ipv6_addr . inet_service"
+  | "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"
+  | "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service";
+
+/** As nft writes it: `10.0.0.11`, `tcp . 8080`, `10.0.0.11 . udp . 53`, `9.0.1.2 . 80`. */
+export type NftValue = Ip | `${NftProtocol} . ${number}` | `${Ip} . ${NftProtocol} . ${number}` | `${Ip} . ${number}`;
+
+/** By number: one that is only ever observed. */
+export type NftProtocol = "tcp" | "udp" | `${number}`;
 
 // ---- operations ----------------------------------------------------------------------------------------------------
 
@@ -270,5 +300,5 @@ export type KernelOp =
       readonly table: string;
       readonly map: string;
       readonly type: NftMap["type"];
-      readonly keys: readonly Ip[];
+      readonly keys: readonly NftValue[];
     };

@@ -14,7 +14,7 @@ import { type OverlayContext, overlayPrefixes, ownAddresses, vtepPrefixes } from
 const RAW_PRIORITY = -300;
 const SRCNAT_PRIORITY = 100;
 
-const tunnelPacket: NftStatement = { kind: "udp dport", port: VXLAN_PORT };
+const tunnelPacket: NftStatement = { kind: "range", field: "udp dport", first: VXLAN_PORT, last: VXLAN_PORT };
 const accept: NftStatement = { kind: "accept" };
 const notrack: NftStatement = { kind: "notrack" };
 const leave: NftStatement = { kind: "return" };

@@ -27,8 +27,8 @@ export function nodeTables(
 }
 
 export function nodeMaps(entries: Pick<PeerEntries, "nodes4" | "nodes6">, context: OverlayContext): readonly NftMap[] {
-  const map4: NftMap = { name: "nodes4", type: "ipv4_addr", elements: entries.nodes4 };
-  const map6: NftMap = { name: "nodes6", type: "ipv6_addr", elements: entries.nodes6 };
+  const map4: NftMap = { name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: entries.nodes4 };
+  const map6: NftMap = { name: "nodes6", type: "ipv6_addr : ipv6_addr", elements: entries.nodes6 };
   return servedFamilies(context).includes(6) ? [map4, map6] : [map4];
 }
 

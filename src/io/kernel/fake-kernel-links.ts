@@ -61,7 +61,7 @@ function goDown(namespace: FakeNamespace, dev: string): void {
 
 export function deleteLink(namespace: FakeNamespace, { name }: Op<"link.delete">): void {
   const { link, pair } = namespace.link(name);
-  if (link.kind === "device") refuse("EOPNOTSUPP", `delete ${name}: operation not supported`);
+  if (link.kind === "device") refuse("ENOTSUP", `delete ${name}: operation not supported`);
   removeLink(namespace, name);
   if (pair !== undefined) removeLink(pair.namespace, pair.name);
 }

@@ -13,10 +13,11 @@ import type {
   NftChain,
   NftFamily,
   NftMap,
+  NftValue,
   Route,
   Rule,
 } from "../../core/host/host-state.ts";
-import { type Family, familyOf, type Ip } from "../../model/ip.ts";
+import { type Family, familyOf } from "../../model/ip.ts";
 import { type Mac, mac } from "../../model/mac.ts";
 import type { KernelChange } from "../ports.ts";
 
@@ -44,7 +45,7 @@ export interface FakeTable {
   readonly family: NftFamily;
   readonly name: string;
   readonly chains: Map<string, NftChain>;
-  readonly maps: Map<string, { readonly type: NftMap["type"]; readonly elements: Map<Ip, Ip> }>;
+  readonly maps: Map<string, { readonly type: NftMap["type"]; readonly elements: Map<NftValue, NftValue> }>;
 }
 
 export class FakeNamespace {

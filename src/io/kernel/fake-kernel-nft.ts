@@ -1,7 +1,15 @@
 /**
  * nftables of the simulated kernel. Each operation is one transaction: it is checked whole before it changes anything.
  */
-import type { KernelOp, NftChain, NftFamily, NftStatement } from "../../core/host/host-state.ts";
+import type {
+  KernelOp,
+  NftChain,
+  NftFamily,
+  NftHook,
+  NftMapType,
+  NftPortKey,
+  NftStatement,
+} from "../../core/host/host-state.ts";
 import { type FakeNamespace, type FakeTable, refuse } from "./fake-kernel-namespace.ts";
 
 type Op<K extends KernelOp["op"]> = Extract<KernelOp, { op: K }>;
@@ -39,10 +47,8 @@ export function deleteChain(namespace: FakeNamespace, { family, table, chain }: 
 
 export function addElements(namespace: FakeNamespace, op: Op<"nft.elements.add">): void {
   const elements = findMap(namespace, op);
-  for (const [key, value] of op.elements) {
-    const there = elements.get(key);
-    if (there !== undefined && there !== value) refuse("EEXIST", `add element ${key} to ${op.map}: file exists`);
-  }
+  for (const [key] of op.elements)
+    if (elements.has(key)) refuse("EEXIST", `add element ${key} to ${op.map}: file exists`);
   for (const [key, value] of op.elements) elements.set(key, value);
 }
 
@@ -67,30 +73,66 @@ function checkChain(namespace: FakeNamespace, table: FakeTable, chain: NftChain)
   const what = `chain ${table.family} ${table.name} ${chain.name}`;
   const isIngress = chain.hook?.hook === "ingress";
   if (chain.hook !== undefined && isIngress !== (table.family === "netdev"))
-    refuse("EOPNOTSUPP", `${what}: no hook ${chain.hook.hook} in this family`);
+    refuse("ENOTSUP", `${what}: no hook ${chain.hook.hook} in this family`);
   if (isIngress && chain.hook?.device === undefined) refuse("EINVAL", `${what}: ingress needs a device`);
-  for (const part of chain.rules.flat()) checkStatement(namespace, table, chain, part, what);
+  for (const part of chain.rules.flat()) checkStatement(namespace, table, part, what);
+  for (const base of table.chains.values()) if (base.hook !== undefined) checkHooks(table, base, base.hook, base.name);
 }
 
-function checkStatement(
-  namespace: FakeNamespace,
-  table: FakeTable,
-  chain: NftChain,
-  part: NftStatement,
-  what: string,
-): void {
-  if (part.kind === "jump") {
-    const target = table.chains.get(part.chain) ?? refuse("ENOENT", `${what}: jump to ${part.chain}: no such chain`);
-    if (target.hook !== undefined) refuse("EOPNOTSUPP", `${what}: jump to the base chain ${part.chain}`);
-  } else if (part.kind === "forward") {
-    if (table.family !== "netdev") refuse("EOPNOTSUPP", `${what}: fwd belongs to the netdev family`);
-    const map = table.maps.get(part.map) ?? refuse("ENOENT", `${what}: map ${part.map}: no such file or directory`);
-    if (map.type !== (part.field === "ip daddr" ? "ipv4_addr" : "ipv6_addr"))
-      refuse("EINVAL", `${what}: map ${part.map} has keys of the other family`);
-    namespace.link(part.device);
-  } else if (part.kind === "masquerade" && chain.hook?.type !== "nat") {
-    refuse("EOPNOTSUPP", `${what}: masquerade outside a nat chain`);
-  } else if (part.kind === "unknown") refuse("EINVAL", `${what}: ${part.text}`);
+function checkStatement(namespace: FakeNamespace, table: FakeTable, part: NftStatement, what: string): void {
+  switch (part.kind) {
+    case "jump": {
+      const target = table.chains.get(part.chain) ?? refuse("ENOENT", `${what}: jump to ${part.chain}: no such chain`);
+      if (target.hook !== undefined) refuse("ENOTSUP", `${what}: jump to the base chain ${part.chain}`);
+      break;
+    }
+    case "forward":
+      if (table.family !== "netdev") refuse("ENOTSUP", `${what}: fwd belongs to the netdev family`);
+      checkMap(table, part.map, part.field === "ip daddr" ? "ipv4_addr : ipv4_addr" : "ipv6_addr : ipv6_addr", what);
+      namespace.link(part.device);
+      break;
+    case "dnat":
+      if (table.family !== part.family) refuse("ENOTSUP", `${what}: dnat ${part.family} in another family's table`);
+      checkMap(table, part.map, MAP_TYPES[part.key][part.family], what);
+      break;
+    case "ct status dnat":
+      if (table.family === "netdev") refuse("EPROTO", `${what}: connections are not tracked here yet`);
+      break;
+    case "unknown":
+      refuse("EINVAL", `${what}: ${part.text}`);
+  }
+}
+
+const MAP_TYPES: Readonly<Record<NftPortKey, Readonly<Record<"ip" | "ip6", NftMapType | undefined>>>> = {
+  "meta l4proto . th dport": {
+    ip: "inet_proto . inet_service : ipv4_addr . inet_service",
+    ip6: "inet_proto . inet_service : ipv6_addr . inet_service",
+  },
+  "ip daddr . meta l4proto . th dport": {
+    ip: "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
+    ip6: undefined,
+  },
+  "ip6 daddr . meta l4proto . th dport": {
+    ip: undefined,
+    ip6: "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
+  },
+};
+
+function checkMap(table: FakeTable, name: string, type: NftMapType | undefined, what: string): void {
+  const map = table.maps.get(name) ?? refuse("ENOENT", `${what}: map ${name}: no such file or directory`);
+  if (map.type !== type) refuse("EINVAL", `${what}: map ${name} has other types`);
+}
+
+/** What a base chain leads to, by whatever jumps, must be possible at its hook. */
+function checkHooks(table: FakeTable, chain: NftChain, hook: NftHook, base: string): void {
+  const refuseHere = (what: string): never => refuse("ENOTSUP", `chain ${table.name} ${base}: ${what} at this hook`);
+  for (const part of chain.rules.flat()) {
+    if (part.kind === "masquerade" && (hook.type !== "nat" || hook.hook !== "postrouting")) refuseHere("masquerade");
+    if (part.kind === "dnat" && (hook.type !== "nat" || !["prerouting", "output"].includes(hook.hook)))
+      refuseHere("dnat");
+    const target = part.kind === "jump" ? table.chains.get(part.chain) : undefined;
+    if (target !== undefined) checkHooks(table, target, hook, base);
+  }
 }
 
 function tableKey(family: NftFamily, name: string): string {

@@ -91,7 +91,7 @@ export function deleteNeighbor(namespace: FakeNamespace, { neighbor }: Op<"neigh
 
 export function replaceFdb(namespace: FakeNamespace, { entry }: Op<"fdb.replace">): void {
   const { link } = namespace.link(entry.dev);
-  if (link.kind !== "vxlan") refuse("EOPNOTSUPP", `add fdb ${entry.mac} dev ${entry.dev}: not a VXLAN device`);
+  if (link.kind !== "vxlan") refuse("ENOTSUP", `add fdb ${entry.mac} dev ${entry.dev}: not a VXLAN device`);
   if (link.local !== undefined && familyOf(link.local) !== familyOf(entry.dst))
     refuse("EAFNOSUPPORT", `add fdb ${entry.mac}: ${entry.dst} is not of the tunnel's family`);
   namespace.fdb.set(`${entry.dev} ${entry.mac}`, entry);

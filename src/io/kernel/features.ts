@@ -52,7 +52,7 @@ const PLAIN: NftTable = {
     {
       name: "raw",
       hook: { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
-      rules: [[{ kind: "udp dport", port: VXLAN_PORT }, { kind: "notrack" }]],
+      rules: [[{ kind: "range", field: "udp dport", first: VXLAN_PORT, last: VXLAN_PORT }, { kind: "notrack" }]],
     },
     {
       name: "nat",
@@ -65,7 +65,7 @@ const PLAIN: NftTable = {
 const FORWARDING: NftTable = {
   family: "netdev",
   name: OWNER,
-  maps: [{ name: "nodes", type: "ipv4_addr", elements: [[ip("192.0.2.1"), ip("192.0.2.2")]] }],
+  maps: [{ name: "nodes", type: "ipv4_addr : ipv4_addr", elements: [[ip("192.0.2.1"), ip("192.0.2.2")]] }],
   chains: [
     {
       name: "ingress",

@@ -18,7 +18,9 @@ import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/ne
 import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
 import { decodeRule, encodeRuleDump } from "./netlink/rule-messages.ts";
 import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
+import { decodeElements, decodeMap } from "./nftables/maps.ts";
 import * as nft from "./nftables/objects.ts";
+import type { TableKey } from "./nftables/request.ts";
 
 /** @throws Fault no-rights, kernel-refused */
 export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonly string[]): Promise<HostState> {
@@ -122,7 +124,7 @@ function readTablesOnce(socket: NetlinkSocket, nameOf: NameOf): NftTable[] {
 
 function readChains(
   socket: NetlinkSocket,
-  table: nft.TableKey,
+  table: TableKey,
   chains: readonly nft.ObservedChain[],
   nameOf: NameOf,
 ): NftChain[] {
@@ -143,15 +145,15 @@ function readChains(
   }));
 }
 
-function readMaps(socket: NetlinkSocket, table: nft.TableKey): NftMap[] {
-  const maps = dumpOf(socket, "maps", (writer) => nft.encodeDumpOf(writer, "set", table), nft.decodeMap);
+function readMaps(socket: NetlinkSocket, table: TableKey): NftMap[] {
+  const maps = dumpOf(socket, "maps", (writer) => nft.encodeDumpOf(writer, "set", table), decodeMap);
   return maps.map((map) => ({
     ...map,
     elements: dumpOf(
       socket,
       `map ${map.name}`,
       (writer) => nft.encodeDumpOf(writer, "element", table, map.name),
-      nft.decodeElements,
+      (message) => decodeElements(message, map.type),
     ).flat(),
   }));
 }

@@ -16,12 +16,16 @@ export type Expression =
       readonly to: number;
     }
   | { readonly name: "meta"; readonly key: number; readonly to: number }
-  | { readonly name: "cmp"; readonly from: number; readonly op: "==" | "!="; readonly value: string }
+  | { readonly name: "cmp"; readonly from: number; readonly op: (typeof CMP_OPS)[number]; readonly value: string }
   | { readonly name: "bitwise"; readonly from: number; readonly to: number; readonly mask: string }
   | { readonly name: "immediate"; readonly to: number; readonly value: string }
   | { readonly name: "verdict"; readonly code: number; readonly chain?: string }
   | { readonly name: "lookup"; readonly set: string; readonly from: number; readonly to: number }
   | { readonly name: "fwd"; readonly device: number; readonly address: number; readonly protocol: number }
+  | { readonly name: "fib daddr type"; readonly to: number }
+  | { readonly name: "ct status"; readonly to: number }
+  /** A destination NAT: the registers of the address and of the port, and their protocol family. */
+  | { readonly name: "dnat"; readonly protocol: number; readonly address: number; readonly port: number }
   | { readonly name: "notrack" }
   | { readonly name: "masq" }
   | { readonly name: "unknown"; readonly text: string };
@@ -34,13 +38,27 @@ const NFTA_DATA_VERDICT = 2;
 const NFTA_VERDICT_CODE = 1;
 const NFTA_VERDICT_CHAIN = 2;
 const NFT_REG_VERDICT = 0;
-const CMP_OPS = ["==", "!="] as const; // NFT_CMP_EQ, NFT_CMP_NEQ
+const CMP_OPS = ["==", "!=", "<", "<=", ">", ">="] as const; // by NFT_CMP_…
+/** Where the kernel has another name for an expression than we have. */
+const KERNEL_NAMES: Readonly<Record<string, string>> = {
+  verdict: "immediate",
+  "fib daddr type": "fib",
+  "ct status": "ct",
+  dnat: "nat",
+};
+const NFT_FIB_RESULT_ADDRTYPE = 3;
+const NFTA_FIB_F_DADDR = 2;
+const NFT_CT_STATUS = 2;
+const NFT_NAT_DNAT = 1;
+/** What the kernel adds to a NAT that names an address and a port. */
+const NF_NAT_RANGE_MAP_IPS = 1;
+const NF_NAT_RANGE_PROTO_SPECIFIED = 2;
 
 /** Writes the expressions of a rule, each as an element of the list attribute that is open. */
 export function writeExpressions(writer: MessageWriter, expressions: readonly Expression[]): void {
   for (const expression of expressions)
     writer.nested(NFTA_LIST_ELEM, () => {
-      writer.attributeString(NFTA_EXPR_NAME, expression.name === "verdict" ? "immediate" : expression.name);
+      writer.attributeString(NFTA_EXPR_NAME, KERNEL_NAMES[expression.name] ?? expression.name);
       if (expression.name !== "notrack") writer.nested(NFTA_EXPR_DATA, () => writeBody(writer, expression));
     });
 }
@@ -82,6 +100,16 @@ function writeBody(writer: MessageWriter, expression: Expression): void {
       writer.attributeString(1, expression.set);
       writer.attributeU32BigEndian(2, expression.from);
       writer.attributeU32BigEndian(3, expression.to);
+      break;
+    case "fib daddr type":
+      numbers(expression.to, NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR);
+      break;
+    case "ct status":
+      numbers(expression.to, NFT_CT_STATUS);
+      break;
+    case "dnat":
+      numbers(NFT_NAT_DNAT, expression.protocol, expression.address);
+      writer.attributeU32BigEndian(5, expression.port);
       break;
     case "fwd":
       numbers(expression.device, expression.address, expression.protocol);
@@ -129,6 +157,15 @@ function readBody(name: string, body: Attributes): Expression | undefined {
       // Without a target register it only asks whether the key is there; flags turn the answer around.
       if (number(3) === 0 || number(5) !== 0) return undefined;
       return { name, set: body.string(1) ?? "", from: number(2), to: number(3) };
+    case "fib":
+      if (number(2) !== NFT_FIB_RESULT_ADDRTYPE || number(3) !== NFTA_FIB_F_DADDR) return undefined;
+      return { name: "fib daddr type", to: number(1) };
+    case "ct":
+      // Without a target register it sets; a direction asks for something else.
+      if (number(1) === 0 || number(2) !== NFT_CT_STATUS || body.bytes(3) !== undefined) return undefined;
+      return { name: "ct status", to: number(1) };
+    case "nat":
+      return readNat(body);
     case "fwd":
       return { name, device: number(1), address: number(2), protocol: number(3) };
     case "notrack":
@@ -138,6 +175,16 @@ function readBody(name: string, body: Attributes): Expression | undefined {
     default:
       return undefined;
   }
+}
+
+/** One that chooses from a range, or is told how to, is none of ours. */
+function readNat(body: Attributes): Expression | undefined {
+  const number = (type: number) => body.u32BigEndian(type) ?? 0;
+  const [address, port] = [number(3), number(5)];
+  const isOne = (number(4) || address) === address && (number(6) || port) === port;
+  const isPlain = (number(7) & ~(NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED)) === 0;
+  if (number(1) !== NFT_NAT_DNAT || !isOne || !isPlain || address === 0 || port === 0) return undefined;
+  return { name: "dnat", protocol: number(2), address, port };
 }
 
 function readImmediate(register: number, data: Attributes | undefined): Expression | undefined {

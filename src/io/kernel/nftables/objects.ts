@@ -1,9 +1,8 @@
 /**
- * Tables, chains, rules and maps in nfnetlink: one message per object. Changes take effect only inside a transaction
- * (transaction.ts). Source: linux/netfilter/nf_tables.h; all numbers are big-endian.
+ * Tables, chains and rules in nfnetlink (maps: maps.ts): one message per object. Changes take effect only inside a
+ * transaction (transaction.ts). Source: linux/netfilter/nf_tables.h; all numbers are big-endian.
  */
-import type { NftFamily, NftHook, NftMap, NftStatement } from "../../../core/host/host-state.ts";
-import { bytesToIp, type Ip, ipToBytes } from "../../../model/ip.ts";
+import type { NftFamily, NftHook, NftStatement } from "../../../core/host/host-state.ts";
 import type { NameOf } from "../netlink/link-messages.ts";
 import {
   Attributes,
@@ -12,20 +11,12 @@ import {
   NLM_F_APPEND,
   NLM_F_CREATE,
   NLM_F_DUMP,
-  NLM_F_EXCL,
   NLM_F_REQUEST,
 } from "../netlink/message.ts";
+import { decodeStatements } from "./decode-statements.ts";
 import { type Expression, readExpressions, writeExpressions } from "./expressions.ts";
-import { decodeStatements } from "./statements.ts";
+import { change, DEL, FAMILIES, GENMSG_BYTES, GET, NEW, NFNL_SUBSYS_NFTABLES, type TableKey } from "./request.ts";
 
-const NFNL_SUBSYS_NFTABLES = 10;
-/** struct nfgenmsg: family, version, resource */
-const GENMSG_BYTES = 4;
-const GET = { table: 1, chain: 4, rule: 7, set: 10, element: 13, generation: 16 } as const;
-const NEW = { table: 0, chain: 3, rule: 6, set: 9, element: 12 } as const;
-const DEL = { table: 2, chain: 5, rule: 8, element: 14 } as const;
-
-const FAMILIES: Readonly<Record<NftFamily, number>> = { ip: 2, ip6: 10, netdev: 5 };
 const HOOKS = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
 /** The only hook of the netdev family that Weft uses. */
 const NF_NETDEV_INGRESS = 0;
@@ -34,23 +25,8 @@ const POLICIES = ["drop", "accept"] as const; // NF_DROP, NF_ACCEPT
 const NFTA_HOOK = { hook: 1, priority: 2, device: 3 } as const;
 const NFTA_CHAIN = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
 const NFTA_RULE = { table: 1, chain: 2, expressions: 4 } as const;
-const NFTA_SET = { table: 1, name: 2, flags: 3, keyType: 4, keyBytes: 5, dataType: 6, dataBytes: 7, id: 10 } as const;
-const NFTA_ELEMENTS = { table: 1, set: 2, list: 3 } as const;
-const NFTA_ELEMENT = { key: 1, data: 2 } as const;
-const NFTA_DATA_VALUE = 1;
-const NFTA_LIST_ELEM = 1;
+const NFTA_SET_ELEM_LIST_SET = 2;
 const NFTA_GEN_ID = 1;
-const NFT_SET_MAP = 8;
-/** nft's own numbers of data types, by which it prints a map. */
-const TYPES = { ipv4_addr: { number: 7, bytes: 4 }, ipv6_addr: { number: 8, bytes: 16 } } as const;
-/** One element of two IPv6 addresses takes 60 bytes, and a list of them must stay below 64 kB. */
-const ELEMENTS_PER_MESSAGE = 1_000;
-
-/** The table that an object is in. */
-export interface TableKey {
-  readonly family: NftFamily;
-  readonly name: string;
-}
 
 // ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -107,70 +83,6 @@ export function encodeRuleAppend(
   });
 }
 
-/** Makes an empty map. */
-export function encodeMapAdd(writer: MessageWriter, table: TableKey, map: NftMap): void {
-  const { number, bytes } = TYPES[map.type];
-  change(writer, NEW.set, NLM_F_CREATE | NLM_F_EXCL, table.family, () => {
-    writer.attributeString(NFTA_SET.table, table.name);
-    writer.attributeString(NFTA_SET.name, map.name);
-    writer.attributeU32BigEndian(NFTA_SET.flags, NFT_SET_MAP);
-    writer.attributeU32BigEndian(NFTA_SET.keyType, number);
-    writer.attributeU32BigEndian(NFTA_SET.keyBytes, bytes);
-    writer.attributeU32BigEndian(NFTA_SET.dataType, number);
-    writer.attributeU32BigEndian(NFTA_SET.dataBytes, bytes);
-    // Any number that no other map of the transaction has.
-    writer.attributeU32BigEndian(NFTA_SET.id, writer.nextSequence);
-  });
-}
-
-/** Adds elements that must not be there yet. */
-export function encodeElementsAdd(
-  writer: MessageWriter,
-  table: TableKey,
-  map: string,
-  elements: NftMap["elements"],
-): void {
-  writeElements(writer, NEW.element, NLM_F_CREATE | NLM_F_EXCL, table, map, elements);
-}
-
-export function encodeElementsDelete(writer: MessageWriter, table: TableKey, map: string, keys: readonly Ip[]): void {
-  const elements = keys.map((key) => [key] as const);
-  writeElements(writer, DEL.element, 0, table, map, elements);
-}
-
-function writeElements(
-  writer: MessageWriter,
-  message: number,
-  flags: number,
-  table: TableKey,
-  map: string,
-  elements: readonly (readonly [Ip, Ip?])[],
-): void {
-  for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE)
-    change(writer, message, flags, table.family, () => {
-      writer.attributeString(NFTA_ELEMENTS.table, table.name);
-      writer.attributeString(NFTA_ELEMENTS.set, map);
-      writer.nested(NFTA_ELEMENTS.list, () => {
-        for (const [key, value] of elements.slice(at, at + ELEMENTS_PER_MESSAGE)) writeElement(writer, key, value);
-      });
-    });
-}
-
-function writeElement(writer: MessageWriter, key: Ip, value: Ip | undefined): void {
-  writer.nested(NFTA_LIST_ELEM, () => {
-    writer.nested(NFTA_ELEMENT.key, () => writer.attribute(NFTA_DATA_VALUE, ipToBytes(key)));
-    if (value !== undefined)
-      writer.nested(NFTA_ELEMENT.data, () => writer.attribute(NFTA_DATA_VALUE, ipToBytes(value)));
-  });
-}
-
-function change(writer: MessageWriter, message: number, flags: number, family: NftFamily, body: () => void): void {
-  writer.message((NFNL_SUBSYS_NFTABLES << 8) | message, NLM_F_REQUEST | flags, () => {
-    writer.u32(FAMILIES[family]);
-    body();
-  });
-}
-
 // ---- reading -----------------------------------------------------------------------------------------------------
 
 /** Asks for the number that each change of the rule set raises. */
@@ -192,7 +104,7 @@ export function encodeDumpOf(
 ): void {
   change(writer, GET[what], NLM_F_DUMP, table.family, () => {
     writer.attributeString(1, table.name); // NFTA_RULE_TABLE, NFTA_SET_TABLE and NFTA_SET_ELEM_LIST_TABLE are 1
-    if (map !== undefined) writer.attributeString(NFTA_ELEMENTS.set, map);
+    if (map !== undefined) writer.attributeString(NFTA_SET_ELEM_LIST_SET, map);
   });
 }
 
@@ -253,35 +165,6 @@ export function decodeRule(
   if (family === undefined || chain === undefined) return undefined;
   const list = attributes.nested(NFTA_RULE.expressions);
   return { chain, rule: decodeStatements(list === undefined ? [] : readExpressions(list), family, nameOf) };
-}
-
-/** `undefined` for a set, or a map of other types than address to address. */
-export function decodeMap(message: Message): Pick<NftMap, "name" | "type"> | undefined {
-  const attributes = new Attributes(message.payload, GENMSG_BYTES);
-  const name = attributes.string(NFTA_SET.name);
-  const key = attributes.u32BigEndian(NFTA_SET.keyType);
-  const type = (["ipv4_addr", "ipv6_addr"] as const).find((each) => TYPES[each].number === key);
-  const isMap = attributes.u32BigEndian(NFTA_SET.flags) === NFT_SET_MAP;
-  if (!isMap || name === undefined || type === undefined || attributes.u32BigEndian(NFTA_SET.dataType) !== key)
-    return undefined;
-  return { name, type };
-}
-
-/** Elements of a map; those that are no pair of addresses are left out. */
-export function decodeElements(message: Message): NftMap["elements"] {
-  const list = new Attributes(message.payload, GENMSG_BYTES).nested(NFTA_ELEMENTS.list);
-  const pairs: (readonly [Ip, Ip])[] = [];
-  for (const [, bytes] of list?.entries() ?? []) {
-    const element = new Attributes(bytes);
-    const key = element.nested(NFTA_ELEMENT.key)?.bytes(NFTA_DATA_VALUE);
-    const value = element.nested(NFTA_ELEMENT.data)?.bytes(NFTA_DATA_VALUE);
-    if (isAddress(key) && isAddress(value)) pairs.push([bytesToIp(key), bytesToIp(value)]);
-  }
-  return pairs;
-}
-
-function isAddress(bytes: Uint8Array | undefined): bytes is Uint8Array {
-  return bytes?.length === 4 || bytes?.length === 16;
 }
 
 function familyOfMessage(message: Message): NftFamily | undefined {

@@ -4,24 +4,22 @@
  * Each operation's messages stand alone: they make what they need and nothing that an earlier one of the transaction
  * must have made, so that an operation can be tried by itself when the whole was refused.
  */
-import type { KernelOp, NftChain, NftRule } from "../../../core/host/host-state.ts";
+import type { KernelOp, NftChain, NftMap, NftRule } from "../../../core/host/host-state.ts";
 import { assert } from "../../../model/fault.ts";
 import type { IndexOf } from "../netlink/link-messages.ts";
 import { type MessageWriter, NLM_F_REQUEST } from "../netlink/message.ts";
+import { encodeStatement } from "./encode-statement.ts";
 import type { Expression } from "./expressions.ts";
+import { encodeElementsAdd, encodeElementsDelete, encodeMapAdd } from "./maps.ts";
 import {
   encodeChainAdd,
   encodeChainDelete,
-  encodeElementsAdd,
-  encodeElementsDelete,
-  encodeMapAdd,
   encodeRuleAppend,
   encodeRulesFlush,
   encodeTableAdd,
   encodeTableDelete,
-  type TableKey,
 } from "./objects.ts";
-import { encodeStatement } from "./statements.ts";
+import type { TableKey } from "./request.ts";
 
 const NFNL_MSG_BATCH_BEGIN = 16;
 const NFNL_MSG_BATCH_END = 17;
@@ -64,10 +62,10 @@ export function encodeNftOp(writer: MessageWriter, op: NftOp, indexOf: IndexOf):
       encodeChainDelete(writer, { family: op.family, name: op.table }, op.chain);
       break;
     case "nft.elements.add":
-      encodeElementsAdd(writer, { family: op.family, name: op.table }, op.map, op.elements);
+      encodeElementsAdd(writer, { family: op.family, name: op.table }, mapOf(op), op.elements);
       break;
     case "nft.elements.delete":
-      encodeElementsDelete(writer, { family: op.family, name: op.table }, op.map, op.keys);
+      encodeElementsDelete(writer, { family: op.family, name: op.table }, mapOf(op), op.keys);
       break;
   }
   return undefined;
@@ -84,7 +82,7 @@ function replaceTable(
   encodeTableAdd(writer, table);
   for (const map of table.maps) {
     encodeMapAdd(writer, table, map);
-    encodeElementsAdd(writer, table, map.name, map.elements);
+    encodeElementsAdd(writer, table, map, map.elements);
   }
   for (const chain of table.chains) encodeChainAdd(writer, table, chain.name, chain.hook);
   for (const chain of table.chains) appendRules(writer, table, chain, indexOf);
@@ -115,6 +113,10 @@ function expressionsOf(rule: NftRule, family: TableKey["family"], indexOf: Index
     assert(expressions !== undefined, `a rule of ours has no statement of kind ${statement.kind}`);
     return expressions;
   });
+}
+
+function mapOf({ map, type }: Extract<NftOp, { op: `nft.elements.${string}` }>): Pick<NftMap, "name" | "type"> {
+  return { name: map, type };
 }
 
 function devicesOf(op: NftOp): readonly string[] {
