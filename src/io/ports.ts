@@ -2,7 +2,7 @@
  * Every interface to the outside, on one screen. Each has a real implementation and a simulated twin that refuses what
  * the real one refuses; one contract suite (test/contract) runs against both.
  */
-import type { HostState, KernelOp } from "../core/host/host-state.ts";
+import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
 import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
 import type { Ip } from "../model/ip.ts";
@@ -24,8 +24,11 @@ export interface Kernel {
    * @throws Fault no-rights, kernel-refused
    */
   observe(sysctlPaths: readonly string[]): Promise<HostState>;
+  /** The links alone, as `observe` reads them. @throws as `observe` */
+  links(): Promise<readonly Link[]>;
   /**
-   * Carries out the operations in order. One that fails does not stop the others.
+   * Carries out the operations in order. One that fails does not stop the others. A link that was deleted is gone, and
+   * all that was on it, when the promise resolves.
    * @returns what failed, each with its place in `ops`; empty when all is well
    */
   apply(ops: readonly KernelOp[]): Promise<readonly OpFailure[]>;

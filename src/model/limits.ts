@@ -116,6 +116,8 @@ export const PEER_STREAM_BACKOFF_FIRST_MS = 1_000;
 export const PEER_STREAM_BACKOFF_MAX_MS = 10_000;
 /** Different complaints about the peer stream's content that are logged as warnings. */
 export const PEER_STREAM_COMPLAINTS_MAX = 256;
+/** Deletions of devices that wait in a thread; one of the eight that bin/weft gives Node is left to other work. */
+export const LINK_DELETIONS_AT_ONCE_MAX = 7;
 /** A full pass runs at least this often, whatever the kernel's events say. */
 export const RECONCILE_INTERVAL_MS = 30_000;
 /** Kernel events within this time make one pass. Damage is repaired within 1 s: this and the pass must fit in it. */

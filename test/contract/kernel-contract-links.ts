@@ -25,6 +25,7 @@ export function linkTests(test: Test): void {
     assert.deepEqual(await linkNamed(kernel, "vtep1024"), { ...VTEP, up: false });
     const bridge = await linkNamed(kernel, "m-dcos");
     assert.deepEqual({ ...bridge, mac: undefined }, { ...BRIDGE, up: false, mtu: 1500, mac: undefined });
+    assert.deepEqual(await kernel.links(), (await kernel.observe([])).links);
     assert.match(bridge?.mac ?? "", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
     const paths = ["vtep1024", "m-dcos"].map((dev) => `net/ipv6/conf/${dev}/addr_gen_mode`);
     const { sysctls } = await kernel.observe(paths);

@@ -37,6 +37,47 @@ const peerRoute = (i: number): Route => ({
 });
 const peerMac = (i: number) => bytesToMac(Uint8Array.of(0x70, 0xb3, 0xd5, 0x81, i >> 8, i & 0xff));
 
+test("40 deletions at once, one of a device that is not there: the others are gone, with their routes", {
+  skip,
+}, async (t) => {
+  const { kernel } = await openTestNetns(t);
+  const other = await openTestNetns(t);
+  const names = Array.from({ length: 40 }, (_, i) => `weft${i}`);
+  await applyAll(
+    kernel,
+    names.flatMap((name, i): KernelOp[] => [
+      {
+        op: "link.add",
+        link: {
+          kind: "veth",
+          name,
+          up: true,
+          peer: { netns: other.path, name: `eth${i}`, mac: bytesToMac(Uint8Array.of(2, 0, 0, 0, 0, i)), mtu: 1500 },
+        },
+      },
+      { op: "link.set", name, up: true },
+      {
+        op: "route.replace",
+        route: { dst: nthSubnet(cidr("9.0.0.0/8"), 32, BigInt(i)), table: 254, metric: 0, type: "unicast", dev: name },
+      },
+    ]),
+  );
+  assert.equal((await kernel.observe([])).routes.length, 40, "positive control");
+  const failures = await kernel.apply(
+    names.map((name, i): KernelOp => ({ op: "link.delete", name: i === 7 ? "weft-no" : name })),
+  );
+  const { links, routes } = await kernel.observe([]);
+  assert.deepEqual(
+    failures.map(({ index, error }) => `${index} ${error.code}`),
+    ["7 ENODEV"],
+  );
+  assert.deepEqual([links.map(({ name }) => name), routes.map(({ dev }) => dev)], [["lo", "weft7"], ["weft7"]]);
+  assert.deepEqual(
+    (await other.kernel.links()).map(({ name }) => name),
+    ["lo", "eth7"],
+  );
+});
+
 test("2,000 peers, a bad one in the middle: all others are there, the bad one is named", { skip }, async (t) => {
   const { kernel, run } = await openWithDevices(t);
   const numbers = Array.from({ length: 2_000 }, (_, i) => i + 2);

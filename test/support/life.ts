@@ -33,6 +33,10 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
       if (life.isOver()) throw new Killed("died before it could read");
       return kernel.observe(paths);
     },
+    links: async () => {
+      if (life.isOver()) throw new Killed("died before it could read");
+      return kernel.links();
+    },
     apply: async (ops) => {
       const failures: OpFailure[] = [];
       for (const [index, op] of ops.entries()) {

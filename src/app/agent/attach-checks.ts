@@ -14,8 +14,7 @@ type CheckCall = Extract<CniCall, { command: "CHECK" }>;
 
 /** @throws Fault interface-exists; bad-netns when the namespace is the host's own */
 export async function requireFree(call: AddCall, inside: ContainerKernel): Promise<void> {
-  const { links } = await inside.observe([]);
-  const names = links.map(({ name }) => name);
+  const names = (await inside.links()).map(({ name }) => name);
   if (names.includes(mesosBridgeName(call.config.network)))
     throw new Fault("bad-netns", `${call.netns} is the host's own network namespace; give the container's`, {
       path: call.netns,

@@ -35,7 +35,10 @@ export async function build(
     failures = await kernel.apply(attachOps(attachment, context));
   }
   refuse(attachment, failures);
-  refuse(attachment, await inside.apply(await insideOps(attachment, context, inside)));
+  const desired = desiredContainer(attachment, context);
+  // Nothing is on a device that was just made, so nothing has to be read; but a rule stays when its device goes.
+  const observed = desired.rules.length === 0 ? bare(desired) : await observeFor(desired, inside);
+  refuse(attachment, await inside.apply(diff(observed, desired)));
 }
 
 /**
@@ -87,13 +90,14 @@ export async function differences(
   inside: ContainerKernel,
 ): Promise<readonly string[]> {
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
-  const observed = await kernel.observe(desired.sysctls.map(({ path }) => path));
+  const observed = await observeFor(desired, kernel);
   const hostOps = diff(partOf(observed, attachment), desired);
   const lost = hostOps.filter(({ op }) => op === "link.add");
   const onHost = (lost.length > 0 ? lost : hostOps).map((op) => `on the host ${difference(op)}`);
   if ((await presenceOf(attachment, inside)) === "absent")
     return [`in the container device ${attachment.ifname} is missing`, ...onHost];
-  const insideOnes = await insideOps(attachment, context, inside);
+  const desiredInside = desiredContainer(attachment, context);
+  const insideOnes = diff(await observeFor(desiredInside, inside), desiredInside);
   return [...insideOnes.map((op) => `in the container ${difference(op)}`), ...onHost];
 }
 
@@ -102,19 +106,19 @@ export async function presenceOf(
   attachment: Attachment,
   inside: ContainerKernel,
 ): Promise<"whole" | "absent" | "taken"> {
-  const { links } = await inside.observe([]);
-  const end = links.find((link) => link.name === attachment.ifname);
+  const end = (await inside.links()).find((link) => link.name === attachment.ifname);
   if (end === undefined) return "absent";
   return end.mac === attachment.mac ? "whole" : "taken";
 }
 
-async function insideOps(
-  attachment: Attachment,
-  context: OverlayContext,
-  inside: ContainerKernel,
-): Promise<KernelOp[]> {
-  const desired = desiredContainer(attachment, context);
-  return diff(await inside.observe(desired.sysctls.map(({ path }) => path)), desired);
+/** All that is desired, read. */
+function observeFor(desired: HostState, kernel: Kernel): Promise<HostState> {
+  return kernel.observe(desired.sysctls.map(({ path }) => path));
+}
+
+/** The devices alone, down and with nothing on them. */
+function bare({ links }: HostState): HostState {
+  return { ...EMPTY_HOST_STATE, links: links.map((link) => ({ ...link, up: false })) };
 }
 
 /** Of the host's state, what `desiredAttachment` speaks of. */

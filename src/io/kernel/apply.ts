@@ -14,12 +14,12 @@ import { assert, Fault } from "../../model/fault.ts";
 import { NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
+import { deleteLink } from "./link-deletion.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
 import type { Verdict } from "./netlink/error-message.ts";
 import {
   decodeLink,
   encodeLinkAdd,
-  encodeLinkDelete,
   encodeLinkGet,
   encodeLinkMarks,
   encodeLinkSet,
@@ -49,20 +49,28 @@ export async function applyOps(sockets: KernelSockets, ops: readonly KernelOp[])
   const numbered = ops.map((op, index) => ({ index, op }));
   for (let at = 0; at < numbered.length; ) {
     const end = endOfStretch(ops, at);
-    run.carryOut(numbered.slice(at, end));
+    await run.carryOut(numbered.slice(at, end));
     at = end;
     if (at < ops.length) await setImmediate();
   }
   return run.failures.toSorted((a, b) => a.index - b.index);
 }
 
-/** A stretch ends where nftables begins or ends, because of the transaction, or where it is long enough. */
+/**
+ * A stretch is all of nftables, because of the transaction, or all deletions of links, because they take their time, or
+ * all other; and ends where it is long enough.
+ */
 function endOfStretch(ops: readonly KernelOp[], start: number): number {
-  const isNft = (at: number) => ops[at]?.op.startsWith("nft.") === true;
+  const kind = kindOf(ops[start]);
+  const longest = kind === "nft" ? Number.POSITIVE_INFINITY : NETLINK_BATCH_MESSAGES;
   let end = start + 1;
-  while (end < ops.length && isNft(end) === isNft(start) && (isNft(start) || end - start < NETLINK_BATCH_MESSAGES))
-    end++;
+  while (end < ops.length && kindOf(ops[end]) === kind && end - start < longest) end++;
   return end;
+}
+
+function kindOf(op: KernelOp | undefined): "nft" | "link.delete" | "other" {
+  if (op?.op === "link.delete") return "link.delete";
+  return op?.op.startsWith("nft.") === true ? "nft" : "other";
 }
 
 class Run {
@@ -77,12 +85,27 @@ class Run {
     this.#sockets = sockets;
   }
 
-  /** All of nftables, or none of it. */
-  carryOut(stretch: readonly Numbered[]): void {
+  /** See endOfStretch. */
+  async carryOut(stretch: readonly Numbered[]): Promise<void> {
     const nft = stretch.filter((each): each is NumberedNft => isNftOp(each.op));
-    if (nft.length > 0) this.#transaction(nft);
+    if (nft.length > 0) return this.#transaction(nft);
+    if (stretch[0]?.op.op === "link.delete") await Promise.all(stretch.map((each) => this.#deleteLink(each)));
     else for (const each of stretch) this.#carryOutOne(each);
     this.#flush();
+  }
+
+  async #deleteLink(each: Numbered): Promise<void> {
+    const { op } = each;
+    if (op.op !== "link.delete") return;
+    const ifindex = this.#indexOf(op.name);
+    this.#ifindexes.delete(op.name);
+    if (ifindex === undefined) return this.#fail(each, noDevice(op, op.name));
+    try {
+      const verdict = await deleteLink(this.#sockets, ifindex);
+      if (verdict.errno !== 0) this.#fail(each, refusedOp(op, verdict));
+    } catch (error) {
+      this.#fail(each, thrownError(op, error));
+    }
   }
 
   #carryOutOne(each: Numbered): void {
@@ -102,7 +125,6 @@ class Run {
     }
     encode(this.#batch, op, ifindex);
     this.#batched.push(each);
-    if (op.op === "link.delete") this.#ifindexes.delete(op.name);
   }
 
   #flush(): void {
@@ -227,9 +249,6 @@ function encode(writer: MessageWriter, op: KernelOp, ifindex = 0): void {
   switch (op.op) {
     case "link.set":
       encodeLinkSet(writer, op);
-      break;
-    case "link.delete":
-      encodeLinkDelete(writer, op.name);
       break;
     case "address.replace":
       encodeAddressReplace(writer, op.address, ifindex);

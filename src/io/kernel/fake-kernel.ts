@@ -6,7 +6,7 @@
  * all of them, so that a test can make the n-th one fail, or let the program die after it.
  */
 import { formatHostState } from "../../core/host/format.ts";
-import type { HostState, KernelOp, Route } from "../../core/host/host-state.ts";
+import type { HostState, KernelOp, Link, Route } from "../../core/host/host-state.ts";
 import { Fault } from "../../model/fault.ts";
 import { ipInterface } from "../../model/ip.ts";
 import type { ContainerKernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
@@ -107,6 +107,10 @@ export class FakeKernel implements ContainerKernel {
   async observe(sysctlPaths: readonly string[]): Promise<HostState> {
     this.#checkOpen();
     return this.namespace.observe(sysctlPaths);
+  }
+
+  async links(): Promise<readonly Link[]> {
+    return (await this.observe([])).links;
   }
 
   async apply(ops: readonly KernelOp[]): Promise<readonly OpFailure[]> {

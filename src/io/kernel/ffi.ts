@@ -2,8 +2,8 @@
  * The libc calls that Node does not offer, and the only file that uses koffi.
  *
  * koffi does not know how long a buffer is: a wrong length would corrupt the heap. So no function here takes a length;
- * each passes the buffer's own. Only non-blocking descriptors are made, every call returns at once. A call that fails
- * throws `SystemCallError`; descriptors are plain numbers and may be closed with `closeFd`.
+ * each passes the buffer's own. Only non-blocking descriptors are made, every call returns at once (what the kernel does
+ * before it returns can be moved to a thread: `sendInThread`). A call that fails throws `SystemCallError`; descriptors are plain numbers and may be closed with `closeFd`.
  */
 import { closeSync } from "node:fs";
 import { endianness } from "node:os";
@@ -102,6 +102,19 @@ export function send(fd: number, datagram: Uint8Array): void {
     const errno = koffi.errno();
     if (errno !== EINTR) throw new SystemCallError("send", errno);
   }
+}
+
+/**
+ * As `send`, in a thread: for a request that the kernel takes its time over. `datagram` stays as it is until then.
+ * @returns whether it was sent; if not, `send` says why
+ */
+export function sendInThread(fd: number, datagram: Uint8Array): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+  libc.send.async(fd, datagram, datagram.length, 0, (error: Error | null, length: number) => {
+    if (error === null) resolve(length >= 0);
+    else reject(error);
+  });
+  return promise;
 }
 
 /** Reads one datagram into `into`; its length, or `undefined` when none waits. One that does not fit is an error. */

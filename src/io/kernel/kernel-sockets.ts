@@ -14,7 +14,12 @@ export class KernelSockets {
 
   constructor(netns: Netns | undefined) {
     this.netns = netns;
-    this.route = inNetns(netns, () => new NetlinkSocket(NETLINK_ROUTE));
+    this.route = this.openRoute();
+  }
+
+  /** Another one, which the caller closes. */
+  openRoute(): NetlinkSocket {
+    return inNetns(this.netns, () => new NetlinkSocket(NETLINK_ROUTE));
   }
 
   /** Opened at the first use: most containers need none. `undefined` where the kernel has no netfilter. */

@@ -5,7 +5,7 @@
  * millisecond or two between which the event loop goes on. Nothing about the kernel is remembered from one call to the
  * next. Containers are entered by setns for the moment in which a socket is opened (netns.ts).
  */
-import type { HostState, KernelOp } from "../../core/host/host-state.ts";
+import type { HostState, KernelOp, Link } from "../../core/host/host-state.ts";
 import { Fault } from "../../model/fault.ts";
 import type { ContainerKernel, Kernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
 import { applyOps } from "./apply.ts";
@@ -14,7 +14,7 @@ import { probeFeatures } from "./features.ts";
 import { SystemCallError } from "./ffi.ts";
 import { KernelSockets } from "./kernel-sockets.ts";
 import { type Netns, openNetns } from "./netns.ts";
-import { observeKernel } from "./observe.ts";
+import { observeKernel, observeLinks } from "./observe.ts";
 
 /**
  * The network namespace that the process is in.
@@ -37,6 +37,10 @@ class LinuxKernel implements Kernel {
 
   observe(sysctlPaths: readonly string[]): Promise<HostState> {
     return this.#inOrder(() => observeKernel(this.#sockets, sysctlPaths));
+  }
+
+  links(): Promise<readonly Link[]> {
+    return this.#inOrder(async () => observeLinks(this.#sockets).map(({ link }) => link));
   }
 
   apply(ops: readonly KernelOp[]): Promise<readonly OpFailure[]> {

@@ -1,6 +1,6 @@
 /**
  * A netlink socket for requests. The kernel carries out a request inside `send`, so every answer is there on return
- * and nothing ever waits. A socket stays in the network namespace in which it was made.
+ * and nothing ever waits; what takes long is sent by a thread. A socket stays in the network namespace in which it was made.
  */
 import { Fault } from "../../model/fault.ts";
 import {
@@ -17,6 +17,7 @@ import {
   receive,
   SystemCallError,
   send,
+  sendInThread,
   setSocketOption,
 } from "./ffi.ts";
 import { decodeVerdict, type Verdict } from "./netlink/error-message.ts";
@@ -73,6 +74,15 @@ export class NetlinkSocket {
       if (message.type === NLMSG_ERROR) verdict = decodeVerdict(message);
       else onMessage(message);
     }
+    return verdict;
+  }
+
+  /** Sends one request that changes something, from a thread. The socket must not be used for anything else meanwhile. */
+  async executeInThread(request: MessageWriter): Promise<Verdict> {
+    let verdict: Verdict = { errno: 0 };
+    const datagram = request.bytes.slice();
+    if (!(await sendInThread(this.#open(), datagram))) send(this.#open(), datagram);
+    for (const message of this.#answers()) if (message.type === NLMSG_ERROR) verdict = decodeVerdict(message);
     return verdict;
   }
 

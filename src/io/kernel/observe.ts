@@ -12,7 +12,7 @@ import { KERNEL_READ_ATTEMPTS } from "../../model/limits.ts";
 import { OWNER } from "../../model/names.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { decodeAddress, encodeAddressDump } from "./netlink/address-messages.ts";
-import { decodeLink, encodeLinkGet, type NameOf } from "./netlink/link-messages.ts";
+import { decodeLink, encodeLinkGet, type NameOf, type NumberedLink } from "./netlink/link-messages.ts";
 import { type Message, MessageWriter } from "./netlink/message.ts";
 import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/neighbor-messages.ts";
 import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
@@ -31,7 +31,7 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     decode: (message: Message) => T | undefined,
   ) => dumpOf(route, what, encode, decode);
 
-  const numbered = list("links", encodeLinkGet, decodeLink);
+  const numbered = observeLinks(sockets);
   const names = new Map(numbered.map(({ ifindex, link }) => [ifindex, link.name]));
   const nameOf = (ifindex: number) => names.get(ifindex);
   const addresses = list("addresses", encodeAddressDump, (message) => decodeAddress(message, nameOf));
@@ -69,6 +69,11 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     }),
     tables: netfilter === undefined ? [] : readTables(netfilter, nameOf),
   };
+}
+
+/** @throws Fault no-rights, kernel-refused */
+export function observeLinks({ route }: KernelSockets): readonly NumberedLink[] {
+  return dumpOf(route, "links", encodeLinkGet, decodeLink);
 }
 
 function dumpOf<T>(

@@ -94,24 +94,26 @@ export function encodeLinkSet(writer: MessageWriter, change: LinkChange): void {
   });
 }
 
-export function encodeLinkDelete(writer: MessageWriter, name: string): void {
-  writer.message(RTM_DELLINK, NLM_F_REQUEST, () => {
-    writeIfinfo(writer);
-    writer.attributeString(IFLA_IFNAME, name);
+export function encodeLinkDelete(writer: MessageWriter, ifindex: number): void {
+  writer.message(RTM_DELLINK, NLM_F_REQUEST, () => writeIfinfo(writer, undefined, ifindex));
+}
+
+/** Asks for all links, or for the one with this name or this index. */
+export function encodeLinkGet(writer: MessageWriter, link?: string | number): void {
+  writer.message(RTM_GETLINK, NLM_F_REQUEST | (link === undefined ? NLM_F_DUMP : 0), () => {
+    writeIfinfo(writer, undefined, typeof link === "number" ? link : 0);
+    writer.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    if (typeof link === "string") writer.attributeString(IFLA_IFNAME, link);
   });
 }
 
-/** Asks for the link with this name, or for all. */
-export function encodeLinkGet(writer: MessageWriter, name?: string): void {
-  writer.message(RTM_GETLINK, NLM_F_REQUEST | (name === undefined ? NLM_F_DUMP : 0), () => {
-    writeIfinfo(writer);
-    writer.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-    if (name !== undefined) writer.attributeString(IFLA_IFNAME, name);
-  });
+export interface NumberedLink {
+  readonly ifindex: number;
+  readonly link: Link;
 }
 
 /** @throws Fault kernel-refused on garbage */
-export function decodeLink(message: Message): { readonly ifindex: number; readonly link: Link } {
+export function decodeLink(message: Message): NumberedLink {
   const { payload } = message;
   const attributes = new Attributes(payload, IFINFO_BYTES);
   const name = attributes.string(IFLA_IFNAME);
@@ -156,10 +158,10 @@ function macOf(bytes: Uint8Array | undefined): Mac | undefined {
   return bytes?.length === 6 && bytes.some((byte) => byte !== 0) ? bytesToMac(bytes) : undefined;
 }
 
-/** `up` absent: the flag is left as it is. */
-function writeIfinfo(writer: MessageWriter, up?: boolean): void {
+/** `up` absent: the flag is left as it is. `ifindex` 0: a name says which, or all are meant. */
+function writeIfinfo(writer: MessageWriter, up?: boolean, ifindex = 0): void {
   writer.u32(0); // family, padding, type
-  writer.u32(0); // index: the name says which
+  writer.u32(ifindex);
   writer.u32(up === true ? IFF_UP : 0);
   writer.u32(up === undefined ? 0 : IFF_UP); // which flags change
 }

@@ -138,12 +138,11 @@ test("link changes name the link and touch only the flag that was given", () => 
     "0800 0400 14050000",
   );
   assertBytes(
-    write((writer) => encodeLinkDelete(writer, "m-dcos")),
+    write((writer) => encodeLinkDelete(writer, 7)),
     17,
     1,
+    "00000000 07000000",
     head,
-    head,
-    name,
   );
   const link = { kind: "bridge", name: "m-dcos", up: true, alias: "weft" } as const;
   const marks = ["0800 1400 77656674", "1000 1a80 0c00 0a80 0500 0800 01000000"]; // alias; AF_INET6 addr_gen_mode none
