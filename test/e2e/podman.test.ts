@@ -9,7 +9,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { runtimeNamespaces, unmount } from "../../src/app/demo/machine.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { labOrReason } from "../support/lab.ts";
-import { agentOf, type Cluster, createCluster } from "../support/lab-cluster.ts";
+import { agentOf, type Cluster, createCluster, weft } from "../support/lab-cluster.ts";
 import { hostUse } from "../support/leftovers.ts";
 import { type Addresses, imageTar, type PodmanHost, podmanSkip, startPodman } from "../support/podman.ts";
 
@@ -49,8 +49,12 @@ describe("Podman", { skip }, () => {
     far = await two.start("far", ...onInterfaces("dcos", "dcos6", "dcos-1"));
   });
 
-  // One that failed must not make the next ones fail.
-  afterEach(() => one.do("rm", "--force", "--all"));
+  afterEach(async () => {
+    const { status, stdout, stderr } = await weft(["ipam", "check", "--agent", agentOf(cluster, 1).address]);
+    // One that failed must not make the next ones fail.
+    await one.do("rm", "--force", "--all");
+    assert.equal(status, 0, `weft ipam check: ${stdout}${stderr}`);
+  });
   after(() => Promise.all([one.machine.stop(), two.machine.stop()]));
 
   /**
