@@ -68,7 +68,7 @@ export interface KernelFeatures {
 
 /** The namespace of a container, held open: it stays the same one even if its path is reused. */
 export interface ContainerKernel extends Kernel {
-  /** `DEVICE:INODE` of the namespace. */
+  /** Which namespace it is. None before or after has the same, whatever its path, not after a reboot either. */
   readonly netnsId: string;
 }
 

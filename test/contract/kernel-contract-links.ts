@@ -84,7 +84,6 @@ export function pairTests(test: Test): void {
     const inner = await kernel.enter(path);
     const end = { kind: "veth", name: "eth0", up: false, mtu: 1420, mac: "02:57:09:00:01:02" };
     assert.deepEqual(await linkNamed(inner, "eth0"), end);
-    assert.match(inner.netnsId, /^\d+:\d+$/);
     const { sysctls } = await inner.observe(["net/ipv6/conf/eth0/addr_gen_mode"]);
     assert.equal(sysctls[0]?.value, "1");
     inner.close();
@@ -108,6 +107,20 @@ export function pairTests(test: Test): void {
     await refused(kernel, pair("/run/netns/weft-test-nobody"), "ENOENT");
     assert.equal(await linkNamed(kernel, "weft01"), undefined);
     inner.close();
+  });
+
+  test("a namespace has one identity, by whichever path and handle, and no other has it", async (world) => {
+    const { kernel, newNetns } = world;
+    const path = await newNetns();
+    const [inner, again, other] = [
+      await kernel.enter(path),
+      await kernel.enter(path),
+      await kernel.enter(await newNetns()),
+    ];
+    assert.match(inner.netnsId, /^[\w-]+:\d+$/);
+    assert.equal(again.netnsId, inner.netnsId);
+    assert.notEqual(other.netnsId, inner.netnsId);
+    for (const each of [inner, again, other]) each.close();
   });
 
   test("a path that is no network namespace cannot be entered", async ({ kernel, newNetns }) => {

@@ -46,7 +46,7 @@ const attachment = (n: number, delta: Partial<Attachment> = {}): Attachment => (
   ifname: "eth0",
   network: "dcos",
   netns: `/run/netns/${n}`,
-  netnsId: `4:${n}`,
+  netnsId: `boot-1:${n}`,
   hostIfname: `weft000000000${n}`,
   mac: mac(`02:57:09:00:01:0${n}`),
   ip: ip(`9.0.1.${n}`),

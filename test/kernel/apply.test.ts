@@ -238,7 +238,22 @@ test("a path that is no network namespace is refused for what it is", { skip }, 
     });
   const again = await kernel.enter(path);
   t.after(() => again.close());
-  assert.match(again.netnsId, /^\d+:\d+$/);
+  const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  assert.match(again.netnsId, new RegExp(`^${bootId}:\\d+$`));
+});
+
+test("an identity is not used again, even where the number of an inode is", { skip }, async (t) => {
+  const root = openLinuxKernel();
+  t.after(() => root.close());
+  const identities = new Set<string>();
+  for (let i = 0; i < 50; i++) {
+    const netns = createNetns();
+    const inside = await root.enter(`/proc/self/fd/${netns.fd}`);
+    identities.add(inside.netnsId);
+    inside.close();
+    netns.close();
+  }
+  assert.equal(identities.size, 50);
 });
 
 test("a namespace that was entered stays the same one when its path goes", { skip }, async (t) => {

@@ -106,7 +106,7 @@ function attachmentOf(agent: AgentRecord, n: number, i: number, place: number, e
     ifname: "eth0",
     network: overlay?.info.name ?? "",
     netns: `/run/netns/h${n}c${i}`,
-    netnsId: `4:${i}`,
+    netnsId: `boot-1:${i}`,
     hostIfname: `weft${hex(n)}${hex(i)}`,
     mac: mac(`02:57:00:01:${hex(n)}:${hex(i)}`),
     ...(mesos?.ip === undefined ? {} : { ip: nthAddress(mesos.ip, at) }),

@@ -110,7 +110,7 @@ export const SEED_ATTACHMENT: Attachment = {
   ifname: "eth0",
   network: "dcos",
   netns: "/run/netns/c1",
-  netnsId: "4:1",
+  netnsId: "boot-1:1",
   hostIfname: "weft0123456789",
   mac: mac("02:57:09:00:01:02"),
   ip: ip("9.0.1.2"),

@@ -13,7 +13,7 @@ const WHO = {
   ifname: "eth0",
   network: "dcos",
   netns: "/run/netns/c9",
-  netnsId: "4:9",
+  netnsId: "boot-1:9",
   requestId: "r9",
   runtime: "podman",
   since: "2026-11-21T08:00:00Z",

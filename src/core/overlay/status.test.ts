@@ -47,7 +47,7 @@ test("a container's device belongs to the container's network", () => {
     ifname: "eth0",
     network: "dcos6",
     netns: "/run/netns/c",
-    netnsId: "4:1",
+    netnsId: "boot-1:1",
     hostIfname: "weft1",
     mac: mac("02:58:00:00:00:01"),
     state: "attached",

@@ -49,7 +49,7 @@ export interface FakeTable {
 }
 
 export class FakeNamespace {
-  /** `DEVICE:INODE`. */
+  /** `BOOT:COOKIE`, as Linux has it. */
   readonly id: string;
   readonly links = new Map<string, FakeLink>();
   readonly addresses: Address[] = [];

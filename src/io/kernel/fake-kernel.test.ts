@@ -50,3 +50,16 @@ test("a container that ends takes its pair with it and the host's watchers hear 
   assert.deepEqual(await linkNames(machine), ["lo"]);
   assert.match(kernel.dump(), /^link lo/);
 });
+
+test("after a reboot nothing is left, and a namespace at the same path is another one", async () => {
+  const machine = new FakeMachine();
+  const identity = async () => {
+    machine.newNetns("/run/netns/c1");
+    return (await machine.kernel().enter("/run/netns/c1")).netnsId;
+  };
+  const before = await identity();
+  await machine.kernel().apply([bridge("a")]);
+  machine.reboot();
+  assert.deepEqual(await linkNames(machine), ["lo"]);
+  assert.notEqual(await identity(), before);
+});

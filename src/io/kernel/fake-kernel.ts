@@ -21,11 +21,12 @@ export class Killed extends Error {
 }
 
 export class FakeMachine {
-  readonly root: FakeNamespace;
+  root: FakeNamespace;
   features: KernelFeatures = { missing: [], ingressForward: true };
   readonly #paths = new Map<string, FakeNamespace>();
   readonly #refusals = new Map<number, string>();
-  #inodes = 0;
+  #boots = 1;
+  #cookies = 0;
   #ops = 0;
   #diesAt = Number.POSITIVE_INFINITY;
 
@@ -62,6 +63,14 @@ export class FakeMachine {
     }
   }
 
+  /** The machine starts anew: an empty namespace of its own, no others. Numbers are given from the start again. */
+  reboot(): void {
+    this.#boots += 1;
+    this.#cookies = 0;
+    this.#paths.clear();
+    this.root = this.#namespace();
+  }
+
   /** Refuses the operation number `n` from now (0: the next one) with `code`. */
   failOp(n: number, code = "EIO"): void {
     this.#refusals.set(this.#ops + n, code);
@@ -83,8 +92,8 @@ export class FakeMachine {
   }
 
   #namespace(): FakeNamespace {
-    this.#inodes += 1;
-    return new FakeNamespace(`4:${this.#inodes}`);
+    this.#cookies += 1;
+    return new FakeNamespace(`boot-${this.#boots}:${this.#cookies}`);
   }
 }
 

@@ -23,6 +23,7 @@ const libc = {
   send: program.func("intptr_t send(int fd, const void *buffer, size_t length, int flags)"),
   recv: program.func("intptr_t recv(int fd, void *buffer, size_t length, int flags)"),
   setsockopt: program.func("int setsockopt(int fd, int level, int name, const void *value, unsigned int length)"),
+  getsockopt: program.func("int getsockopt(int fd, int level, int name, void *value, void *length)"),
   dup3: program.func("int dup3(int from, int to, int flags)"),
   setns: program.func("int setns(int fd, int type)"),
   unshare: program.func("int unshare(int flags)"),
@@ -41,8 +42,12 @@ const CLONE_NEWNET = 0x40000000;
 /** linux/nsfs.h: the CLONE_ flag of the namespace that a descriptor is open on. */
 const NS_GET_NSTYPE = 0xb703;
 
+const SOL_SOCKET = 1;
+const SO_NETNS_COOKIE = 71;
+
 const EINTR = 4;
 const EAGAIN = 11;
+const ENOPROTOOPT = 92;
 
 /** A system call that failed. `code` is the name of the errno ("EPERM"), which is negative as in Node's own errors. */
 export class SystemCallError extends Error {
@@ -134,6 +139,16 @@ export function receive(fd: number, into: Uint8Array): number | undefined {
 export function setSocketOption(fd: number, level: number, name: number, value: number): void {
   const bytes = Int32Array.of(value);
   check(`setsockopt(${level}, ${name})`, libc.setsockopt(fd, level, name, bytes, bytes.byteLength));
+}
+
+/** The number of the network namespace that a socket is in, which no other has until the next boot; Linux 5.14 and up. */
+export function netnsCookie(fd: number): bigint | undefined {
+  const cookie = new BigUint64Array(1);
+  const length = Uint32Array.of(cookie.byteLength);
+  if (libc.getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length) === 0) return cookie[0];
+  const errno = koffi.errno();
+  if (errno === ENOPROTOOPT) return undefined;
+  throw new SystemCallError("getsockopt(SO_NETNS_COOKIE)", errno);
 }
 
 /** Makes `to` another name of the open file `from`; whatever `to` was before is closed. */

@@ -17,6 +17,14 @@ export class KernelSockets {
     this.route = this.openRoute();
   }
 
+  /**
+   * Which namespace this is: `BOOTID:COOKIE`, which no other ever has; so one that a reboot or a reused path put in its
+   * place is told apart by comparison. `BOOTID:DEVICE:INODE` on a kernel without cookies.
+   */
+  netnsId(netns: Netns): string {
+    return `${bootId()}:${this.route.netnsCookie ?? netns.inode}`;
+  }
+
   /** Another one, which the caller closes. */
   openRoute(): NetlinkSocket {
     return inNetns(this.netns, () => new NetlinkSocket(NETLINK_ROUTE));
@@ -53,6 +61,13 @@ export class KernelSockets {
     this.#netfilter?.close();
     this.netns?.close();
   }
+}
+
+let knownBootId: string | undefined;
+
+function bootId(): string {
+  knownBootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return knownBootId;
 }
 
 function readSysctl(path: string): string | undefined {

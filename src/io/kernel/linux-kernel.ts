@@ -13,7 +13,7 @@ import { watchNetns } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import { SystemCallError } from "./ffi.ts";
 import { KernelSockets } from "./kernel-sockets.ts";
-import { type Netns, openNetns } from "./netns.ts";
+import { openNetns } from "./netns.ts";
 import { observeKernel, observeLinks } from "./observe.ts";
 
 /**
@@ -21,7 +21,7 @@ import { observeKernel, observeLinks } from "./observe.ts";
  * @throws SystemCallError where there is no netlink
  */
 export function openLinuxKernel(): Kernel {
-  return new LinuxKernel(undefined);
+  return new LinuxKernel(new KernelSockets(undefined));
 }
 
 class LinuxKernel implements Kernel {
@@ -30,9 +30,9 @@ class LinuxKernel implements Kernel {
   #features: Promise<KernelFeatures> | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param netns becomes the kernel's own: it is closed with it */
-  constructor(netns: Netns | undefined) {
-    this.#sockets = new KernelSockets(netns);
+  /** @param sockets become the kernel's own: they are closed with it */
+  constructor(sockets: KernelSockets) {
+    this.#sockets = sockets;
   }
 
   observe(sysctlPaths: readonly string[]): Promise<HostState> {
@@ -68,10 +68,12 @@ class LinuxKernel implements Kernel {
 
   async enter(path: string): Promise<ContainerKernel> {
     const netns = openNetns(path);
+    let sockets: KernelSockets | undefined;
     try {
-      return new LinuxContainerKernel(netns);
+      sockets = new KernelSockets(netns);
+      return new LinuxContainerKernel(sockets, sockets.netnsId(netns));
     } catch (error) {
-      netns.close();
+      (sockets ?? netns).close();
       throw refusalOf(error);
     }
   }
@@ -94,9 +96,9 @@ class LinuxKernel implements Kernel {
 class LinuxContainerKernel extends LinuxKernel implements ContainerKernel {
   readonly netnsId: string;
 
-  constructor(netns: Netns) {
-    super(netns);
-    this.netnsId = netns.id;
+  constructor(sockets: KernelSockets, netnsId: string) {
+    super(sockets);
+    this.netnsId = netnsId;
   }
 }
 

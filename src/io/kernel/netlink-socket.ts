@@ -14,6 +14,7 @@ import {
   closeFd,
   errnoText,
   netlinkSocket,
+  netnsCookie,
   receive,
   SystemCallError,
   send,
@@ -102,6 +103,11 @@ export class NetlinkSocket {
       "kernel-refused",
       `cannot read ${what}: it changed during each of ${KERNEL_READ_ATTEMPTS} readings; find out what changes it without pause`,
     );
+  }
+
+  /** See ffi.ts. */
+  get netnsCookie(): bigint | undefined {
+    return netnsCookie(this.#open());
   }
 
   close(): void {

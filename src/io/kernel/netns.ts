@@ -15,20 +15,22 @@ const NSFS_MAGIC = 0x6e736673;
 
 /** A network namespace held open: it lives, and stays the same one, until `close`. */
 export class Netns {
-  /** `DEVICE:INODE`, which tells a reused path apart. */
-  readonly id: string;
   #fd: number;
 
   /** @param fd open on a network namespace; becomes its own */
   constructor(fd: number) {
-    const { dev, ino } = fstatSync(fd, { bigint: true });
-    this.id = `${dev}:${ino}`;
     this.#fd = fd;
   }
 
   get fd(): number {
-    assert(this.#fd >= 0, `the namespace ${this.id} is used while it is open`);
+    assert(this.#fd >= 0, "a namespace is used while it is open");
     return this.#fd;
+  }
+
+  /** `DEVICE:INODE`: none that lives has the same, but one that comes later may. */
+  get inode(): string {
+    const { dev, ino } = fstatSync(this.fd, { bigint: true });
+    return `${dev}:${ino}`;
   }
 
   close(): void {
