@@ -3,7 +3,7 @@
  * fixed in it. The first address is the network's, the second the gateway's; IPv4 keeps its last one as broadcast.
  * What remains is leased to containers (spec: overlay §2.3, "Capacity").
  */
-import { addressCount, type Cidr, familyOf, type Ip, nthAddress } from "./ip.ts";
+import { addressCount, type Cidr, contains, familyOf, type Ip, indexOfAddress, nthAddress } from "./ip.ts";
 
 /** Where the containers of the half send what is not for themselves: `9.0.1.0/25` → `9.0.1.1`. */
 export function gatewayOf(half: Cidr): Ip {
@@ -17,4 +17,18 @@ export function gatewayOf(half: Cidr): Ip {
 export function leaseRange(half: Cidr): { readonly first: bigint; readonly last: bigint } {
   const broadcasts = familyOf(half) === 4 ? 1n : 0n;
   return { first: 2n, last: addressCount(half) - 1n - broadcasts };
+}
+
+/** Whether the half leases the address to containers: not its network, gateway or broadcast address. */
+export function isLeasable(half: Cidr, address: Ip): boolean {
+  if (!contains(half, address)) return false;
+  const { first, last } = leaseRange(half);
+  const index = indexOfAddress(half, address);
+  return index >= first && index <= last;
+}
+
+/** How many addresses the half has for containers. */
+export function leasableCount(half: Cidr): bigint {
+  const { first, last } = leaseRange(half);
+  return last >= first ? last - first + 1n : 0n;
 }

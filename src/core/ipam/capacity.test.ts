@@ -18,7 +18,7 @@ function ledgerWith(...addresses: string[]): Ledger {
 
 test("each half counts what it has, and only that", () => {
   const ledger = ledgerWith("9.0.1.2", "9.0.1.3", "9.0.1.130", "192.168.7.5");
-  ledger.release({ ...SEED_ATTACHMENT, ip: ip("9.0.1.3") }, 1_000);
+  ledger.release({ ...SEED_ATTACHMENT, containerId: "9.0.1.3", ip: ip("9.0.1.3") }, 1_000);
   const [cni, docker, cni6] = capacities(AGENT, ledger, 2_000);
   assert.deepEqual(cni, {
     network: "dcos",

@@ -2,9 +2,9 @@
  * How many addresses this agent has, per network, family and half: held, resting, free.
  */
 import type { Assignment } from "../../model/cluster.ts";
-import { type Cidr, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import { leasableCount } from "../../model/half.ts";
+import { type Cidr, type Family, familyOf } from "../../model/ip.ts";
 import type { Ledger } from "./ledger.ts";
-import { isLeasable, leasableCount } from "./pick-address.ts";
 
 /** One half. Numbers above 2^53, which only IPv6 has, are rounded. */
 export interface Capacity {
@@ -23,14 +23,10 @@ export interface Capacity {
 
 /** In the order of the networks; of each IPv4 first, and the half of CNI before that of Docker. */
 export function capacities(assignment: Assignment, ledger: Ledger, now: number): readonly Capacity[] {
-  const held = [...ledger.held()];
-  const resting = ledger.resting(now);
   return halvesOf(assignment).map((half) => {
-    const count = (addresses: readonly Ip[]) => addresses.filter((address) => isLeasable(half.half, address)).length;
     const size = Number(leasableCount(half.half));
-    const used = count(held);
-    const rests = count(resting);
-    return { ...half, size, used, resting: rests, free: size - used - rests };
+    const { held: used, resting } = ledger.taken(half.half, now);
+    return { ...half, size, used, resting: resting.size, free: size - used - resting.size };
   });
 }
 

@@ -8,11 +8,12 @@ import { createHash } from "node:crypto";
 import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
 import type { AgentOverlay, Assignment, Bridge } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
+import { isLeasable, leasableCount } from "../../model/half.ts";
 import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
 import type { Ledger } from "./ledger.ts";
-import { isLeasable, leasableCount, type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
+import { type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
 
 /** Who asks for addresses, and what else they want. */
 export interface LeaseRequest {
@@ -96,7 +97,7 @@ export function pickAddresses(
     const asked = ips.find((address) => familyOf(address) === family);
     if (asked !== undefined) return [requireAsked(asked, ofFamily, who, ledger)];
     const picked = pickAddress(ofFamily, ledger, now);
-    if (picked === undefined) throw exhausted(who.network, assignment.agent.ip, ofFamily, ledger);
+    if (picked === undefined) throw exhausted(who.network, assignment.agent.ip, ofFamily, ledger, now);
     return [picked];
   });
 }
@@ -137,9 +138,8 @@ function addressTaken(address: Ip, containerId: string, holder: Lease): Fault {
   );
 }
 
-function exhausted(network: string, agent: Ip, halves: readonly Cidr[], ledger: Ledger): Fault {
-  const held = [...ledger.held()];
-  const counts = halves.map((half) => ({ half, leased: held.filter((address) => isLeasable(half, address)).length }));
+function exhausted(network: string, agent: Ip, halves: readonly Cidr[], ledger: Ledger, now: number): Fault {
+  const counts = halves.map((half) => ({ half, leased: ledger.taken(half, now).held }));
   const told = counts.map(({ half, leased }) => `${half} (${leased} of ${leasableCount(half)} leased)`).join(" and ");
   return new Fault(
     "exhausted",

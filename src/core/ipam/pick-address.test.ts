@@ -3,10 +3,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { SEED_ATTACHMENT } from "../../../test/support/seed-cluster.ts";
 import type { Lease } from "../../model/attachment.ts";
+import { isLeasable, leasableCount } from "../../model/half.ts";
 import { type Cidr, cidr, familyOf, type Ip, ip } from "../../model/ip.ts";
 import { ADDRESS_REST_MS } from "../../model/limits.ts";
 import { Ledger } from "./ledger.ts";
-import { isLeasable, leasableCount, pickAddress } from "./pick-address.ts";
+import { pickAddress } from "./pick-address.ts";
 
 function leaseOf(address: Ip): Lease {
   const { ip: _, ...rest } = SEED_ATTACHMENT;
@@ -68,9 +69,9 @@ test("a released address rests; the other half lends before, and only then the o
   ledger.hold(leaseOf(ip("9.0.1.10")));
   const early = pickAddress([cidr(own), cidr(other)], ledger, 3_000);
   assert.deepEqual(early, { address: "9.0.1.4", half: own, isEarly: true });
-  assert.equal(pickAddress([cidr(own)], ledger, 2_000 + ADDRESS_REST_MS)?.isEarly, false);
   assert.deepEqual(ledger.wake(1_000 + ADDRESS_REST_MS), ["9.0.1.4"]);
-  assert.deepEqual(ledger.resting(1_000 + ADDRESS_REST_MS), ["9.0.1.2"]);
+  assert.deepEqual([...ledger.taken(cidr(own), 1_000 + ADDRESS_REST_MS).resting], ["9.0.1.2"]);
+  assert.equal(pickAddress([cidr(own)], ledger, 2_000 + ADDRESS_REST_MS)?.isEarly, false);
 });
 
 test("addresses of another IPAM plugin are held, and do not rest after", () => {
@@ -79,7 +80,7 @@ test("addresses of another IPAM plugin are held, and do not rest after", () => {
   ledger.hold(lease);
   assert.equal(picked(["9.0.1.0/29"], ledger), "9.0.1.3");
   ledger.release(lease, 0);
-  assert.deepEqual(ledger.resting(0), []);
+  assert.deepEqual(ledger.taken(cidr("9.0.1.0/29"), 0), { held: 0, resting: new Set(), last: "9.0.1.2" });
 });
 
 const HALVES: readonly Cidr[] = [cidr("9.0.1.0/28"), cidr("fd01:b::/125")];
@@ -115,4 +116,13 @@ test("whatever is taken and given back: nothing twice, nothing outside, all that
       }
     }),
   );
+});
+
+test("the one that rested longest is given first, whichever half it is of", () => {
+  const [own, other] = ["9.0.1.0/30", "9.0.1.4/30"].map(cidr);
+  assert(own !== undefined && other !== undefined);
+  const ledger = ledgerWith(["9.0.1.2", "9.0.1.6"]);
+  ledger.release(leaseOf(ip("9.0.1.6")), 1_000);
+  ledger.release(leaseOf(ip("9.0.1.2")), 2_000);
+  assert.deepEqual(pickAddress([own, other], ledger, 3_000), { address: "9.0.1.6", half: other, isEarly: true });
 });
