@@ -19,9 +19,10 @@ export interface Lease {
   readonly ip6?: Ip;
   /**
    * `pending` from before the kernel is touched until all of it is in place: what a dead agent left in that state is
-   * taken back. `attached` is what the runtime was told.
+   * taken back. `attached` is what the runtime was told. `mending` is attached, too, while lost devices are made again: an
+   * agent that dies meanwhile leaves devices that look whole from the host.
    */
-  readonly state: "pending" | "attached";
+  readonly state: "pending" | "attached" | "mending";
   /** Chosen by the caller for one call, so that the same call sent twice gets the same answer. */
   readonly requestId: string;
   /** The program that asked, as the kernel names it: `podman`, `containerd`; empty when it is not known. */

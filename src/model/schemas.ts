@@ -126,7 +126,7 @@ const leaseShape = z.object({
   netnsId: z.string(),
   ip: ipSchema.optional(),
   ip6: ipSchema.optional(),
-  state: z.enum(["pending", "attached"]),
+  state: z.enum(["pending", "attached", "mending"]),
   requestId: z.string(),
   runtime: z.string(),
   since: z.string(),

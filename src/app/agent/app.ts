@@ -84,7 +84,7 @@ export const endpointSchema = z
     addresses: z.array(ipSchema),
     /** By which plugin it was attached. */
     plugin: z.enum(["weft-cni", "weft-ipam"]),
-    state: z.enum(["pending", "attached"]),
+    state: z.enum(["pending", "attached", "mending"]),
     since: z.string(),
     labels: z.record(z.string(), z.string()).optional(),
     aliases: z.array(z.string()).optional(),

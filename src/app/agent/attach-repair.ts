@@ -45,7 +45,8 @@ export class AttachRepair {
       .all()
       .filter((lease) => {
         if (book.isLeaving(lease)) return true;
-        return isAttachment(lease) ? !present.has(lease.hostIfname) : looksAtAll;
+        if (!isAttachment(lease)) return looksAtAll;
+        return lease.state === "mending" || !present.has(lease.hostIfname);
       })
       .filter(({ containerId }) => !queue.isBusy(containerId));
     let done = false;
@@ -84,19 +85,21 @@ export class AttachRepair {
   }
 
   async #remake(attachment: Attachment): Promise<boolean> {
-    const { context: contextNow, kernel, log, release } = this.#deps;
+    const { book, context: contextNow, kernel, log, release } = this.#deps;
     const inside = await openNamespace(kernel, attachment);
     if (inside === undefined) return release.takeBack(attachment);
     try {
       const presence = await presenceOf(attachment, inside);
-      if (presence === "whole") return false;
+      if (presence === "whole" && attachment.state !== "mending") return false;
       if (presence === "taken") return await release.takeBack(attachment);
       const context = contextNow();
       if (context === undefined) return false; // a pass with an assignment comes here again
+      book.save({ ...attachment, state: "mending" });
       await build(attachment, context, kernel, inside).catch(async (error: unknown) => {
         await takeDown(attachment, kernel);
         throw error;
       });
+      book.save({ ...attachment, state: "attached" });
       log.warn(identity(attachment), "the device was lost and is made again");
       return true;
     } finally {

@@ -205,7 +205,7 @@ export class AttachService {
     const context = this.#attacher.context();
     const { containerId, ifname, netns } = call;
     const lease = this.#book.get(call);
-    if (lease?.state !== "attached" || !isOf(lease, call))
+    if (lease === undefined || lease.state === "pending" || !isOf(lease, call))
       throw new Fault(
         "unknown-container",
         `container ${containerId} has no interface ${ifname} on network ${call.config.network} here; attach it again`,

@@ -100,7 +100,7 @@ export class Attacher {
   /** Another request for an interface that has a lease: right only if the lease outlived its namespace. */
   async #makeWay(earlier: Lease, inside: ContainerKernel): Promise<void> {
     const { host, release } = this.#deps;
-    const isAlive = earlier.state === "attached" && earlier.netnsId === inside.netnsId;
+    const isAlive = earlier.state !== "pending" && earlier.netnsId === inside.netnsId;
     if (isAlive) throw interfaceExists(earlier.containerId, earlier.ifname, `is attached to ${earlier.network}`);
     await host.exclusive(() => release.takeDown(earlier));
     await release.finish(earlier);
@@ -213,8 +213,9 @@ export class Attacher {
 }
 
 /** The same call again: the connection broke before the answer arrived. */
-function isRepeated({ requestId }: AddCall, earlier: Lease): boolean {
-  return earlier.state === "attached" && requestId !== "" && earlier.requestId === requestId;
+function isRepeated({ requestId, config }: AddCall, earlier: Lease): boolean {
+  const isSame = requestId !== "" && earlier.requestId === requestId && earlier.network === config.network;
+  return isSame && earlier.state !== "pending";
 }
 
 /** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
