@@ -138,6 +138,8 @@ export const LONE_LEASES_INTERVAL_MS = 30_000;
 export const REPAIR_ROUNDS_MAX = 3;
 /** New failures of one pass that are logged one by one; 10,000 lines tell no more. */
 export const FAILURES_LOGGED_MAX = 20;
+/** Bytes of an answer to the command line: 10,000 agents, or 10,000 containers, are about 10 MB. */
+export const COMMAND_ANSWER_MAX_BYTES = 64 << 20;
 /** A call of the command line to a master or an agent. */
 export const COMMAND_TIMEOUT_MS = 10_000;
 

@@ -107,8 +107,8 @@ const ENDPOINTS = createRoute({
 const LEASE_CHECK = createRoute({
   method: "get",
   path: "/v1/leases/check",
-  summary: "Compares leases with the kernel. One sentence for each problem.",
-  responses: { 200: json(z.object({ problems: z.array(z.string()) }), "Problems.") },
+  summary: "Compares leases with the kernel, by the Unix socket only. One sentence for each problem.",
+  responses: { 200: json(z.object({ problems: z.array(z.string()) }), "Problems."), ...REFUSED },
 });
 const LEASE_GC = createRoute({
   method: "post",
@@ -150,7 +150,10 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   app.openapi(ATTACHMENTS, (context) => context.json({ attachments: [...agent.attachments()] }, 200));
   app.openapi(CAPACITY, (context) => context.json({ capacity: [...agent.capacities()] }, 200));
   app.openapi(ENDPOINTS, (context) => context.json({ endpoints: agent.leases().map(endpointView) }, 200));
-  app.openapi(LEASE_CHECK, async (context) => context.json({ problems: [...(await agent.auditLeases())] }, 200));
+  app.openapi(LEASE_CHECK, async (context) => {
+    requireLocal(deps.local, "agent"); // calls of runtimes wait for it
+    return context.json({ problems: [...(await agent.auditLeases())] }, 200);
+  });
   app.openapi(LEASE_GC, async (context) => {
     requireLocal(deps.local, "agent");
     return context.json({ released: (await agent.collectLeases()).map(endpointView) }, 200);

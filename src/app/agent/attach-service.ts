@@ -95,24 +95,9 @@ export class AttachService {
   }
 
   /** What is wrong with the leases, compared with the kernel. */
-  async audit(): Promise<readonly string[]> {
+  audit(): Promise<readonly string[]> {
     const { kernel, host } = this.#deps;
-    return host.exclusive(async () => {
-      const observed = await kernel.observe([]);
-      const leases = this.#book.all();
-      const alive = new Set<Lease>();
-      for (const lease of leases) {
-        const inside = await openNamespace(kernel, lease);
-        if (inside !== undefined) alive.add(lease);
-        inside?.close();
-      }
-      return auditLeases({
-        leases,
-        observed,
-        isLeaving: (lease) => this.#book.isLeaving(lease),
-        isAlive: (lease) => alive.has(lease),
-      });
-    });
+    return host.exclusive(() => auditLeases({ kernel, book: this.#book, queue: this.#queue }));
   }
 
   /** Releases what lost its namespace, now. @returns what was released */

@@ -7,7 +7,6 @@ import { FakeAttachRig } from "../../../test/support/attach-rig.ts";
 import type { TestCall } from "../../../test/support/cni.ts";
 import { isAttachment } from "../../model/attachment.ts";
 import { ip } from "../../model/ip.ts";
-import { mac } from "../../model/mac.ts";
 
 const C1 = "/run/netns/c1";
 const C2 = "/run/netns/c2";
@@ -266,30 +265,4 @@ test("STATUS: 50 when no address is left or the agent is not ready, 51 when the 
   await refused(rig, status, 50, /no free address/);
   rig.isReady = false;
   await refused(rig, status, 50, /no addresses yet/);
-});
-
-// ---- check and collect -----------------------------------------------------------------------------------------------
-
-test("an audit finds what is wrong with the leases, and a collection what has lost its namespace", async () => {
-  const rig = await FakeAttachRig.open(C1, C2);
-  await succeeds(rig, ADD);
-  await succeeds(rig, asIpam(ADD2));
-  assert.deepEqual(await rig.service.audit(), []);
-  const [{ hostIfname } = { hostIfname: "" }] = rig.service.attachments();
-  await rig.kernel.apply([{ op: "link.delete", name: hostIfname }]);
-  rig.machine.deleteNetns(C2);
-  const peer = { netns: C1, name: "x", mac: mac("02:57:00:00:00:09"), mtu: 1500 };
-  const stray = { kind: "veth", name: "weftstray", up: false, alias: "weft dcos c9 eth0", peer } as const;
-  await rig.kernel.apply([{ op: "link.add", link: stray }]);
-  assert.deepEqual(await rig.service.audit(), [
-    `container c1, eth0 on both (10.8.0.2, fd01:c::2): its device ${hostIfname} is gone`,
-    `container c2, eth0 on both (10.8.0.3, fd01:c::3): its network namespace ${C2} is gone`,
-    "device weftstray is ours and belongs to no lease",
-  ]);
-  assert.deepEqual(
-    (await rig.service.collect()).map(({ containerId }) => containerId),
-    ["c2"],
-  );
-  assert.deepEqual(await rig.service.audit(), ["device weftstray is ours and belongs to no lease"]);
-  assert.deepEqual(await rig.service.collect(), []);
 });

@@ -19,7 +19,7 @@ test("each mark is said once on the way up, and once below it again", () => {
   assert.deepEqual(
     lines.map((line) => line.replace("network dcos, IPv4: ", "").replace(" addresses of this host are held", "")),
     [
-      "warn 80 of 100, more than 80 %; see weft ipam show",
+      "warn 80 of 100, 80 % or more; see weft ipam show",
       "error 100 of 100; containers are refused until some end",
       "info 94 of 100; below 100 % again",
       "info 74 of 100; below 80 % again",

@@ -36,7 +36,7 @@ export class CapacityAlarm {
     const told = `${what}: ${used} of ${size} addresses of this host are held`;
     if (now < before) this.#log.info({ used, size }, `${told}; below ${before} % again`);
     else if (now === 100) this.#log.error({ used, size }, `${told}; containers are refused until some end`);
-    else this.#log.warn({ used, size }, `${told}, more than ${now} %; see weft ipam show`);
+    else this.#log.warn({ used, size }, `${told}, ${now} % or more; see weft ipam show`);
   }
 }
 

@@ -52,13 +52,13 @@ export class AgentMetrics {
   });
   readonly #roomsPast = new Gauge({
     name: "weft_agent_address_marks",
-    help: "Networks of which more than so many percent of this host's addresses are held.",
+    help: "Networks of which so many percent of this host's addresses, or more, are held.",
     labelNames: ["percent"],
     registers: [this.#registry],
   });
-  readonly #givenEarly = this.#gauge(
-    "weft_agent_addresses_given_early",
-    "Addresses that were given before they had rested, since the agent started.",
+  readonly #givenEarly = this.#counter(
+    "weft_agent_addresses_given_early_total",
+    "Addresses that were given before they had rested.",
   );
   readonly #configFailures = this.#counter("overlay_slave_overlay_config_failures", "Times a network failed.");
   readonly #networkFailures = this.#counter("overlay_network_configuration_failures_total", "Times a network failed.");
@@ -108,7 +108,8 @@ export class AgentMetrics {
     this.#peers.set(now.peers);
     this.#peersLeftOut.set(now.peersLeftOut);
     this.#attachments.set(now.attachments);
-    this.#givenEarly.set(now.givenEarly);
+    this.#givenEarly.reset(); // counted by the leases
+    this.#givenEarly.inc(now.givenEarly);
     for (const mark of CAPACITY_MARKS) this.#roomsPast.set({ percent: mark }, now.roomsPast(mark));
     this.#setAddresses(now.capacities);
     return this.#registry.metrics();

@@ -14,7 +14,7 @@ import {
 } from "../../io/master-call.ts";
 import { Fault } from "../../model/fault.ts";
 import { parseFaultBody } from "../../model/fault-table.ts";
-import { COMMAND_TIMEOUT_MS, MASTER_ANSWER_MAX_BYTES } from "../../model/limits.ts";
+import { COMMAND_ANSWER_MAX_BYTES, COMMAND_TIMEOUT_MS } from "../../model/limits.ts";
 
 export type ServiceName = "master" | "agent";
 
@@ -65,7 +65,7 @@ async function exchange(
   request.end();
   try {
     const answer = await promise;
-    return { status: answer.statusCode ?? 0, body: await bodyOf(answer, MASTER_ANSWER_MAX_BYTES) };
+    return { status: answer.statusCode ?? 0, body: await bodyOf(answer, COMMAND_ANSWER_MAX_BYTES) };
   } catch (error) {
     throw unreachable(service, error);
   }

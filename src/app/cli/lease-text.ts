@@ -10,7 +10,7 @@ const CAPACITY_COLUMNS: readonly Column[] = [
   { title: "NETWORK" },
   { title: "FOR" },
   { title: "HALF", cut: true },
-  { title: "ADDRESSES", align: "right" },
+  { title: "SIZE", align: "right" },
   { title: "USED", align: "right" },
   { title: "RESTING", align: "right" },
   { title: "FREE", align: "right" },
@@ -29,25 +29,33 @@ export function capacityTable(capacity: readonly Capacity[]): string {
   return renderTable(CAPACITY_COLUMNS, rows);
 }
 
+/** Half an address is none: those are never cut. */
 const ENDPOINT_COLUMNS: readonly Column[] = [
   { title: "CONTAINER", cut: true },
   { title: "RUNTIME", cut: true },
-  { title: "NETWORK" },
-  { title: "ADDRESSES", cut: true },
-  { title: "SINCE" },
+  { title: "NETWORK", cut: true },
+  { title: "ADDRESS" },
+  { title: "SINCE", cut: true },
 ];
 
 /** Runtimes show so much of a container's id. */
 const SHORT_ID = 12;
 
-/** `weft endpoints`: one line for each interface. A container goes by its name where it has one. */
+/** `weft endpoints`: one line for each address. A container goes by its name where it has one. */
 export function endpointsTable(endpoints: readonly z.infer<typeof endpointSchema>[]): string {
-  const rows = endpoints.map(({ containerId, name, runtime, network, addresses, since, state }) => [
-    name === undefined ? containerId.slice(0, SHORT_ID) : `${name} (${containerId.slice(0, SHORT_ID)})`,
-    runtime === "" ? "-" : runtime,
-    network,
-    addresses.join(" "),
-    state === "pending" ? "on its way" : since.replace("T", " ").replace("Z", ""),
-  ]);
+  const rows = endpoints.flatMap(({ containerId, name, runtime, network, addresses, since, state }) => {
+    const id = containerId.slice(0, SHORT_ID);
+    const [first = "-", ...others] = addresses;
+    const when = state === "pending" ? "on its way" : minuteOf(since);
+    return [
+      [name === undefined ? id : `${name} (${id})`, runtime || "-", network, first, when],
+      ...others.map((address) => ["", "", "", address]),
+    ];
+  });
   return renderTable(ENDPOINT_COLUMNS, rows);
+}
+
+/** `2026-11-21T08:00:17Z` → `2026-11-21 08:00Z`. */
+function minuteOf(date: string): string {
+  return `${date.slice(0, 16).replace("T", " ")}Z`;
 }

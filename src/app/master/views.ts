@@ -40,6 +40,8 @@ export const networkSchema = z
     prefix: z.number().optional(),
     subnet6: cidrSchema.optional(),
     prefix6: z.number().optional(),
+    /** The halves of an agent's subnet do not lend addresses to each other. */
+    strictHalves: z.boolean().optional(),
     /** Agents that have a share of it, and of those the ones whose last word on it was a failure. */
     agents: z.number(),
     failed: z.number(),
