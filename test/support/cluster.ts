@@ -4,9 +4,19 @@
  */
 import fc from "fast-check";
 import type { OverlayContext } from "../../src/core/overlay/context.ts";
-import type { Attachment } from "../../src/model/attachment.ts";
+import type { Attachment, PortMapping } from "../../src/model/attachment.ts";
 import type { AgentOverlay, AgentRecord, Bridge } from "../../src/model/cluster.ts";
-import { type Cidr, cidr, type Family, type Ip, ip, nthAddress, nthSubnet, withLength } from "../../src/model/ip.ts";
+import {
+  type Cidr,
+  cidr,
+  type Family,
+  familyOf,
+  type Ip,
+  ip,
+  nthAddress,
+  nthSubnet,
+  withLength,
+} from "../../src/model/ip.ts";
 import { mac } from "../../src/model/mac.ts";
 import type { Overlay } from "../../src/model/network.ts";
 
@@ -115,7 +125,20 @@ function attachmentOf(agent: AgentRecord, n: number, i: number, place: number, e
     requestId: "r",
     runtime: "podman",
     since: "2026-11-21T08:00:00Z",
+    ports: portsOf(i, agent.ip),
   };
+}
+
+/** A port of every address; one that the first container has at the host's own address, and the second everywhere. */
+function portsOf(i: number, hostIp: Ip): readonly PortMapping[] {
+  const elsewhere = nthAddress(UNDERLAY[familyOf(hostIp)], BigInt(200 + i));
+  const contested: PortMapping = { protocol: "tcp", hostPort: 7000, containerPort: 81 };
+  return [
+    { protocol: "tcp", hostPort: 8000 + i, containerPort: 80 },
+    { protocol: "udp", hostPort: 5300, containerPort: 53, hostIp: elsewhere },
+    ...(i === 0 ? [{ ...contested, hostIp }] : []),
+    ...(i === 1 ? [contested] : []),
+  ];
 }
 
 const families = fc.constantFrom<readonly Family[]>([4], [6], [4, 6]);

@@ -48,10 +48,11 @@ class End extends Error {
 }
 
 const HOPS_MAX = 64;
+const FIRST_PACKET_BYTES = 60;
 
 /**
- * @param from name of the place whose program sends, from `src` or from what the route prefers; as large as may be
- * @param transport absent: a protocol that no rule looks into
+ * @param from name of the place whose program sends, from `src` or from what the route prefers
+ * @param transport of the first packet of a connection; absent: a protocol that no rule looks into, as large as may be
  */
 export function trace(world: World, from: string, dst: Ip, src?: Ip, transport?: Transport): Trace {
   const tracer = new Tracer(world);
@@ -77,7 +78,8 @@ class Tracer {
     if (namespace === undefined) throw new Error(`no place is called ${from}`);
     const route = lookUpRoute(namespace, dst, src);
     const source = src ?? (isLocal(namespace, dst) ? dst : sourceFor(namespace, route, dst));
-    const size = namespace.links.get(route?.dev ?? "lo")?.link.mtu ?? 0;
+    const largest = namespace.links.get(route?.dev ?? "lo")?.link.mtu ?? 0;
+    const size = transport === undefined ? largest : FIRST_PACKET_BYTES;
     if (source === undefined) throw this.#died(namespace, { src: dst, dst, size }, `no route to ${dst}`);
     this.#output(namespace, { src: source, dst, size, ...(transport === undefined ? {} : { transport }) });
   }
@@ -135,8 +137,9 @@ class Tracer {
   #translate(namespace: FakeNamespace, packet: Packet, devices: { oifname: string }): Packet {
     if (packet.isUntracked === true) return packet;
     if (runHook(namespace, "postrouting", packet, devices).masquerade !== true) return packet;
-    const src = addressOn(namespace, devices.oifname, packet.dst);
-    if (src === undefined) throw this.#died(namespace, packet, `${devices.oifname} has no address to masquerade with`);
+    // A device without one borrows from another.
+    const src = addressOn(namespace, devices.oifname, packet.dst) ?? addressOn(namespace, undefined, packet.dst);
+    if (src === undefined) throw this.#died(namespace, packet, `there is no address to masquerade with`);
     this.#hop(namespace, `masqueraded to ${src}`);
     return { ...packet, src };
   }

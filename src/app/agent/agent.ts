@@ -280,8 +280,8 @@ function requireFeatures({ missing }: KernelFeatures): void {
   if (missing.length === 0) return;
   throw new Fault(
     "kernel-lacks",
-    `this kernel lacks ${missing.join(", ")}; load the modules (modprobe vxlan bridge veth nf_tables nft_masq) or boot a ` +
-      "kernel that has them",
+    `this kernel lacks ${missing.join(", ")}; load the modules (modprobe -a vxlan bridge veth nf_tables nft_masq nft_nat ` +
+      "nft_ct nft_fib_ipv4 nft_fib_ipv6) or boot a kernel that has them",
     { missing },
   );
 }

@@ -4,7 +4,7 @@
  */
 import { diff } from "../../core/host/diff.ts";
 import { difference } from "../../core/host/differences.ts";
-import { EMPTY_HOST_STATE, type HostState, type KernelOp } from "../../core/host/host-state.ts";
+import { EMPTY_HOST_STATE, type HostState, type KernelOp, type NftTable } from "../../core/host/host-state.ts";
 import {
   attachOps,
   desiredAttachment,
@@ -16,23 +16,24 @@ import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { ContainerKernel, Kernel, OpFailure } from "../../io/ports.ts";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
-import { OWNER } from "../../model/names.ts";
 
 /**
  * Makes the pair, the host's side and the container's inside. A device that is in the way under the host's name is
  * ours from another time: it is removed first.
+ * @param siblings the other attachments of the container
  * @throws Fault kernel-refused, no-rights; what was made so far stays
  */
 export async function build(
   attachment: Attachment,
+  siblings: readonly Attachment[],
   context: OverlayContext,
   kernel: Kernel,
   inside: ContainerKernel,
 ): Promise<void> {
-  let failures = await kernel.apply(attachOps(attachment, context));
+  let failures = await kernel.apply(attachOps(attachment, siblings, context));
   if (failures.some(({ op, error }) => op.op === "link.add" && error.code === "EEXIST")) {
-    await takeDown(attachment, kernel);
-    failures = await kernel.apply(attachOps(attachment, context));
+    await takeDown(attachment, siblings, kernel);
+    failures = await kernel.apply(attachOps(attachment, siblings, context));
   }
   refuse(attachment, failures);
   const desired = desiredContainer(attachment, context);
@@ -45,12 +46,9 @@ export async function build(
  * Removes what `build` makes; the container's end goes with the host's.
  * @throws Fault kernel-refused, no-rights; not for what is gone already
  */
-export async function takeDown(attachment: Attachment, kernel: Kernel): Promise<void> {
-  const features = await kernel.features();
-  const failures = [
-    ...(await kernel.apply(detachOps(attachment, { features }))),
-    ...(await clearInside(attachment, kernel)),
-  ];
+export async function takeDown(attachment: Attachment, siblings: readonly Attachment[], kernel: Kernel): Promise<void> {
+  const onHost = await kernel.apply(detachOps(attachment, siblings));
+  const failures = [...onHost, ...(await clearInside(attachment, kernel))];
   refuse(
     attachment,
     failures.filter(({ error }) => !["ENOENT", "ENODEV"].includes(error.code)),
@@ -91,7 +89,7 @@ export async function differences(
 ): Promise<readonly string[]> {
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
   const observed = await observeFor(desired, kernel);
-  const hostOps = diff(partOf(observed, attachment), desired);
+  const hostOps = diff(partOf(observed, desired, attachment), desired);
   const lost = hostOps.filter(({ op }) => op === "link.add");
   const onHost = (lost.length > 0 ? lost : hostOps).map((op) => `on the host ${difference(op)}`);
   if ((await presenceOf(attachment, inside)) === "absent")
@@ -122,17 +120,29 @@ function bare({ links }: HostState): HostState {
 }
 
 /** Of the host's state, what `desiredAttachment` speaks of. */
-function partOf(observed: HostState, { hostIfname }: Attachment): HostState {
+function partOf(observed: HostState, desired: HostState, { hostIfname }: Attachment): HostState {
   return {
     ...EMPTY_HOST_STATE,
     links: observed.links.filter(({ name }) => name === hostIfname),
     routes: observed.routes.filter(({ dev }) => dev === hostIfname),
     neighbors: observed.neighbors.filter(({ dev }) => dev === hostIfname),
     sysctls: observed.sysctls,
-    tables: observed.tables
-      .filter(({ family, name }) => family === "netdev" && name === OWNER)
-      .map((table) => ({ ...table, chains: table.chains.filter(({ name }) => name === hostIfname), maps: [] })),
+    tables: desired.tables.flatMap((table) => {
+      const there = observed.tables.find(({ family, name }) => family === table.family && name === table.name);
+      return there === undefined ? [] : [tablePartOf(there, table)];
+    }),
   };
+}
+
+/** A port that leads to another interface of the same container is as good as its own. */
+function tablePartOf(observed: NftTable, desired: NftTable): NftTable {
+  const chains = new Set(desired.chains.map(({ name }) => name));
+  const maps = desired.maps.flatMap((map) => {
+    const there = observed.maps.find(({ name, type }) => name === map.name && type === map.type);
+    const keys = new Set(there?.elements.map(([key]) => key));
+    return there === undefined ? [] : [{ ...map, elements: map.elements.filter(([key]) => keys.has(key)) }];
+  });
+  return { ...observed, chains: observed.chains.filter(({ name }) => chains.has(name)), maps };
 }
 
 function refuse(attachment: Attachment, failures: readonly OpFailure[]): void {

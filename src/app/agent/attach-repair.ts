@@ -95,8 +95,9 @@ export class AttachRepair {
       const context = contextNow();
       if (context === undefined) return false; // a pass with an assignment comes here again
       book.save({ ...attachment, state: "mending" });
-      await build(attachment, context, kernel, inside).catch(async (error: unknown) => {
-        await takeDown(attachment, kernel);
+      const siblings = book.siblings(attachment);
+      await build(attachment, siblings, context, kernel, inside).catch(async (error: unknown) => {
+        await takeDown(attachment, siblings, kernel);
         throw error;
       });
       book.save({ ...attachment, state: "attached" });

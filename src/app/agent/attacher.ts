@@ -111,10 +111,9 @@ export class Attacher {
     const request = this.#request(call, inside);
     const pending =
       call.config.ipam === undefined
-        ? book.open(request, context.assignment)
+        ? book.open(request, context.assignment, (attachment) => this.#requirePorts(attachment))
         : await this.#openForeign(request, foreignIpamOf(call));
     try {
-      this.#requirePorts(pending);
       await this.#build(pending, call, inside, context);
       const whole: Attachment = { ...pending, state: "attached" };
       book.save(whole);
@@ -128,14 +127,15 @@ export class Attacher {
 
   /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
   async #build(pending: Attachment, call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<void> {
-    const { host, kernel, log } = this.#deps;
-    const attempt = () => host.exclusive(() => build(pending, context, kernel, inside));
+    const { book, host, kernel, log } = this.#deps;
+    const siblings = book.siblings(pending);
+    const attempt = () => host.exclusive(() => build(pending, siblings, context, kernel, inside));
     try {
       await attempt();
     } catch (error) {
       if (!(error instanceof Fault) || error.code !== "kernel-refused") throw error;
       log.info(fields(call), `tried again after a pass: ${error.message}`);
-      await host.exclusive(() => takeDown(pending, kernel));
+      await host.exclusive(() => takeDown(pending, siblings, kernel));
       await host.heal();
       await attempt();
     }
@@ -158,6 +158,7 @@ export class Attacher {
       };
       book.requireUnheld(asked, addresses);
       const pending = { ...attachmentOf(request, addresses, book.all()), ipam: withGateways };
+      this.#requirePorts(pending);
       book.save(pending);
       return pending;
     } catch (error) {

@@ -43,6 +43,14 @@ export class LeaseBook {
     return this.all().filter(isAttachment);
   }
 
+  /** The other attachments of its container, less those on their way out. */
+  siblings(attachment: Attachment): readonly Attachment[] {
+    return this.attachments().filter(
+      (other) =>
+        other.containerId === attachment.containerId && other.ifname !== attachment.ifname && !this.isLeaving(other),
+    );
+  }
+
   get(identity: Identity): Lease | undefined {
     return this.#leases.get(keyOf(identity));
   }
@@ -73,11 +81,13 @@ export class LeaseBook {
 
   /**
    * Gives addresses to an attachment and writes them down.
+   * @param check what else must hold of it; nothing is written when it throws
    * @throws Fault unknown-network, exhausted, address-taken, bad-request, storage
    */
-  open(request: LeaseRequest, assignment: Assignment): Attachment {
+  open(request: LeaseRequest, assignment: Assignment, check: (attachment: Attachment) => void): Attachment {
     const picks = this.#pick(request, assignment);
     const attachment = attachmentOf(request, picks.map(addressIn), this.#leases.values());
+    check(attachment);
     this.#give(attachment, picks);
     return attachment;
   }

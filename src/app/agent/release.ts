@@ -31,7 +31,7 @@ export class Release {
   async takeDown(lease: Lease): Promise<void> {
     const { book, kernel } = this.#deps;
     book.leave(lease);
-    if (isAttachment(lease)) await takeDown(lease, kernel);
+    if (isAttachment(lease)) await takeDown(lease, book.siblings(lease), kernel);
   }
 
   /** The rest, once its devices are gone. @throws Fault delegate-failed, not-ready, storage */

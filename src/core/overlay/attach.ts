@@ -18,12 +18,14 @@ import {
   type HostState,
   type KernelOp,
   MAIN_TABLE,
+  type NftTable,
   type Route,
   type Rule,
   type Sysctl,
 } from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
-import { ingressChain } from "./nodes.ts";
+import { ingressChain } from "./ingress.ts";
+import { addPorts, deletePorts, ownPorts, portSysctls } from "./ports.ts";
 import { plainMetric } from "./subnets.ts";
 import { acceptRa, disableIpv6 } from "./sysctls.ts";
 import { vtepMtu } from "./vtep.ts";
@@ -66,7 +68,7 @@ export function desiredContainer(attachment: Attachment, context: OverlayContext
   };
 }
 
-/** The host's side: the pair, the routes to it, and its chain at ingress. `table netdev weft` holds that chain alone. */
+/** The host's side: the pair, the routes to it; of the tables only its chain at ingress and the elements of its ports. */
 export function desiredAttachment(attachment: Attachment, context: OverlayContext): Partial<HostState> {
   const dev = attachment.hostIfname;
   const mtu = containerMtu(context);
@@ -86,24 +88,40 @@ export function desiredAttachment(attachment: Attachment, context: OverlayContex
     ],
     routes: addresses.map((address) => containerRoute(dev, address, sourceFor(attachment, address, context))),
     neighbors: addresses.map((ip) => ({ dev, ip, mac: attachment.mac })),
-    sysctls: deviceSysctls(dev, addresses),
-    tables: context.features.ingressForward
-      ? [{ family: "netdev", name: OWNER, chains: [ingressChain(dev)], maps: [] }]
-      : [],
+    sysctls: [...deviceSysctls(dev, addresses), ...portSysctls(attachment)],
+    tables: [ingressOf(attachment, context), ...ownPorts(attachment, context)],
   };
 }
 
-/** The operations that attach on a host that `desiredHost` describes, without reading it. */
-export function attachOps(attachment: Attachment, context: OverlayContext): KernelOp[] {
-  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context) };
-  const tables = desired.tables.map((table) => ({ ...table, chains: [] }));
-  return diff({ ...EMPTY_HOST_STATE, tables }, desired);
+function ingressOf(attachment: Attachment, context: OverlayContext): NftTable {
+  return { family: "netdev", name: OWNER, chains: [ingressChain(attachment, context)], maps: [] };
 }
 
-/** The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure. */
-export function detachOps(attachment: Attachment, context: Pick<OverlayContext, "features">): KernelOp[] {
-  const chain: KernelOp = { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname };
-  return [...(context.features.ingressForward ? [chain] : []), { op: "link.delete", name: attachment.hostIfname }];
+/**
+ * The operations that attach on a host that `desiredHost` describes, without reading it.
+ * @param siblings the other attachments of the container
+ */
+export function attachOps(
+  attachment: Attachment,
+  siblings: readonly Attachment[],
+  context: OverlayContext,
+): KernelOp[] {
+  const tables = [ingressOf(attachment, context)];
+  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
+  const observed = { ...EMPTY_HOST_STATE, tables: tables.map((table) => ({ ...table, chains: [] })) };
+  return [...diff(observed, desired), ...addPorts(attachment, siblings, context)];
+}
+
+/**
+ * The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure.
+ * @param siblings the other attachments of the container, which keep the ports that they have too
+ */
+export function detachOps(attachment: Attachment, siblings: readonly Attachment[]): KernelOp[] {
+  return [
+    ...deletePorts(attachment, siblings),
+    { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname },
+    { op: "link.delete", name: attachment.hostIfname },
+  ];
 }
 
 /**

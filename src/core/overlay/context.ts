@@ -29,6 +29,12 @@ export function vtepPrefixes(context: OverlayContext, family: Family): readonly 
   return served(context, context.assignment.vtepSubnets, family);
 }
 
+/** What is inside the cluster's network, of one family: overlays and VTEP addresses; none without an overlay. */
+export function insidePrefixes(context: OverlayContext, family: Family): readonly Cidr[] {
+  if (overlayPrefixes(context, family).length === 0) return [];
+  return [...overlayPrefixes(context, family), ...vtepPrefixes(context, family)];
+}
+
 function served(context: OverlayContext, prefixes: readonly Cidr[], family: Family): readonly Cidr[] {
   if (!servedFamilies(context).includes(family)) return [];
   return prefixes.filter((prefix) => familyOf(prefix) === family);

@@ -12,8 +12,9 @@ import {
   seedContext,
   seedInput,
 } from "../../../test/support/seed-cluster.ts";
-import type { Attachment } from "../../model/attachment.ts";
+import type { Attachment, PortMapping } from "../../model/attachment.ts";
 import { cidr, ip } from "../../model/ip.ts";
+import { VXLAN_PORT } from "../../model/names.ts";
 import { formatHostState } from "../host/format.ts";
 import { EMPTY_HOST_STATE, type HostState } from "../host/host-state.ts";
 import { containerMtu, desiredContainer } from "./attach.ts";
@@ -36,9 +37,14 @@ function withAssignment(input: OverlayInput, change: Partial<OverlayInput["assig
   return { ...input, assignment: { ...input.assignment, ...change } };
 }
 
-test("host 1 of the seeds, with one container", () => {
+test("host 1 of the seeds, with one container that has host ports", () => {
+  const ports: PortMapping[] = [
+    { protocol: "tcp", hostPort: 8081, containerPort: 81 },
+    { protocol: "tcp", hostPort: 8080, containerPort: 80 },
+    { protocol: "udp", hostPort: 53, containerPort: 5353, hostIp: ip("10.0.0.11") },
+  ];
   assertText(
-    desiredHost({ ...seedInput(1), attachments: [SEED_ATTACHMENT] }),
+    desiredHost({ ...seedInput(1), attachments: [{ ...SEED_ATTACHMENT, ports }] }),
     `
 link d-dcos bridge up alias "weft dcos"
 link d-dcos6 bridge up alias "weft dcos6"
@@ -68,6 +74,7 @@ fdb 70:b3:d5:80:00:01 dev vtep1024 dst 10.0.0.10 self permanent
 fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
 sysctl net/bridge/bridge-nf-call-iptables = 0
 sysctl net/ipv4/conf/vtep1024/rp_filter = 2
+sysctl net/ipv4/conf/weft0123456789/route_localnet = 1
 sysctl net/ipv4/ip_forward = 1
 sysctl net/ipv6/conf/all/forwarding = 1
 sysctl net/ipv6/conf/d-dcos/accept_ra = 0
@@ -83,12 +90,37 @@ sysctl net/ipv6/conf/vtep1024/disable_ipv6 = 0
 sysctl net/ipv6/conf/weft0123456789/accept_ra = 0
 sysctl net/ipv6/conf/weft0123456789/disable_ipv6 = 1
 table ip weft {
+  map ports {
+    type inet_proto . inet_service : ipv4_addr . inet_service
+      tcp . 8080 : 9.0.1.2 . 80
+      tcp . 8081 : 9.0.1.2 . 81
+  }
+  map ports-at {
+    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+      10.0.0.11 . udp . 53 : 9.0.1.2 . 5353
+  }
+  chain host-ports {
+    dnat ip to ip daddr . meta l4proto . th dport map @ports-at
+    dnat ip to meta l4proto . th dport map @ports
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    fib daddr type local jump host-ports
+  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    ct status dnat ip saddr 9.0.0.0/8 masquerade
+    ct status dnat ip saddr 44.128.0.0/20 masquerade
+    ct status dnat ip saddr 127.0.0.0/8 masquerade
     oifname "vtep1024" return
     ip daddr 9.0.0.0/8 return
     ip daddr 44.128.0.0/20 return
     ip saddr 9.0.0.0/8 masquerade
+  }
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+    ip daddr 127.0.0.0/8 return
+    fib daddr type local jump host-ports
   }
   chain raw-output {
     type filter hook output priority -300; policy accept;
@@ -110,12 +142,33 @@ table ip weft {
   }
 }
 table ip6 weft {
+  map ports {
+    type inet_proto . inet_service : ipv6_addr . inet_service
+  }
+  map ports-at {
+    type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+  }
+  chain host-ports {
+    dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports-at
+    dnat ip6 to meta l4proto . th dport map @ports
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    ip6 daddr ::1/128 return
+    fib daddr type local jump host-ports
+  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    ct status dnat ip6 saddr fd01:b::/64 masquerade
+    ct status dnat ip6 saddr fd01:a::/64 masquerade
     oifname "vtep1024" return
     ip6 daddr fd01:b::/64 return
     ip6 daddr fd01:a::/64 return
     ip6 saddr fd01:b::/64 masquerade
+  }
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+    fib daddr type local jump host-ports
   }
   chain raw-prerouting {
     type filter hook prerouting priority -300; policy accept;
@@ -140,13 +193,25 @@ table netdev weft {
   map nodes6 {
     type ipv6_addr : ipv6_addr
   }
-  chain to-nodes {
+  chain leased4 {
+    icmp type 5 drop
+    udp sport 67 drop
     fwd ip to ip daddr map @nodes4 device "vtep1024"
+    accept
+  }
+  chain leased6 {
+    icmpv6 type 133-137 drop
+    udp sport 547 drop
     fwd ip6 to ip6 daddr map @nodes6 device "vtep1024"
+    accept
   }
   chain weft0123456789 {
-    type filter hook ingress device "weft0123456789" priority 0; policy accept;
-    jump to-nodes
+    type filter hook ingress device "weft0123456789" priority 0; policy drop;
+    ether saddr != 02:57:09:00:01:02 drop
+    ip daddr 127.0.0.0/8 drop
+    ip saddr 9.0.1.2/32 tcp sport 80-81 accept
+    ip saddr 9.0.1.2/32 udp sport 5353 accept
+    ip saddr 9.0.1.2/32 jump leased4
   }
 }
 `,
@@ -236,6 +301,7 @@ test("a container whose network this host has no more: its host side stays, its 
   const orphan = { ...SEED_ATTACHMENT, network: "removed" };
   assert.deepEqual(lines({ ...seedInput(1), attachments: [orphan] }, "9.0.1.2/32"), [
     "route 9.0.1.2/32 dev weft0123456789 proto 87",
+    "ip saddr 9.0.1.2/32 jump leased4",
   ]);
   assert.throws(() => desiredContainer(orphan, seedContext(1)), /network removed has no half on this host/);
 });
@@ -263,6 +329,7 @@ test("addresses of another IPAM plugin need no half here; a gateway that it did 
   assert.deepEqual(lines({ ...seedInput(1), attachments: [{ ...foreign, ipam: named }] }, "172.20.0."), [
     "route 172.20.0.5/32 dev weft0123456789 proto 87",
     "neigh 172.20.0.5 dev weft0123456789 lladdr 02:57:09:00:01:02 PERMANENT",
+    "ip saddr 172.20.0.5/32 jump leased4",
   ]);
 });
 
@@ -302,7 +369,7 @@ test("over an IPv6 underlay the tunnel, its MTU, its untracked packets and the m
     "fdb 70:b3:d5:80:00:01 dev vtep1024 dst fd00::10 self permanent",
     "fd00::10 : fd01:a::1",
   ]);
-  const tables = desiredHost(input).tables.filter((table) => JSON.stringify(table).includes('"udp dport"'));
+  const tables = desiredHost(input).tables.filter((table) => JSON.stringify(table).includes(`"first":${VXLAN_PORT}`));
   assert.deepEqual(
     tables.map(({ family }) => family),
     ["ip6"],
@@ -340,8 +407,10 @@ test("without forwarding at ingress: the original's table 42, for both families,
     "route 10.0.0.10/32 via 44.128.0.1 dev vtep1024 table 42 proto 87 metric 8388609 onlink",
     "route 10.0.0.12/32 via 44.128.0.3 dev vtep1024 table 42 proto 87 metric 8388611 onlink",
   ]);
-  assert.deepEqual(lines(input, "netdev"), []);
+  assert.deepEqual(lines(input, "fwd"), []);
+  assert.deepEqual(lines(input, "nodes"), []);
   assert.deepEqual(lines(input, "iifname"), []);
+  assert.deepEqual(lines(input, "ip saddr 9.0.1.2/32"), ["ip saddr 9.0.1.2/32 jump leased4"], "spoofing stays out");
 });
 
 test("router advertisements are kept for other people's devices only by the host that stops forwarding being off", () => {

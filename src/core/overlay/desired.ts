@@ -13,8 +13,9 @@ import { type HostState, type KernelOp, mergeHostStates } from "../host/host-sta
 import { admitPeers, type PeerProblem } from "./admission.ts";
 import { desiredAttachment } from "./attach.ts";
 import type { OverlayContext } from "./context.ts";
+import { ingressTable } from "./ingress.ts";
 import { natTables } from "./nat.ts";
-import { nodeMaps, nodeRules, nodeTables } from "./nodes.ts";
+import { nodeMaps, nodeRules } from "./nodes.ts";
 import { observedPeerEntries, peerEntries, peerState } from "./peers.ts";
 import { ownSubnets } from "./subnets.ts";
 import { hostSysctlPaths, hostSysctls, kernelHasIpv6 } from "./sysctls.ts";
@@ -39,14 +40,13 @@ export function desiredHost(input: OverlayInput): HostState {
   const attachments = mergeHostStates(
     input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [] })),
   );
-  const hostIfnames = input.attachments.map((attachment) => attachment.hostIfname);
   const state = mergeHostStates([
     vtepState(context),
     ownSubnets(context),
     peerState(entries),
     attachments,
     { rules: nodeRules(context) },
-    { tables: [...natTables(context), ...nodeTables(entries, hostIfnames, context)] },
+    { tables: [...natTables(context, input.attachments), ingressTable(entries, input.attachments, context)] },
     { sysctls: hostSysctls(context, input.observed) },
   ]);
   return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };

@@ -1,15 +1,17 @@
 /**
- * The tables `ip weft` and `ip6 weft`: which packets leave masqueraded, and which are not tracked.
+ * The tables `ip weft` and `ip6 weft`: which packets leave masqueraded, which are not tracked, and host ports (ports.ts).
  *
  * Masqueraded is what leaves all overlays by something else than the tunnel. Not tracked is what only passes through:
  * the tunnel's own packets, container to container, and container to node, whose request left at the veth's ingress
  * (nodes.ts) where connection tracking never saw it. What this host itself sends or receives stays tracked, so that a
  * stateful firewall knows its replies. Plain compares, one per prefix: interval sets cost about 6 %.
  */
+import type { Attachment } from "../../model/attachment.ts";
 import { type Cidr, type Family, familyOf, hostCidr } from "../../model/ip.ts";
 import { OWNER, VXLAN_PORT } from "../../model/names.ts";
 import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
-import { type OverlayContext, overlayPrefixes, ownAddresses, vtepPrefixes } from "./context.ts";
+import { insidePrefixes, type OverlayContext, overlayPrefixes, ownAddresses } from "./context.ts";
+import { portChains, portMaps, portMasquerade } from "./ports.ts";
 
 const RAW_PRIORITY = -300;
 const SRCNAT_PRIORITY = 100;
@@ -21,14 +23,16 @@ const leave: NftStatement = { kind: "return" };
 const toOverlays: NftStatement = { kind: "jump", chain: "to-overlays" };
 
 /** One table for each family that is spoken inside an overlay or on the underlay. */
-export function natTables(context: OverlayContext): readonly NftTable[] {
+export function natTables(context: OverlayContext, attachments: readonly Attachment[]): readonly NftTable[] {
   return ([4, 6] as const).flatMap((family) => {
     const isUnderlay = familyOf(context.assignment.agent.ip) === family;
+    const isInside = overlayPrefixes(context, family).length > 0;
     const chains = [
       ...rawChains(context, family, isUnderlay),
-      ...(overlayPrefixes(context, family).length === 0 ? [] : [postrouting(context, family)]),
+      ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),
     ];
-    return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps: [] }];
+    const maps = isInside ? portMaps(attachments, family) : [];
+    return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps }];
   });
 }
 
@@ -65,16 +69,12 @@ function postrouting(context: OverlayContext, family: Family): NftChain {
     name: "postrouting",
     hook: { type: "nat", hook: "postrouting", priority: SRCNAT_PRIORITY, policy: "accept" },
     rules: [
+      ...portMasquerade(context, family),
       [{ kind: "oifname", device: context.assignment.agent.backend.vtepName }, leave],
       ...insidePrefixes(context, family).map((prefix) => [daddr(prefix), leave]),
       ...overlayPrefixes(context, family).map((prefix): NftRule => [saddr(prefix), { kind: "masquerade" }]),
     ],
   };
-}
-
-function insidePrefixes(context: OverlayContext, family: Family): readonly Cidr[] {
-  if (overlayPrefixes(context, family).length === 0) return [];
-  return [...overlayPrefixes(context, family), ...vtepPrefixes(context, family)];
 }
 
 function saddr(prefix: Cidr): NftStatement {

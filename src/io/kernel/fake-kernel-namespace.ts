@@ -131,6 +131,7 @@ export class FakeNamespace {
 
   #addDeviceSysctls(dev: string, addrGenMode: string): void {
     this.sysctls.set(`net/ipv4/conf/${dev}/rp_filter`, "0");
+    this.sysctls.set(`net/ipv4/conf/${dev}/route_localnet`, "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/promote_secondaries`, "0");
     this.sysctls.set(`net/ipv6/conf/${dev}/accept_ra`, this.sysctls.get("net/ipv6/conf/default/accept_ra") ?? "1");
     this.sysctls.set(`net/ipv6/conf/${dev}/disable_ipv6`, "0");

@@ -37,12 +37,15 @@ test("a container that ends takes its pair with it and the host's watchers hear 
   const machine = new FakeMachine();
   machine.newNetns(SEED_ATTACHMENT.netns);
   const kernel = machine.kernel();
-  const attach = attachOps(SEED_ATTACHMENT, { ...seedContext(1), features: { ingressForward: false } });
-  // The gateway is held by a bridge of the host, which is not there: the route alone is refused.
+  const attach = attachOps(SEED_ATTACHMENT, [], { ...seedContext(1), features: { ingressForward: false } });
+  // The gateway is held by a bridge of the host, and the chain jumps to another: neither is there.
   const failures = await kernel.apply(attach);
   assert.deepEqual(
     failures.map(({ op, error }) => [op.op, error.code]),
-    [["route.replace", "EINVAL"]],
+    [
+      ["route.replace", "EINVAL"],
+      ["nft.chain.replace", "ENOENT"],
+    ],
   );
   const heard = new Promise((resolve) => kernel.watch(({ kind }) => resolve(kind)));
   machine.deleteNetns(SEED_ATTACHMENT.netns);

@@ -40,6 +40,8 @@ function probesIn(netns: Netns): readonly (readonly [feature: string, op: Kernel
     ["bridge", { op: "link.add", link: { kind: "bridge", name: "probe1", up: false } }],
     ["veth", { op: "link.add", link: { kind: "veth", name: "probe2", up: false, peer } }],
     ["nftables", { op: "nft.table.replace", table: PLAIN }],
+    ["nftables destination NAT", { op: "nft.table.replace", table: TRANSLATING }],
+    ["nftables ingress", { op: "nft.table.replace", table: FILTERING }],
     [INGRESS_FORWARD, { op: "nft.table.replace", table: FORWARDING }],
   ];
 }
@@ -58,6 +60,42 @@ const PLAIN: NftTable = {
       name: "nat",
       hook: { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
       rules: [[{ kind: "match", field: "ip saddr", op: "==", prefix: cidr("192.0.2.0/25") }, { kind: "masquerade" }]],
+    },
+  ],
+};
+
+const TRANSLATING: NftTable = {
+  family: "ip",
+  name: OWNER,
+  maps: [{ name: "ports", type: "inet_proto . inet_service : ipv4_addr . inet_service", elements: [] }],
+  chains: [
+    {
+      name: "prerouting",
+      hook: { type: "nat", hook: "prerouting", priority: -100, policy: "accept" },
+      rules: [
+        [
+          { kind: "fib daddr type local" },
+          { kind: "dnat", family: "ip", key: "meta l4proto . th dport", map: "ports" },
+        ],
+      ],
+    },
+    {
+      name: "postrouting",
+      hook: { type: "nat", hook: "postrouting", priority: 100, policy: "accept" },
+      rules: [[{ kind: "ct status dnat" }, { kind: "masquerade" }]],
+    },
+  ],
+};
+
+const FILTERING: NftTable = {
+  family: "netdev",
+  name: OWNER,
+  maps: [],
+  chains: [
+    {
+      name: "ingress",
+      hook: { type: "filter", hook: "ingress", priority: 0, device: "lo", policy: "drop" },
+      rules: [[{ kind: "ether saddr", op: "!=", mac: mac("02:57:00:00:00:02") }, { kind: "drop" }]],
     },
   ],
 };

@@ -1,0 +1,90 @@
+/**
+ * The table at the veths' ingress: what a container may send (docs/decisions/0016), and how it reaches nodes (nodes.ts).
+ *
+ * A packet passes only with the MAC and an address that were leased; whatever no rule lets through is dropped, ARP
+ * included, since both ends of a veth know each other from the start. The common packet meets few expressions: its own
+ * chain has two or three rules, and what all containers must not send is in one chain per family.
+ */
+import { type Attachment, addressesOf } from "../../model/attachment.ts";
+import { cidr, type Family, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
+import { OWNER } from "../../model/names.ts";
+import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
+import { type OverlayContext, servedFamilies } from "./context.ts";
+import { nodeMaps, toNodes } from "./nodes.ts";
+import type { PeerEntries } from "./peers.ts";
+import { replyRanges } from "./ports.ts";
+
+const accept: NftStatement = { kind: "accept" };
+const drop: NftStatement = { kind: "drop" };
+
+const DHCP_SERVER = { 4: 67, 6: 547 } as const;
+
+/** By which a container would pose as a router or a DHCP server: of no use here, harmful wherever it arrives. */
+const FORBIDDEN: Readonly<Record<Family, readonly NftRule[]>> = {
+  4: [
+    [range("icmp type", 5), drop], // redirect
+    [range("udp sport", DHCP_SERVER[4]), drop],
+  ],
+  6: [
+    [range("icmpv6 type", 133, 137), drop], // router solicitation to redirect
+    [range("udp sport", DHCP_SERVER[6]), drop],
+  ],
+};
+const LOOPBACK: NftStatement = { kind: "match", field: "ip daddr", op: "==", prefix: cidr("127.0.0.0/8") };
+
+export function ingressTable(
+  entries: Pick<PeerEntries, "nodes4" | "nodes6">,
+  attachments: readonly Attachment[],
+  context: OverlayContext,
+): NftTable {
+  return {
+    family: "netdev",
+    name: OWNER,
+    chains: [
+      ...servedFamilies(context).map((family) => leasedChain(family, context)),
+      ...attachments.map((attachment) => ingressChain(attachment, context)),
+    ],
+    maps: context.features.ingressForward ? nodeMaps(entries, context) : [],
+  };
+}
+
+/** The chain of one host veth, named like it. */
+export function ingressChain(attachment: Attachment, context: OverlayContext): NftChain {
+  const device = attachment.hostIfname;
+  const addresses = addressesOf(attachment).filter((address) => servedFamilies(context).includes(familyOf(address)));
+  return {
+    name: device,
+    hook: { type: "filter", hook: "ingress", priority: 0, device, policy: "drop" },
+    rules: [
+      [{ kind: "ether saddr", op: "!=", mac: attachment.mac }, drop],
+      // The kernel refuses them too, except where host ports or somebody else made it not (route_localnet).
+      ...(addresses.some((address) => familyOf(address) === 4) ? [[LOOPBACK, drop]] : []),
+      ...addresses.flatMap((address) => leasedRules(attachment, address, context)),
+    ],
+  };
+}
+
+function leasedRules(attachment: Attachment, address: Ip, context: OverlayContext): readonly NftRule[] {
+  const family = familyOf(address);
+  const field = family === 4 ? "ip saddr" : "ip6 saddr";
+  const saddr: NftStatement = { kind: "match", field, op: "==", prefix: hostCidr(address) };
+  // An answer from a host port goes back the way it came, also to a node.
+  const answers = context.features.ingressForward ? replyRanges(attachment, family, DHCP_SERVER[family]) : [];
+  return [
+    ...answers.map((from): NftRule => [saddr, from, accept]),
+    [saddr, { kind: "jump", chain: leasedChainName(family) }],
+  ];
+}
+
+/** What a packet with a leased source meets. */
+function leasedChain(family: Family, context: OverlayContext): NftChain {
+  return { name: leasedChainName(family), rules: [...FORBIDDEN[family], ...toNodes(family, context), [accept]] };
+}
+
+function leasedChainName(family: Family): string {
+  return `leased${family}`;
+}
+
+function range(field: "icmp type" | "icmpv6 type" | "udp sport", first: number, last = first): NftStatement {
+  return { kind: "range", field, first, last };
+}
