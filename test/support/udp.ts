@@ -1,14 +1,14 @@
 /**
  * One question over UDP: a server in a container that answers who asked which of its addresses, and who asks it.
  */
-import type { ChildProcess } from "node:child_process";
 import type { Netns } from "../../src/app/demo/netns.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import type { PodmanHost } from "./podman.ts";
 
 const SERVER = `
 const socket = require("node:dgram").createSocket("udp4");
-socket.on("message", (message, from) => socket.send(\`\${from.address} asked \${process.argv[1]}\`, from.port, from.address));
+socket.on("message", (message, { address, port }) =>
+  socket.send(\`\${address} asked \${process.argv[1]}\`, port, address, () => socket.close()));
 socket.bind(Number(process.argv[2]), () => console.log("ready"));
 `;
 const CLIENT = `
@@ -19,8 +19,8 @@ setTimeout(() => process.exit(1), 3000).unref();
 `;
 const READY_MS = 10_000;
 
-/** A server in the network of a container of this machine; it is the caller's to end. */
-export async function serveUdp(podman: PodmanHost, container: string, port: number): Promise<ChildProcess> {
+/** A server in the network of a container of this machine; it ends with its first answer. */
+export async function serveUdp(podman: PodmanHost, container: string, port: number): Promise<void> {
   const format = "{{.NetworkSettings.SandboxKey}}";
   const path = (await podman.do("inspect", container, "--format", format)).trim();
   const ip = Object.values(await podman.addresses(container)).flat()[0] ?? "";
@@ -31,7 +31,6 @@ export async function serveUdp(podman: PodmanHost, container: string, port: numb
     isReady = true;
   });
   await waitFor("the UDP server to listen", READY_MS, async () => isReady || undefined);
-  return server;
 }
 
 /** @returns what the server answers */
