@@ -19,7 +19,7 @@ export interface KernelError {
 export interface Kernel {
   /**
    * Reads what is there. Links and addresses: all (link-local IPv6 left out). Routes and rules: those of
-   * ROUTE_PROTOCOL. Neighbours: permanent ones. FDB: entries of VXLAN devices with a destination. Sysctls: the paths
+   * ROUTE_PROTOCOL. Neighbours: permanent ones. FDB: entries of VXLAN devices with a destination. Shapers: all. Sysctls: the paths
    * asked for, without those that do not exist. Tables: those named OWNER.
    * @throws Fault no-rights, kernel-refused
    */
@@ -64,6 +64,8 @@ export interface KernelFeatures {
   readonly missing: readonly string[];
   /** nftables can forward at ingress (NFT_FWD_NETDEV): no policy rule is needed for traffic to nodes. */
   readonly ingressForward: boolean;
+  /** It can hold a container's traffic to a rate: qdisc `tbf`, nftables `limit`. */
+  readonly bandwidth: boolean;
 }
 
 /** The namespace of a container, held open: it stays the same one even if its path is reused. */

@@ -64,13 +64,16 @@ export const TASK_NAME_MAX_BYTES = 253;
 export const RUNTIME_NAME_MAX_BYTES = 64;
 /** Folders in CNI_PATH. */
 export const CNI_PATH_FOLDERS_MAX = 16;
-/** Rates of a container's interface, in bits per second: from 1 kbit/s, below which nothing gets through, to 1 Tbit/s. */
+/** Rates of a container's interface, in bits per second: from 1 kbit/s, below which nothing gets through, to what nftables
+ * can count in nanoseconds and 64 bits. */
 export const BANDWIDTH_RATE_MIN = 1_000;
-export const BANDWIDTH_RATE_MAX = 1_000_000_000_000;
+export const BANDWIDTH_RATE_MAX = 100_000_000_000;
 /** Bursts in bits: one full packet must fit (MTU_MAX is bigger, but such packets are cut before); the kernel counts
- * bytes in 32 bits. */
+ * the bytes of a queue, which is longer by SHAPER_QUEUE_MS, in 32 bits. */
 export const BANDWIDTH_BURST_MIN = 8 * 2_000;
-export const BANDWIDTH_BURST_MAX = 8 * 0xffff_ffff;
+export const BANDWIDTH_BURST_MAX = 8 * 2_000_000_000;
+/** How long a packet to a container with a limited rate may wait before it is dropped. */
+export const SHAPER_QUEUE_MS = 25;
 /** The burst that a rate without one gets: what it lets through in this time, but at least so many bits (two full
  * segments of 64 kB). */
 export const BANDWIDTH_BURST_DEFAULT_MS = 50;

@@ -1,4 +1,4 @@
-/** Links and pairs: how they are made, changed, deleted and refused. */
+/** Links, pairs and shapers: how they are made, changed, deleted and refused. */
 import assert from "node:assert/strict";
 import type { KernelOp } from "../../src/core/host/host-state.ts";
 import { Fault } from "../../src/model/fault.ts";
@@ -133,4 +133,32 @@ export function pairTests(test: Test): void {
 
 function isFault(code: string): (error: unknown) => boolean {
   return (error) => error instanceof Fault && error.code === code;
+}
+
+export function shaperTests(test: Test): void {
+  const shaper = { dev: "m-dcos", rate: 1_250_000, burst: 125_000 };
+  const added: KernelOp = { op: "link.add", link: BRIDGE };
+
+  test("shapers are read as they were written, slow ones with a large burst and fast ones too", async ({ kernel }) => {
+    await done(kernel, [added]);
+    for (const [rate, burst] of [
+      [125, 2_000_000_000],
+      [1_250_000, 125_000],
+      [4_294_967_295, 65_536],
+      [12_500_000_000, 2_000_000_000],
+    ] as const) {
+      await done(kernel, [{ op: "shaper.replace", shaper: { ...shaper, rate, burst } }]);
+      assert.deepEqual((await kernel.observe([])).shapers, [{ ...shaper, rate, burst }]);
+    }
+    await done(kernel, [{ op: "shaper.delete", shaper }]);
+    assert.deepEqual((await kernel.observe([])).shapers, []);
+  });
+
+  test("a shaper goes with its device, and one that is not there cannot be deleted", async ({ kernel }) => {
+    await refused(kernel, { op: "shaper.replace", shaper }, "ENODEV");
+    await done(kernel, [added]);
+    await refused(kernel, { op: "shaper.delete", shaper }, "ENOENT");
+    await done(kernel, [{ op: "shaper.replace", shaper }, { op: "link.delete", name: shaper.dev }, added]);
+    assert.deepEqual((await kernel.observe([])).shapers, []);
+  });
 }

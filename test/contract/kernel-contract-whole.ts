@@ -97,12 +97,14 @@ function hex(byte: number): string {
   return byte.toString(16).padStart(2, "0");
 }
 
+const BANDWIDTH = { ingressRate: 8_000_000, ingressBurst: 800_000, egressRate: 16_000_000, egressBurst: 1_600_000 };
+
 export function convergenceTests(test: Test): void {
   test("a whole host, and a container in it, are as desired after one pass, and need no second", async (world) => {
     const { kernel, newNetns } = world;
     const { ip: _, ...addressless } = SEED_ATTACHMENT;
     const attachments: Attachment[] = [
-      { ...SEED_ATTACHMENT, netns: await newNetns() },
+      { ...SEED_ATTACHMENT, netns: await newNetns(), bandwidth: BANDWIDTH },
       {
         ...addressless,
         containerId: "c2",

@@ -3,7 +3,7 @@
  * seen on Linux 6.18; where two kernels differ, the suite says nothing.
  */
 import { describe, it } from "node:test";
-import { linkTests, pairTests } from "./kernel-contract-links.ts";
+import { linkTests, pairTests, shaperTests } from "./kernel-contract-links.ts";
 import { nftTests } from "./kernel-contract-nft.ts";
 import type { KernelUnderTest, Test } from "./kernel-contract-objects.ts";
 import { addressTests, forwardingEntryTests, routeTests, sysctlTests } from "./kernel-contract-routing.ts";
@@ -22,6 +22,7 @@ export function kernelContract(name: string, open: () => Promise<KernelUnderTest
   describe(`kernel contract: ${name}`, () => {
     linkTests(test);
     pairTests(test);
+    shaperTests(test);
     addressTests(test);
     routeTests(test);
     forwardingEntryTests(test);

@@ -122,6 +122,8 @@ class Run {
       case "iifname":
       case "oifname":
         return this.#devices[part.kind] === part.device;
+      case "limit over":
+        return false; // nobody here sends that much
       case "notrack":
         this.result = { ...this.result, notrack: true };
         return true;

@@ -64,7 +64,7 @@ export class Agent {
   readonly #attach: AttachService;
   readonly #peerLog: FailureLog;
   readonly #alarm: CapacityAlarm;
-  #features: KernelFeatures = { missing: [], ingressForward: false };
+  #features: KernelFeatures = { missing: [], ingressForward: false, bandwidth: false };
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
   #peers: Map<string, Peer> | undefined;

@@ -126,6 +126,7 @@ function partOf(observed: HostState, desired: HostState, { hostIfname }: Attachm
     links: observed.links.filter(({ name }) => name === hostIfname),
     routes: observed.routes.filter(({ dev }) => dev === hostIfname),
     neighbors: observed.neighbors.filter(({ dev }) => dev === hostIfname),
+    shapers: observed.shapers.filter(({ dev }) => dev === hostIfname),
     sysctls: observed.sysctls,
     tables: desired.tables.flatMap((table) => {
       const there = observed.tables.find(({ family, name }) => family === table.family && name === table.name);

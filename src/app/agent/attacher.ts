@@ -7,8 +7,9 @@ import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import { attachmentOf, containerHalves, halfOf, type LeaseRequest } from "../../core/ipam/lease.ts";
 import { meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
-import { containerMtu, desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
+import { desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
+import { containerMtu } from "../../core/overlay/vtep.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, ContainerKernel, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
 import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Lease } from "../../model/attachment.ts";
@@ -91,7 +92,7 @@ export class Attacher {
     if (wishes.bandwidth !== undefined && context.features.bandwidth !== true)
       throw new Fault(
         "kernel-lacks",
-        `container ${containerId}: this kernel cannot limit bandwidth (modprobe sch_tbf sch_ingress cls_u32 act_mirred ifb); ` +
+        `container ${containerId}: this kernel cannot limit bandwidth (modprobe -a sch_tbf nft_limit); ` +
           "load the modules, or leave the limit out",
         { containerId, missing: ["bandwidth"] },
       );

@@ -39,6 +39,8 @@ export interface ContainerRef {
   /** Path of its network namespace. */
   readonly netns: string;
   readonly ifname: string;
+  /** What it asks for beyond the network: `bandwidth`, `portMappings`, … of the conventions. */
+  readonly runtimeConfig?: object;
 }
 
 interface Conflist {
@@ -68,7 +70,13 @@ export async function callCni(
   const { cniVersion, name, plugins } = findConflist(host.confDir, network);
   let outcome: CniOutcome = { status: 0, reply: prevResult };
   for (const plugin of command === "DEL" ? plugins.toReversed() : plugins) {
-    const config = { ...plugin, cniVersion, name, ...(outcome.reply !== undefined && { prevResult: outcome.reply }) };
+    const config = {
+      ...plugin,
+      cniVersion,
+      name,
+      ...(container.runtimeConfig !== undefined && { runtimeConfig: container.runtimeConfig }),
+      ...(outcome.reply !== undefined && { prevResult: outcome.reply }),
+    };
     outcome = await runPlugin(host, command, plugin.type, container, JSON.stringify(config));
     if (outcome.status !== 0) break;
   }

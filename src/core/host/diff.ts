@@ -8,7 +8,7 @@
 import { addressOf, familyOf, networkOf } from "../../model/ip.ts";
 import { diffLinks, isMadeByUs, type LinkChanges } from "./diff-links.ts";
 import { diffNft } from "./diff-nft.ts";
-import type { Address, FdbEntry, HostState, KernelOp, Neighbor, Route, Rule, Sysctl } from "./host-state.ts";
+import type { Address, FdbEntry, HostState, KernelOp, Neighbor, Route, Rule, Shaper, Sysctl } from "./host-state.ts";
 import { deviceOfSysctl } from "./op-device.ts";
 import { type Ownership, ownership } from "./ownership.ts";
 
@@ -24,6 +24,7 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
   const neighbors = compare(there.neighbors, want.neighbors, neighborKey, (a, b) => a.mac === b.mac);
   const fdb = compare(there.fdb, want.fdb, fdbKey, (a, b) => a.dst === b.dst);
   const rules = compare(there.rules, want.rules, ruleKey, () => true);
+  const shapers = compare(there.shapers, want.shapers, ({ dev }) => dev, isSameShaper);
   const nft = diffNft(observed.tables, want.tables, links.gone);
   const sysctls = diffSysctls(there, want, new Set(links.added.map((link) => link.name)));
   const routesToWrite = [...routes.write, ...routes.same.filter((route) => vanished.has(route))];
@@ -35,6 +36,7 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
     ...neighbors.extra
       .filter((e) => owns.onDevice(e.dev))
       .map((neighbor): KernelOp => ({ op: "neighbor.delete", neighbor })),
+    ...shapers.extra.filter((e) => owns.onDevice(e.dev)).map((shaper): KernelOp => ({ op: "shaper.delete", shaper })),
     ...addresses.removed.map((address): KernelOp => ({ op: "address.delete", address })),
     ...links.deleted.map((link): KernelOp => ({ op: "link.delete", name: link.name })),
     ...sysctls.ofHost,
@@ -42,6 +44,7 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
     ...links.set,
     ...addresses.write.map((address): KernelOp => ({ op: "address.replace", address })),
     ...neighbors.write.map((neighbor): KernelOp => ({ op: "neighbor.replace", neighbor })),
+    ...shapers.write.map((shaper): KernelOp => ({ op: "shaper.replace", shaper })),
     ...fdb.write.map((entry): KernelOp => ({ op: "fdb.replace", entry })),
     ...gatewaysFirst(routesToWrite).map((route): KernelOp => ({ op: "route.replace", route })),
     ...rules.write.map((rule): KernelOp => ({ op: "rule.add", rule })),
@@ -59,6 +62,7 @@ function survivors(observed: HostState, { gone, renumbered }: LinkChanges): Host
     routes: observed.routes.filter(isThere),
     neighbors: observed.neighbors.filter((neighbor) => isThere(neighbor) && !renumbered.has(neighbor.dev)),
     fdb: observed.fdb.filter(isThere),
+    shapers: observed.shapers.filter(isThere),
     sysctls: observed.sysctls.filter(({ path }) => isThere({ dev: deviceOfSysctl(path) })),
   };
 }
@@ -73,6 +77,7 @@ function withoutBlocked(desired: HostState, blocked: ReadonlySet<string>): HostS
     routes: desired.routes.filter(isFree),
     neighbors: desired.neighbors.filter(isFree),
     fdb: desired.fdb.filter(isFree),
+    shapers: desired.shapers.filter(isFree),
     sysctls: desired.sysctls.filter(({ path }) => isFree({ dev: deviceOfSysctl(path) })),
   };
 }
@@ -158,6 +163,10 @@ function compare<T>(
     left.delete(key);
   }
   return { extra: [...left.values()], write, same };
+}
+
+function isSameShaper(a: Shaper, b: Shaper): boolean {
+  return a.rate === b.rate && a.burst === b.burst;
 }
 
 function isSameRoute(a: Route, b: Route): boolean {

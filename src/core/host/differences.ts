@@ -33,6 +33,9 @@ export function difference(op: KernelOp): string {
     case "fdb.replace":
     case "fdb.delete":
       return `FDB entry ${op.entry.mac} on ${op.entry.dev} ${verdict(op.op)}`;
+    case "shaper.replace":
+    case "shaper.delete":
+      return `limit of what leaves by ${op.shaper.dev} ${verdict(op.op)}`;
     case "sysctl.set":
       return `sysctl ${op.sysctl.path} is not ${op.sysctl.value}`;
     case "nft.table.replace":

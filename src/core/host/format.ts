@@ -25,6 +25,7 @@ export function formatHostState(state: HostState): string {
     state.rules.map(({ src, table, priority }) => `rule ${priority}: from ${src} lookup ${table}`),
     state.neighbors.map(({ dev, ip, mac }) => `neigh ${ip} dev ${dev} lladdr ${mac} PERMANENT`),
     state.fdb.map(({ dev, mac, dst }) => `fdb ${mac} dev ${dev} dst ${dst} self permanent`),
+    state.shapers.map(({ dev, rate, burst }) => `qdisc tbf dev ${dev} rate ${rate}bps burst ${burst}b`),
     state.sysctls.map(({ path, value }) => `sysctl ${path} = ${value}`),
     state.tables.map(formatTable),
   ];
@@ -102,6 +103,8 @@ function formatStatement(part: NftStatement): string {
       return `${part.field} ${part.first}${part.last === part.first ? "" : `-${part.last}`}`;
     case "ether saddr":
       return `ether saddr ${part.op === "!=" ? "!= " : ""}${part.mac}`;
+    case "limit over":
+      return `limit rate over ${part.rate} bytes/second burst ${part.burst} bytes`;
     case "dnat":
       return `dnat ${part.family} to ${part.key} map @${part.map}`;
     case "jump":

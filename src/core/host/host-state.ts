@@ -16,6 +16,7 @@ export interface HostState {
   readonly rules: readonly Rule[];
   readonly neighbors: readonly Neighbor[];
   readonly fdb: readonly FdbEntry[];
+  readonly shapers: readonly Shaper[];
   readonly sysctls: readonly Sysctl[];
   readonly tables: readonly NftTable[];
 }
@@ -27,6 +28,7 @@ export const EMPTY_HOST_STATE: HostState = {
   rules: [],
   neighbors: [],
   fdb: [],
+  shapers: [],
   sysctls: [],
   tables: [],
 };
@@ -42,6 +44,7 @@ export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState
     rules: merge("rules"),
     neighbors: merge("neighbors"),
     fdb: merge("fdb"),
+    shapers: merge("shapers"),
     sysctls: merge("sysctls"),
     tables: merge("tables"),
   };
@@ -150,6 +153,15 @@ export interface FdbEntry {
   readonly dst: Ip;
 }
 
+/** What leaves by a device is held to a rate by a queue (qdisc `tbf` at its root). Identity: device. */
+export interface Shaper {
+  readonly dev: string;
+  /** Bytes per second. */
+  readonly rate: number;
+  /** Bytes that may leave at once. */
+  readonly burst: number;
+}
+
 /** `path` below /proc/sys with slashes, so that a dot in a device's name stays what it is. */
 export interface Sysctl {
   readonly path: string;
@@ -202,6 +214,11 @@ export type NftStatement =
   | { readonly kind: "fib daddr type local" }
   /** The connection's destination is translated, by whomever. */
   | { readonly kind: "ct status dnat" }
+  /**
+   * `limit rate over RATE bytes/second burst BURST bytes`: true for a packet that is too much. What was not used is kept
+   * up to the burst and one second's bytes.
+   */
+  | { readonly kind: "limit over"; readonly rate: number; readonly burst: number }
   | { readonly kind: "notrack" }
   | { readonly kind: "masquerade" }
   | { readonly kind: "accept" }
@@ -280,6 +297,8 @@ export type KernelOp =
   | { readonly op: "neighbor.delete"; readonly neighbor: Neighbor }
   | { readonly op: "fdb.replace"; readonly entry: FdbEntry }
   | { readonly op: "fdb.delete"; readonly entry: FdbEntry }
+  | { readonly op: "shaper.replace"; readonly shaper: Shaper }
+  | { readonly op: "shaper.delete"; readonly shaper: Shaper }
   | { readonly op: "sysctl.set"; readonly sysctl: Sysctl }
   /** Whole tables, chains and map elements. `replace` makes the object and all that is in it exactly so. */
   | { readonly op: "nft.table.replace"; readonly table: NftTable }

@@ -23,6 +23,9 @@ export function deviceOf(op: KernelOp): string | undefined {
     case "fdb.replace":
     case "fdb.delete":
       return op.entry.dev;
+    case "shaper.replace":
+    case "shaper.delete":
+      return op.shaper.dev;
     case "sysctl.set":
       return deviceOfSysctl(op.sysctl.path);
     case "nft.chain.replace":

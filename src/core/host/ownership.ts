@@ -14,7 +14,7 @@ export function ownsLink(link: Link): boolean {
 }
 
 export interface Ownership {
-  /** Addresses, neighbours and FDB entries on the device. */
+  /** Addresses, neighbours, FDB entries and shapers on the device. */
   onDevice(dev: string): boolean;
   route(route: Route): boolean;
   rule(rule: Rule): boolean;

@@ -23,12 +23,13 @@ import {
   type Rule,
   type Sysctl,
 } from "../host/host-state.ts";
+import { shapers } from "./bandwidth.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
 import { ingressChain } from "./ingress.ts";
 import { addPorts, deletePorts, ownPorts, portSysctls } from "./ports.ts";
 import { plainMetric } from "./subnets.ts";
 import { acceptRa, disableIpv6 } from "./sysctls.ts";
-import { vtepMtu } from "./vtep.ts";
+import { containerMtu } from "./vtep.ts";
 
 /** The host's end of every veth. */
 const GATEWAY_MAC = mac("02:57:00:00:00:01");
@@ -39,11 +40,6 @@ const NAMELESS_GATEWAY6 = ip("fe80::57:1");
 
 /** Inside a container, before the main table's 32766. */
 const SOURCE_RULE_PRIORITY = 32_087;
-
-/** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
-export function containerMtu(context: OverlayContext): number {
-  return Math.min(context.assignment.overlayMtu ?? Number.POSITIVE_INFINITY, vtepMtu(context));
-}
 
 /**
  * The inside of the container's namespace, as far as this attachment goes. Read what is there with the sysctl paths of
@@ -88,6 +84,7 @@ export function desiredAttachment(attachment: Attachment, context: OverlayContex
     ],
     routes: addresses.map((address) => containerRoute(dev, address, sourceFor(attachment, address, context))),
     neighbors: addresses.map((ip) => ({ dev, ip, mac: attachment.mac })),
+    shapers: shapers(attachment, mtu),
     sysctls: [...deviceSysctls(dev, addresses), ...portSysctls(attachment)],
     tables: [ingressOf(attachment, context), ...ownPorts(attachment, context)],
   };

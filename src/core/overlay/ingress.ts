@@ -9,10 +9,12 @@ import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { cidr, type Family, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
 import { OWNER } from "../../model/names.ts";
 import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
+import { limits } from "./bandwidth.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
 import { nodeMaps, toNodes } from "./nodes.ts";
 import type { PeerEntries } from "./peers.ts";
 import { replyRanges } from "./ports.ts";
+import { containerMtu } from "./vtep.ts";
 
 const accept: NftStatement = { kind: "accept" };
 const drop: NftStatement = { kind: "drop" };
@@ -57,6 +59,7 @@ export function ingressChain(attachment: Attachment, context: OverlayContext): N
     hook: { type: "filter", hook: "ingress", priority: 0, device, policy: "drop" },
     rules: [
       [{ kind: "ether saddr", op: "!=", mac: attachment.mac }, drop],
+      ...limits(attachment, containerMtu(context)).map((limit): NftRule => [limit, drop]),
       // The kernel refuses them too, except where host ports or somebody else made it not (route_localnet).
       ...(addresses.some((address) => familyOf(address) === 4) ? [[LOOPBACK, drop]] : []),
       ...addresses.flatMap((address) => leasedRules(attachment, address, context)),

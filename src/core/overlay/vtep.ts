@@ -1,5 +1,5 @@
 /**
- * This host's end of the tunnel: the device, its addresses, its MTU.
+ * This host's end of the tunnel: the device, its addresses, its MTU, and the MTU that containers get of it.
  *
  * The device learns nothing: every peer is written by `peers.ts`. It has a local address, so that outer packets leave
  * with the address that peers know, whatever else the underlay device carries (spec: overlay §6.1, defect 18).
@@ -15,6 +15,11 @@ export function vtepMtu(context: OverlayContext): number {
   const { agent } = context.assignment;
   const overhead = familyOf(agent.ip) === 4 ? VXLAN_OVERHEAD_IPV4 : VXLAN_OVERHEAD_IPV6;
   return agent.backend.vtepMtu ?? context.facts.underlayMtu - overhead;
+}
+
+/** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
+export function containerMtu(context: OverlayContext): number {
+  return Math.min(context.assignment.overlayMtu ?? Number.POSITIVE_INFINITY, vtepMtu(context));
 }
 
 export function vtepLink(context: OverlayContext): VxlanLink {

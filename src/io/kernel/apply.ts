@@ -34,6 +34,7 @@ import {
 } from "./netlink/neighbor-messages.ts";
 import { encodeRouteDelete, encodeRouteReplace } from "./netlink/route-messages.ts";
 import { encodeRuleAdd, encodeRuleDelete } from "./netlink/rule-messages.ts";
+import { encodeShaperDelete, encodeShaperReplace } from "./netlink/shaper-messages.ts";
 import { inNetns, openNetns } from "./netns.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
@@ -273,6 +274,12 @@ function encode(writer: MessageWriter, op: KernelOp, ifindex = 0): void {
       break;
     case "neighbor.delete":
       encodeNeighborDelete(writer, op.neighbor, ifindex);
+      break;
+    case "shaper.replace":
+      encodeShaperReplace(writer, op.shaper, ifindex);
+      break;
+    case "shaper.delete":
+      encodeShaperDelete(writer, ifindex);
       break;
     case "fdb.replace":
       encodeFdbReplace(writer, op.entry, ifindex);

@@ -75,6 +75,7 @@ export function removeLink(namespace: FakeNamespace, dev: string): void {
   namespace.removeRoutes(isOn);
   namespace.removeNeighbors(isOn);
   for (const [key, entry] of namespace.fdb) if (isOn(entry)) namespace.fdb.delete(key);
+  namespace.shapers.delete(dev);
   for (const path of [...namespace.sysctls.keys()]) if (path.split("/")[3] === dev) namespace.sysctls.delete(path);
   forgetSources(
     namespace,

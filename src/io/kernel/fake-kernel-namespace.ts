@@ -16,6 +16,7 @@ import type {
   NftValue,
   Route,
   Rule,
+  Shaper,
 } from "../../core/host/host-state.ts";
 import { type Family, familyOf } from "../../model/ip.ts";
 import { type Mac, mac } from "../../model/mac.ts";
@@ -59,6 +60,7 @@ export class FakeNamespace {
   readonly rules = new Map<string, Rule>();
   readonly neighbors = new Map<string, Neighbor>();
   readonly fdb = new Map<string, FdbEntry>();
+  readonly shapers = new Map<string, Shaper>();
   readonly sysctls = new Map<string, string>();
   readonly tables = new Map<string, FakeTable>();
   readonly watchers = new Set<(change: KernelChange) => void>();
@@ -116,6 +118,7 @@ export class FakeNamespace {
       rules: [...this.rules.values()],
       neighbors: [...this.neighbors.values()],
       fdb: [...this.fdb.values()],
+      shapers: [...this.shapers.values()],
       sysctls: [...new Set(sysctlPaths)].flatMap((path) => {
         const value = this.sysctls.get(path);
         return value === undefined ? [] : [{ path, value }];

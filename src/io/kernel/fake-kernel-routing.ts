@@ -1,5 +1,5 @@
 /**
- * Addresses, routes, policy rules, neighbours and FDB entries of the simulated kernel, with Linux's refusals: a gateway
+ * Addresses, routes, policy rules, neighbours, FDB entries and shapers of the simulated kernel, with Linux's refusals: a gateway
  * must be on the link, a preferred source must be an address of the host, a device must be up to have routes.
  */
 import type { KernelOp, Route } from "../../core/host/host-state.ts";
@@ -101,6 +101,17 @@ export function deleteFdb(namespace: FakeNamespace, { entry }: Op<"fdb.delete">)
   namespace.link(entry.dev);
   if (!namespace.fdb.delete(`${entry.dev} ${entry.mac}`))
     refuse("ENOENT", `delete fdb ${entry.mac} dev ${entry.dev}: no such file or directory`);
+}
+
+export function replaceShaper(namespace: FakeNamespace, { shaper }: Op<"shaper.replace">): void {
+  namespace.link(shaper.dev);
+  namespace.shapers.set(shaper.dev, shaper);
+}
+
+export function deleteShaper(namespace: FakeNamespace, { shaper }: Op<"shaper.delete">): void {
+  namespace.link(shaper.dev);
+  if (!namespace.shapers.delete(shaper.dev))
+    refuse("ENOENT", `delete qdisc tbf dev ${shaper.dev}: no such file or directory`);
 }
 
 export function setSysctl(namespace: FakeNamespace, { sysctl }: Op<"sysctl.set">): void {

@@ -22,7 +22,7 @@ export class Killed extends Error {
 
 export class FakeMachine {
   root: FakeNamespace;
-  features: KernelFeatures = { missing: [], ingressForward: true };
+  features: KernelFeatures = { missing: [], ingressForward: true, bandwidth: true };
   readonly #paths = new Map<string, FakeNamespace>();
   readonly #refusals = new Map<number, string>();
   #boots = 1;
@@ -225,6 +225,8 @@ function kindOf(op: KernelOp): KernelChange["kind"] {
       return "nftables";
     case "fdb":
       return "neighbor";
+    case "shaper":
+      return "link";
     case "sysctl":
       return "netconf";
     default:
@@ -256,6 +258,8 @@ const CARRIERS: Carriers = {
   "neighbor.delete": routing.deleteNeighbor,
   "fdb.replace": routing.replaceFdb,
   "fdb.delete": routing.deleteFdb,
+  "shaper.replace": routing.replaceShaper,
+  "shaper.delete": routing.deleteShaper,
   "sysctl.set": routing.setSysctl,
   "nft.table.replace": nft.replaceTable,
   "nft.table.delete": nft.deleteTable,

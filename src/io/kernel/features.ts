@@ -1,7 +1,7 @@
 /**
  * What this kernel can do, found out by doing it in an empty namespace that nobody else sees and that is gone after.
  */
-import type { KernelOp, NftTable } from "../../core/host/host-state.ts";
+import type { KernelOp, NftRule, NftTable } from "../../core/host/host-state.ts";
 import { cidr, ip } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
 import { OWNER, VNI, VXLAN_PORT } from "../../model/names.ts";
@@ -10,6 +10,8 @@ import { applyOps } from "./apply.ts";
 import { KernelSockets } from "./kernel-sockets.ts";
 import { createNetns, type Netns, noRights } from "./netns.ts";
 
+const SHAPER = "qdisc tbf";
+const LIMIT = "nftables limit";
 const INGRESS_FORWARD = "nftables ingress forward";
 
 /** @throws Fault no-rights without CAP_SYS_ADMIN and CAP_NET_ADMIN */
@@ -25,7 +27,8 @@ export async function probeFeatures(): Promise<KernelFeatures> {
     if (failures.some(({ error }) => error.code === "EPERM")) throw noRights("make network devices");
     const failed = new Set(failures.map(({ index }) => probes[index]?.[0] ?? ""));
     const ingressForward = !failed.delete(INGRESS_FORWARD);
-    return { missing: [...failed], ingressForward };
+    const bandwidth = ![failed.delete(SHAPER), failed.delete(LIMIT)].includes(true);
+    return { missing: [...failed], ingressForward, bandwidth };
   } finally {
     sockets.close();
   }
@@ -41,7 +44,12 @@ function probesIn(netns: Netns): readonly (readonly [feature: string, op: Kernel
     ["veth", { op: "link.add", link: { kind: "veth", name: "probe2", up: false, peer } }],
     ["nftables", { op: "nft.table.replace", table: PLAIN }],
     ["nftables destination NAT", { op: "nft.table.replace", table: TRANSLATING }],
-    ["nftables ingress", { op: "nft.table.replace", table: FILTERING }],
+    [
+      "nftables ingress",
+      { op: "nft.table.replace", table: filtering([{ kind: "ether saddr", op: "!=", mac: mac("02:57:00:00:00:02") }]) },
+    ],
+    [SHAPER, { op: "shaper.replace", shaper: { dev: "probe2", rate: 1_000_000, burst: 100_000 } }],
+    [LIMIT, { op: "nft.table.replace", table: filtering([{ kind: "limit over", rate: 1_000_000, burst: 100_000 }]) }],
     [INGRESS_FORWARD, { op: "nft.table.replace", table: FORWARDING }],
   ];
 }
@@ -87,18 +95,15 @@ const TRANSLATING: NftTable = {
   ],
 };
 
-const FILTERING: NftTable = {
-  family: "netdev",
-  name: OWNER,
-  maps: [],
-  chains: [
-    {
-      name: "ingress",
-      hook: { type: "filter", hook: "ingress", priority: 0, device: "lo", policy: "drop" },
-      rules: [[{ kind: "ether saddr", op: "!=", mac: mac("02:57:00:00:00:02") }, { kind: "drop" }]],
-    },
-  ],
-};
+function filtering(match: NftRule): NftTable {
+  const hook = { type: "filter", hook: "ingress", priority: 0, device: "lo", policy: "drop" } as const;
+  return {
+    family: "netdev",
+    name: OWNER,
+    maps: [],
+    chains: [{ name: "ingress", hook, rules: [[...match, { kind: "drop" }]] }],
+  };
+}
 
 const FORWARDING: NftTable = {
   family: "netdev",

@@ -17,6 +17,7 @@ import { type Message, MessageWriter } from "./netlink/message.ts";
 import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/neighbor-messages.ts";
 import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
 import { decodeRule, encodeRuleDump } from "./netlink/rule-messages.ts";
+import { decodeShaper, encodeShaperDump, TBF } from "./netlink/shaper-messages.ts";
 import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
 import { decodeElements, decodeMap } from "./nftables/maps.ts";
 import * as nft from "./nftables/objects.ts";
@@ -53,6 +54,8 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
         )
       : [],
   );
+  const isShaped = numbered.some(({ qdisc }) => qdisc === TBF);
+  const shapers = isShaped ? list("qdiscs", encodeShaperDump, (message) => decodeShaper(message, nameOf)) : [];
   await setImmediate();
   const netfilter = sockets.netfilter();
   const values = sockets.readSysctls(sysctlPaths);
@@ -63,6 +66,7 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     rules,
     neighbors,
     fdb,
+    shapers,
     sysctls: sysctlPaths.flatMap((path, i) => {
       const value = values[i];
       return value === undefined ? [] : [{ path, value }];

@@ -29,6 +29,9 @@ function describeOp(op: KernelOp): string {
     case "fdb.replace":
     case "fdb.delete":
       return `${verbOf(op.op)} fdb ${op.entry.mac} dev ${op.entry.dev}`;
+    case "shaper.replace":
+    case "shaper.delete":
+      return `${verbOf(op.op)} qdisc tbf dev ${op.shaper.dev}`;
     case "sysctl.set":
       return `set ${op.sysctl.path} = ${op.sysctl.value}`;
     case "nft.table.replace":

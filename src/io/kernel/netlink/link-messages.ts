@@ -31,6 +31,7 @@ const IFF_UP = 1;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_QDISC = 6;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_AF_SPEC = 26;
@@ -110,6 +111,8 @@ export function encodeLinkGet(writer: MessageWriter, link?: string | number): vo
 export interface NumberedLink {
   readonly ifindex: number;
   readonly link: Link;
+  /** The kind of the qdisc at its root. */
+  readonly qdisc: string;
 }
 
 /** @throws Fault kernel-refused on garbage */
@@ -128,7 +131,8 @@ export function decodeLink(message: Message): NumberedLink {
     ...(mac !== undefined && { mac }),
     ...(alias !== undefined && { alias }),
   };
-  return { ifindex: readU32(payload, 4), link: { ...common, ...kindOf(attributes.nested(IFLA_LINKINFO)) } };
+  const qdisc = attributes.string(IFLA_QDISC) ?? "";
+  return { ifindex: readU32(payload, 4), qdisc, link: { ...common, ...kindOf(attributes.nested(IFLA_LINKINFO)) } };
 }
 
 type VxlanKind = Pick<VxlanLink, "kind" | "vni" | "port" | "local" | "learning">;

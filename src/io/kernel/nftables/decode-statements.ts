@@ -134,6 +134,8 @@ function deviceIndex(immediate: Expression | undefined): number | undefined {
 function guessOther(body: readonly Expression[]): NftStatement | undefined {
   const [first, second] = body;
   switch (first?.name) {
+    case "limit":
+      return { kind: "limit over", rate: first.rate, burst: first.burst };
     case "notrack":
       return { kind: "notrack" };
     case "masq":

@@ -65,6 +65,8 @@ export function encodeStatement(
         { name: "bitwise", from: REGISTER_1, to: REGISTER_1, mask: DESTINATION_TRANSLATED },
         compare("!=", "00000000"),
       ];
+    case "limit over":
+      return [{ name: "limit", rate: statement.rate, burst: statement.burst }];
     case "notrack":
       return [{ name: "notrack" }];
     case "masquerade":

@@ -26,6 +26,8 @@ export type Expression =
   | { readonly name: "ct status"; readonly to: number }
   /** A destination NAT: the registers of the address and of the port, and their protocol family. */
   | { readonly name: "dnat"; readonly protocol: number; readonly address: number; readonly port: number }
+  /** Bytes per second and bytes; it goes on with what is over. */
+  | { readonly name: "limit"; readonly rate: number; readonly burst: number }
   | { readonly name: "notrack" }
   | { readonly name: "masq" }
   | { readonly name: "unknown"; readonly text: string };
@@ -50,6 +52,8 @@ const NFT_FIB_RESULT_ADDRTYPE = 3;
 const NFTA_FIB_F_DADDR = 2;
 const NFT_CT_STATUS = 2;
 const NFT_NAT_DNAT = 1;
+const NFT_LIMIT_PKT_BYTES = 1;
+const NFT_LIMIT_F_INV = 1;
 /** What the kernel adds to a NAT that names an address and a port. */
 const NF_NAT_RANGE_MAP_IPS = 1;
 const NF_NAT_RANGE_PROTO_SPECIFIED = 2;
@@ -111,10 +115,23 @@ function writeBody(writer: MessageWriter, expression: Expression): void {
       numbers(NFT_NAT_DNAT, expression.protocol, expression.address);
       writer.attributeU32BigEndian(5, expression.port);
       break;
+    case "limit":
+      writer.attribute(1, u64(expression.rate));
+      writer.attribute(2, u64(1)); // of one second
+      writer.attributeU32BigEndian(3, expression.burst);
+      writer.attributeU32BigEndian(4, NFT_LIMIT_PKT_BYTES);
+      writer.attributeU32BigEndian(5, NFT_LIMIT_F_INV);
+      break;
     case "fwd":
       numbers(expression.device, expression.address, expression.protocol);
       break;
   }
+}
+
+function u64(value: number): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(BigInt(value));
+  return bytes;
 }
 
 function writeValue(writer: MessageWriter, type: number, value: string): void {
@@ -166,6 +183,8 @@ function readBody(name: string, body: Attributes): Expression | undefined {
       return { name: "ct status", to: number(1) };
     case "nat":
       return readNat(body);
+    case "limit":
+      return readLimit(body);
     case "fwd":
       return { name, device: number(1), address: number(2), protocol: number(3) };
     case "notrack":
@@ -185,6 +204,15 @@ function readNat(body: Attributes): Expression | undefined {
   const isPlain = (number(7) & ~(NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED)) === 0;
   if (number(1) !== NFT_NAT_DNAT || !isOne || !isPlain || address === 0 || port === 0) return undefined;
   return { name: "dnat", protocol: number(2), address, port };
+}
+
+function readLimit(body: Attributes): Expression | undefined {
+  const [rate, seconds] = [body.bytes(1), body.bytes(2)].map((bytes) =>
+    bytes?.length === 8 ? Number(Buffer.from(bytes).readBigUInt64BE()) : undefined,
+  );
+  const isOurs = body.u32BigEndian(4) === NFT_LIMIT_PKT_BYTES && body.u32BigEndian(5) === NFT_LIMIT_F_INV;
+  if (rate === undefined || seconds !== 1 || !isOurs) return undefined;
+  return { name: "limit", rate, burst: body.u32BigEndian(3) ?? 0 };
 }
 
 function readImmediate(register: number, data: Attributes | undefined): Expression | undefined {
