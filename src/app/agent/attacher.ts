@@ -6,7 +6,7 @@ import type { CniCall } from "../../core/cni/call.ts";
 import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import { attachmentOf, containerHalves, halfOf, type LeaseRequest } from "../../core/ipam/lease.ts";
-import { meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
+import { idlePorts, meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
 import { desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import { containerMtu } from "../../core/overlay/vtep.ts";
@@ -170,14 +170,15 @@ export class Attacher {
 
   /** @throws Fault port-taken that names the container or the process that has the port */
   #requirePorts(attachment: Attachment): void {
-    const { book, sockets } = this.#deps;
-    const { containerId, ports = [] } = attachment;
+    const { book, log, sockets } = this.#deps;
+    const { containerId, ifname, ports = [] } = attachment;
     requireFreePorts(
       attachment,
       book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname),
     );
     // A runtime may keep the port for this very container, as Podman's conmon does.
-    for (const mapping of ports)
+    const idle = idlePorts(attachment);
+    for (const mapping of ports.filter((each) => !idle.includes(each)))
       for (const { address, command, pid } of sockets.holders(mapping.protocol, mapping.hostPort))
         if (meets(mapping, address) && !command.includes(containerId))
           throw portTaken(
@@ -185,6 +186,11 @@ export class Attacher {
             mapping,
             pid === undefined ? "a process of the host" : `process ${pid} (${command})`,
           );
+    for (const { hostIp, hostPort } of idle)
+      log.warn(
+        { containerId, ifname },
+        `port ${hostPort} of ${hostIp} leads nowhere: ${ifname} has no such address family`,
+      );
   }
 
   #request(call: AddCall, { netnsId }: ContainerKernel): LeaseRequest {

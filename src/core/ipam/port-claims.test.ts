@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PortMapping } from "../../model/attachment.ts";
 import { ip } from "../../model/ip.ts";
-import { meets, requireFreePorts } from "./port-claims.ts";
+import { idlePorts, meets, requireFreePorts } from "./port-claims.ts";
 
 const http: PortMapping = { protocol: "tcp", hostPort: 8080, containerPort: 80 };
 const V4 = { containerId: "c1", ifname: "eth0", ip: ip("9.0.1.2") };
@@ -36,11 +36,11 @@ test("a container that joins a second network says its ports again", () => {
   requireFreePorts({ ...V4, ifname: "eth1", ports: [http] }, [{ ...V4, ports: [http] }]);
 });
 
-test("a host address of a family that the container lacks is refused", () => {
-  assert.throws(
-    () => requireFreePorts({ ...V4, ports: [{ ...http, hostIp: ip("2001:db8::1") }] }, []),
-    /eth0, which has no IPv6 address/,
-  );
+test("a host address of a family that the interface lacks claims nothing, and is known to lead nowhere", () => {
+  const local6 = { ...http, hostIp: ip("2001:db8::1") };
+  requireFreePorts({ ...V4, ports: [local6] }, [{ ...V6, containerId: "c2", ports: [local6] }]);
+  assert.deepEqual(idlePorts({ ...V4, ports: [http, local6] }), [local6]);
+  assert.deepEqual(idlePorts({ ...V4, ...V6, ports: [http, local6] }), []);
 });
 
 test("a socket is met at its own address, and wherever either side means all addresses", () => {

@@ -10,21 +10,10 @@ import { familyOf, type Ip } from "../../model/ip.ts";
 
 type Claimant = Pick<Attachment, "containerId" | "ifname" | "name" | "ip" | "ip6" | "ports">;
 
-/**
- * @throws Fault port-taken that names the container that holds the port; bad-request when the container has no address
- * of the family that is asked for
- */
+/** @throws Fault port-taken that names the container that holds the port */
 export function requireFreePorts(claimant: Claimant, others: Iterable<Claimant>): void {
-  const { containerId, ifname, ports = [] } = claimant;
+  const { containerId, ports = [] } = claimant;
   if (ports.length === 0) return;
-  for (const { hostIp } of ports)
-    if (hostIp !== undefined && !familiesOf(claimant).includes(familyOf(hostIp)))
-      throw new Fault(
-        "bad-request",
-        `container ${containerId}: a port of ${hostIp} cannot lead to ${ifname}, which has no IPv${familyOf(hostIp)} address; ` +
-          "leave the host's address out, or choose one of the other family",
-        { containerId, ifname, ip: hostIp },
-      );
   const held = new Map<string, Claimant>();
   for (const other of others)
     if (other.containerId !== containerId) for (const claim of claimsOf(other)) held.set(claim, other);
@@ -55,8 +44,17 @@ function claimsOf(claimant: Claimant): readonly string[] {
   return (claimant.ports ?? []).flatMap((mapping) => claims(mapping, claimant));
 }
 
+/**
+ * Those of its mappings whose host address is of a family that the interface lacks: they lead nowhere. That is not
+ * refused, because runtimes say a container's ports for each of its interfaces.
+ */
+export function idlePorts(claimant: Claimant): readonly PortMapping[] {
+  return (claimant.ports ?? []).filter((mapping) => claims(mapping, claimant).length === 0);
+}
+
 function claims({ protocol, hostPort, hostIp }: PortMapping, claimant: Claimant): readonly string[] {
-  const places = hostIp === undefined ? familiesOf(claimant).map((family) => `any IPv${family}`) : [hostIp];
+  const families = familiesOf(claimant).filter((family) => hostIp === undefined || family === familyOf(hostIp));
+  const places = families.map((family) => hostIp ?? `any IPv${family}`);
   return places.map((place) => `${protocol} ${hostPort} ${place}`);
 }
 
