@@ -13,7 +13,7 @@ import { assert } from "../src/model/fault.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { AgentHost, type BenchNetns, observe, openNamespace } from "./agent-host.ts";
 import { alternate, bench, median, percentile } from "./figures.ts";
-import { buildPluginCaller, type PluginCall, PluginCaller, type PluginOutcome } from "./plugin-caller.ts";
+import { type PluginCall, PluginCaller, type PluginOutcome } from "./plugin-caller.ts";
 
 const REFERENCE_FOLDER = "/usr/lib/cni";
 const AT_ONCE = 8;
@@ -94,9 +94,9 @@ class Cycle {
   readonly #caller: PluginCaller;
   readonly #container = openNamespace();
 
-  constructor(side: Side, program: string) {
+  constructor(side: Side) {
     this.#side = side;
-    this.#caller = new PluginCaller(program, side.host.netns);
+    this.#caller = new PluginCaller(side.host.netns);
   }
 
   async run(): Promise<number> {
@@ -109,9 +109,9 @@ class Cycle {
 }
 
 /** Containers that are attached a second by eight runtimes at once, each with one container after the other. */
-async function attachRate(side: Side, program: string, each: number): Promise<number> {
+async function attachRate(side: Side, each: number): Promise<number> {
   const runtimes = Array.from({ length: AT_ONCE }, () => ({
-    caller: new PluginCaller(program, side.host.netns),
+    caller: new PluginCaller(side.host.netns),
     containers: Array.from({ length: each }, () => ({ id: newId(), namespace: openNamespace() })),
   }));
   const all = (command: "ADD" | "DEL") =>
@@ -160,10 +160,10 @@ async function insist(caller: PluginCaller, call: PluginCall): Promise<void> {
 }
 
 /** What is left after so many cycles with an agent that is killed in every tenth. */
-async function leaksOf(agent: AgentHost, program: string, cycles: number): Promise<number> {
+async function leaksOf(agent: AgentHost, cycles: number): Promise<number> {
   const side = weftSide(agent);
   const container = openNamespace();
-  const caller = new PluginCaller(program, side.host.netns);
+  const caller = new PluginCaller(side.host.netns);
   const random = seededRandom(1);
   const state = async () => ({ host: await observe(side.host), container: await observe(container) });
   const before = await state();
@@ -186,11 +186,10 @@ async function leaksOf(agent: AgentHost, program: string, cycles: number): Promi
 
 await bench("cni", async ({ quick, figure }) => {
   const agent = new AgentHost();
-  const program = buildPluginCaller(agent.dir);
   await agent.open();
   const weft = weftSide(agent);
   const reference = referenceSide(agent.dir, true);
-  const cycles = { ours: new Cycle(weft, program), peer: new Cycle(reference, program) };
+  const cycles = { ours: new Cycle(weft), peer: new Cycle(reference) };
   for (let warmUp = 0; warmUp < 20; warmUp++) await cycles.ours.run();
   await cycles.peer.run();
   for (const { adds, dels } of Object.values(cycles)) adds.length = dels.length = 0;
@@ -204,15 +203,15 @@ await bench("cni", async ({ quick, figure }) => {
   figure({ figure: "add.p99", unit: "ms", ...both(({ adds }) => percentile(adds, 99)), target: "ratio<=0.5" });
   figure({ figure: "del.p50", unit: "ms", ...both(({ dels }) => median(dels)), target: "ratio<=0.5" });
 
-  const plain = new Cycle(referenceSide(agent.dir, false), program);
+  const plain = new Cycle(referenceSide(agent.dir, false));
   for (let round = 0; round < (quick ? 10 : 50); round++) await plain.run();
   figure({ figure: "plain.add.p50", unit: "ms", ours: null, peer: median(plain.adds), target: "" });
   figure({ figure: "plain.del.p50", unit: "ms", ours: null, peer: median(plain.dels), target: "" });
 
   const rates = await alternate(
     quick ? 3 : 7,
-    () => attachRate(weft, program, 25),
-    () => attachRate(reference, program, 4),
+    () => attachRate(weft, 25),
+    () => attachRate(reference, 4),
   );
   figure({
     figure: "parallel8.rate",
@@ -224,7 +223,7 @@ await bench("cni", async ({ quick, figure }) => {
   figure({
     figure: "leaks",
     unit: "objects",
-    ours: await leaksOf(agent, program, quick ? 100 : 1_000),
+    ours: await leaksOf(agent, quick ? 100 : 1_000),
     peer: null,
     target: "ours<=0",
   });

@@ -1,15 +1,15 @@
 /**
- * Calls CNI plugins as a runtime does, from a small process that stands in the host's network namespace and does nothing
- * else (plugin-caller.c), so that every plugin is started in the same cheap way and its time is its own.
+ * Calls CNI plugins as a runtime does, from a process that stands in the host's network namespace and does nothing else
+ * (plugin-caller-process.ts), so that every plugin is started in the same cheap way and its time is its own.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { inNetns, type Netns } from "../src/io/kernel/netns.ts";
 import { assert } from "../src/model/fault.ts";
 import { atEnd } from "./figures.ts";
 
-const SOURCE = join(import.meta.dirname, "plugin-caller.c");
+const PROGRAM = join(import.meta.dirname, "plugin-caller-process.ts");
 
 export interface PluginCall {
   /** Path of the executable. */
@@ -19,17 +19,11 @@ export interface PluginCall {
 }
 
 export interface PluginOutcome {
+  /** From before it was started until it was gone and all that it had printed was read. */
   readonly ms: number;
+  /** Its exit status. */
   readonly status: number;
   readonly output: string;
-}
-
-/** Compiles the program into the folder. @throws AssertionError without a C compiler */
-export function buildPluginCaller(folder: string): string {
-  const path = join(folder, "plugin-caller");
-  const { status, error, stderr } = spawnSync("cc", ["-O2", "-o", path, SOURCE], { encoding: "utf8" });
-  assert(status === 0, `cc compiles ${SOURCE}: ${error?.message ?? stderr}`);
-  return path;
 }
 
 /** One such process; its calls are carried out one after another. */
@@ -37,23 +31,20 @@ export class PluginCaller {
   readonly #child: ChildProcess;
   readonly #waiting: ((line: string) => void)[] = [];
 
-  /** @param program what `buildPluginCaller` made */
-  constructor(program: string, host: Netns) {
+  constructor(host: Netns) {
     // A child inherits the namespace that this thread is in while it is started.
-    this.#child = inNetns(host, () => spawn(program, { stdio: ["pipe", "pipe", "inherit"] }));
+    this.#child = inNetns(host, () => spawn(process.execPath, [PROGRAM], { stdio: ["pipe", "pipe", "inherit"] }));
     atEnd(() => this.#child.kill("SIGKILL"));
     assert(this.#child.stdout !== null, "its output is a pipe");
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.#waiting.shift()?.(line));
   }
 
   /** The plugin may refuse: that is an outcome. */
-  async call({ program, environment, config }: PluginCall): Promise<PluginOutcome> {
-    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  async call(call: PluginCall): Promise<PluginOutcome> {
     const { promise, resolve } = Promise.withResolvers<string>();
     this.#waiting.push(resolve);
-    this.#child.stdin?.write(`${[program, JSON.stringify(config), ...variables].join("\t")}\n`);
-    const [microseconds = "", status = "", output = ""] = (await promise).split("\t");
-    return { ms: Number(microseconds) / 1_000, status: Number(status), output };
+    this.#child.stdin?.write(`${JSON.stringify(call)}\n`);
+    return JSON.parse(await promise) as PluginOutcome;
   }
 
   close(): void {

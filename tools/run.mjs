@@ -34,8 +34,6 @@ const BENCH_PACKAGES = {
   ipset: "ipset",
   iperf3: "iperf3",
   sockperf: "sockperf",
-  gcc: "cc",
-  "libc6-dev": "/usr/include/stdio.h",
   "containernetworking-plugins": "/usr/lib/cni/bridge",
 };
 
