@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -43,4 +43,25 @@ test("one that is not there, or whose name leads elsewhere, is refused", async (
 
 test("one that prints without end is stopped", async () => {
   await assert.rejects(run(plugin("yes", "exec yes")), /printed more than/);
+});
+
+test("one that is being written cannot be started, which is said", async () => {
+  const type = plugin("upgraded", "true");
+  const writer = openSync(join(dir, type), "r+");
+  await assert.rejects(run(type), /the plugin upgraded cannot be started: .*ETXTBSY/);
+  closeSync(writer);
+  assert.equal((await run(type)).ok, true);
+});
+
+test("without descriptors none can be started, which is said, and is over when they come back", async () => {
+  const type = plugin("late", "true");
+  const fds: number[] = [];
+  try {
+    for (;;) fds.push(openSync("/dev/null", "r"));
+  } catch {
+    await assert.rejects(run(type), /the plugin late cannot be started/);
+  } finally {
+    for (const fd of fds) closeSync(fd);
+  }
+  assert.equal((await run(type)).ok, true);
 });

@@ -2,9 +2,10 @@
  * Runs another CNI plugin, as the specification's section 4 ("delegation") has it: environment, configuration on stdin,
  * result or error on stdout. What the plugin says is bounded in size and time, and handed on as it is.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
 import { Fault, messageOf } from "../model/fault.ts";
 import { PLUGIN_OUTPUT_MAX_BYTES, PLUGIN_TIMEOUT_MS } from "../model/limits.ts";
 import type { PluginAnswer, PluginCall, PluginRunner } from "./ports.ts";
@@ -26,7 +27,7 @@ function findPlugin(type: string, cniPath: readonly string[]): string {
     "delegate-failed",
     `the plugin ${type} is in none of the folders ${cniPath.join(", ") || "of CNI_PATH, which is empty"}; install it, or ` +
       "give its folder in CNI_PATH",
-    { plugin: type },
+    { plugin: type, isAbsent: true },
   );
 }
 
@@ -39,10 +40,26 @@ function isExecutable(path: string): boolean {
   }
 }
 
+/** Some errors are thrown, some are events, and without descriptors there is a child without pipes. */
+function start(
+  path: string,
+  environment: PluginCall["environment"],
+): ChildProcessByStdio<Writable, Readable, null> | Error {
+  try {
+    const child = spawn(path, [], { env: { ...environment }, cwd: "/", stdio: ["pipe", "pipe", "ignore"] });
+    if (child.stdin !== undefined && child.stdout !== undefined) return child;
+    child.on("error", () => {});
+    return new Error("this process has no descriptors left");
+  } catch (error) {
+    return new Error(messageOf(error));
+  }
+}
+
 function runPlugin(path: string, { type, environment, stdin }: PluginCall): Promise<PluginAnswer> {
   const failed = (fact: string) => new Fault("delegate-failed", `the plugin ${type} ${fact}`, { plugin: type });
   return new Promise((resolve, reject) => {
-    const child = spawn(path, [], { env: { ...environment }, cwd: "/", stdio: ["pipe", "pipe", "ignore"] });
+    const child = start(path, environment);
+    if (child instanceof Error) return reject(failed(`cannot be started: ${child.message}`));
     const chunks: Buffer[] = [];
     let length = 0;
     const timer = setTimeout(() => {

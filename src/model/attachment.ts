@@ -23,6 +23,8 @@ export interface Lease {
    * agent that dies meanwhile leaves devices that look whole from the host.
    */
   readonly state: "pending" | "attached" | "mending";
+  /** The name of the network configuration that asked; several may name one network. Absent: it did not say. */
+  readonly configName?: string;
   /** Chosen by the caller for one call, so that the same call sent twice gets the same answer. */
   readonly requestId: string;
   /** The program that asked, as the kernel names it: `podman`, `containerd`; empty when it is not known. */
@@ -49,6 +51,8 @@ export interface ForeignIpam {
   /** Where the container sends what is not for itself; absent where the plugin named none. */
   readonly gateway?: Ip;
   readonly gateway6?: Ip;
+  /** The resolver that the plugin named, as a result has it. */
+  readonly dns?: { readonly [key: string]: unknown };
 }
 
 /** A lease with an interface of ours. */

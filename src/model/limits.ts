@@ -64,6 +64,8 @@ export const TASK_NAME_MAX_BYTES = 253;
 export const RUNTIME_NAME_MAX_BYTES = 64;
 /** Folders in CNI_PATH. */
 export const CNI_PATH_FOLDERS_MAX = 16;
+/** How deep the objects and lists of a network configuration may be nested. */
+export const CNI_JSON_DEPTH_MAX = 64;
 /** Rates of a container's interface, in bits per second: from 1 kbit/s, below which nothing gets through, to what nftables
  * can count in nanoseconds and 64 bits. */
 export const BANDWIDTH_RATE_MIN = 1_000;

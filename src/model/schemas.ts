@@ -116,6 +116,7 @@ const foreignIpamSchema: z.ZodType<ForeignIpam> = z.object({
   config: z.string(),
   gateway: ipSchema.optional(),
   gateway6: ipSchema.optional(),
+  dns: z.record(z.string(), z.unknown()).optional(),
 });
 
 const leaseShape = z.object({
@@ -127,6 +128,7 @@ const leaseShape = z.object({
   ip: ipSchema.optional(),
   ip6: ipSchema.optional(),
   state: z.enum(["pending", "attached", "mending"]),
+  configName: z.string().optional(),
   requestId: z.string(),
   runtime: z.string(),
   since: z.string(),

@@ -295,7 +295,7 @@ test("whatever happens inside a namespace, the process is back in its own", { sk
 test("this kernel has all that Weft needs, and the look leaves nothing behind", { skip }, async (t) => {
   const { kernel } = await openTestNetns(t);
   const before = await kernel.observe([]);
-  assert.deepEqual(await kernel.features(), { missing: [], ingressForward: true });
+  assert.deepEqual(await kernel.features(), { missing: [], ingressForward: true, bandwidth: true });
   assert.deepEqual(await kernel.observe([]), before);
 });
 

@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { AttachService } from "../../src/app/agent/attach-service.ts";
+import { KeyedQueue } from "../../src/app/agent/keyed-queue.ts";
 import { diff } from "../../src/core/host/diff.ts";
 import { formatHostState } from "../../src/core/host/format.ts";
 import type { HostState } from "../../src/core/host/host-state.ts";
@@ -68,6 +69,7 @@ export class AttachRig {
   /** What stands between the service and its store; a test may put in one that lies. */
   wrapStore: (store: AgentStore) => AgentStore = (store) => store;
   readonly warnings: string[] = [];
+  readonly #exclusive = new KeyedQueue();
   service: AttachService;
   store: AgentStore;
 
@@ -126,7 +128,7 @@ export class AttachRig {
       clock: this.clock,
       host: {
         statuses: () => this.statuses,
-        exclusive: (work) => work(),
+        exclusive: (work) => this.#exclusive.run("", work),
         context: () => (this.isReady ? this.context : undefined),
         changed: () => {
           this.passesAsked++;

@@ -5,9 +5,10 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { bugReply } from "../../core/cni/reply.ts";
 import type { Capacity } from "../../core/ipam/capacity.ts";
 import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
-import { Fault } from "../../model/fault.ts";
+import { Fault, messageOf } from "../../model/fault.ts";
 import {
   assignmentSchema,
   attachmentSchema,
@@ -170,9 +171,13 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   return app;
 }
 
-async function cniAnswer(context: Context, { agent, local }: AgentApiDeps): Promise<Response> {
+async function cniAnswer(context: Context, { agent, local, onBug }: AgentApiDeps): Promise<Response> {
   requireLocal(local, "agent");
-  const { status, body } = await agent.cni(new Uint8Array(await context.req.arrayBuffer()));
+  const call = new Uint8Array(await context.req.arrayBuffer());
+  const { status, body } = await agent.cni(call).catch((bug: unknown) => {
+    onBug(bug);
+    return bugReply(messageOf(bug));
+  });
   return context.body(body, status as ContentfulStatusCode, { "content-type": "application/json" });
 }
 

@@ -2,24 +2,26 @@
  * What an attach must find before it begins, and what CHECK says of what it found.
  */
 import type { CniCall } from "../../core/cni/call.ts";
+import { ownsLink } from "../../core/host/ownership.ts";
 import type { ContainerKernel } from "../../io/ports.ts";
 import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { addressOf } from "../../model/ip.ts";
 import { CHECK_DIFFERENCES_SHOWN_MAX } from "../../model/limits.ts";
-import { mesosBridgeName } from "../../model/names.ts";
 
 type AddCall = Extract<CniCall, { command: "ADD" }>;
 type CheckCall = Extract<CniCall, { command: "CHECK" }>;
 
 /** @throws Fault interface-exists; bad-netns when the namespace is the host's own */
 export async function requireFree(call: AddCall, inside: ContainerKernel): Promise<void> {
-  const names = (await inside.links()).map(({ name }) => name);
-  if (names.includes(mesosBridgeName(call.config.network)))
+  const links = await inside.links();
+  // What has our alias stands on hosts: a container's end of a veth has none.
+  if (links.some(ownsLink))
     throw new Fault("bad-netns", `${call.netns} is the host's own network namespace; give the container's`, {
       path: call.netns,
     });
-  if (names.includes(call.ifname)) throw interfaceExists(call.containerId, call.ifname, "is there already");
+  if (links.some(({ name }) => name === call.ifname))
+    throw interfaceExists(call.containerId, call.ifname, "is there already");
 }
 
 export function interfaceExists(containerId: string, ifname: string, fact: string): Fault {

@@ -41,17 +41,18 @@ export class AttachRepair {
   async repair(observed: HostState, looksAtAll = this.#isTimeForLoneLeases()): Promise<boolean> {
     const { book, queue } = this.#deps;
     const present = new Set(observed.links.map(({ name }) => name));
-    const suspects = book
-      .all()
-      .filter((lease) => {
-        if (book.isLeaving(lease)) return true;
-        if (!isAttachment(lease)) return looksAtAll;
-        return lease.state === "mending" || !present.has(lease.hostIfname);
-      })
-      .filter(({ containerId }) => !queue.isBusy(containerId));
+    const suspects = book.all().filter((lease) => {
+      if (book.isLeaving(lease)) return true;
+      if (!isAttachment(lease)) return looksAtAll;
+      return lease.state === "mending" || !present.has(lease.hostIfname);
+    });
     let done = false;
-    for (const suspect of suspects)
+    for (const suspect of suspects) {
+      // Asked at the last moment: a call that has begun waits for the kernel until this pass is over, and must not be
+      // waited for.
+      if (queue.isBusy(suspect.containerId)) continue;
       done = (await queue.run(suspect.containerId, () => this.#repairOne(suspect))) || done;
+    }
     return done;
   }
 

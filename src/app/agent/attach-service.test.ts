@@ -58,6 +58,7 @@ test("the store has the lease, attached, before the answer leaves", async () => 
       containerId: "c1",
       ifname: "eth0",
       network: "both",
+      configName: "both",
       netns: C1,
       netnsId: rig.machine.netns(C1)?.id,
       hostIfname: interfaces[0].name,
@@ -175,7 +176,7 @@ test("ADD is refused without leaving anything", async () => {
 test("the host's own namespace is no container", async () => {
   const rig = await FakeAttachRig.open(C1);
   const inside = await rig.kernel.enter(C1);
-  await inside.apply([{ op: "link.add", link: { kind: "bridge", name: "m-both", up: false } }]);
+  await inside.apply([{ op: "link.add", link: { kind: "bridge", name: "m-both", up: false, alias: "weft both" } }]);
   await refused(rig, ADD, 4, /is the host's own network namespace/);
 });
 

@@ -21,7 +21,7 @@ import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
 import { AttachRepair } from "./attach-repair.ts";
 import { Attacher } from "./attacher.ts";
-import { checkAddresses, foreignIpamOf, returnAddresses } from "./foreign-ipam.ts";
+import { checkAddresses, foreignIpamOf, passOn, returnAddresses } from "./foreign-ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { auditLeases } from "./lease-audit.ts";
 import { LeaseBook } from "./lease-book.ts";
@@ -178,10 +178,17 @@ export class AttachService {
     this.#deps.host.changed();
   }
 
-  /** The other IPAM plugin may hold what Weft knows nothing of: the call before may have died in between. */
+  /**
+   * The other IPAM plugin may hold what Weft knows nothing of: the call before may have died in between. A plugin that is
+   * not there can hold nothing.
+   */
   async #returnUnknown(call: DelCall): Promise<void> {
     const { containerId, ifname, netns = "" } = call;
-    await returnAddresses(this.#deps.plugins, foreignIpamOf(call), { containerId, ifname, netns });
+    try {
+      await returnAddresses(this.#deps.plugins, foreignIpamOf(call), { containerId, ifname, netns });
+    } catch (error) {
+      if (!(error instanceof Fault) || error.facts.isAbsent !== true) throw error;
+    }
   }
 
   // ---- CHECK ---------------------------------------------------------------------------------------------------------
@@ -219,8 +226,9 @@ export class AttachService {
 
   // ---- STATUS and GC -------------------------------------------------------------------------------------------------
 
-  /** @throws Fault not-ready, network-failed, unknown-network, exhausted */
-  #status({ config: { network, ipam } }: StatusCall): CniReply {
+  /** @throws Fault not-ready, network-failed, unknown-network, exhausted, delegate-failed */
+  async #status(call: StatusCall): Promise<CniReply> {
+    const { network, ipam } = call.config;
     const { assignment } = this.#attacher.context();
     const failed = this.#deps.host
       .statuses()
@@ -232,29 +240,48 @@ export class AttachService {
         { network },
       );
     if (ipam === undefined) this.#book.requireRoom(network, assignment);
+    else await passOn(this.#deps.plugins, call);
     return EMPTY_REPLY;
   }
 
   /**
-   * Releases what this runtime made on the network and does not list any more: another runtime's containers are not in
-   * its list. Without a list, only what lost its namespace goes, which is looked for in any case.
+   * Releases what this runtime made by this configuration and does not list any more: the containers of another runtime,
+   * or of another configuration of the network, are not in its list. Without a list, only what lost its namespace goes,
+   * which is looked for in any case. What cannot be released keeps nothing else; the first refusal is the answer.
    */
-  async #gc({ config: { network }, plugin, runtime, valid }: GcCall): Promise<CniReply> {
-    const listed = new Set(valid?.map(({ containerId, ifname }) => `${containerId} ${ifname}`));
-    const stale =
-      valid === undefined
-        ? []
-        : this.#book.all().filter((lease) => {
-            const isTheirs = lease.runtime === runtime && isOf(lease, { plugin, config: { network } });
-            return isTheirs && !listed.has(`${lease.containerId} ${lease.ifname}`);
-          });
-    for (const { containerId, ifname } of stale)
-      await this.#queue.run(containerId, async () => {
-        const lease = this.#book.get({ containerId, ifname });
-        if (lease !== undefined) await this.#detach(lease);
-      });
-    await this.collect();
+  async #gc(call: GcCall): Promise<CniReply> {
+    const refusals: Fault[] = [];
+    const attempt = async (work: () => Promise<unknown>) => {
+      try {
+        await work();
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error;
+        refusals.push(error);
+      }
+    };
+    for (const stale of this.#unlisted(call))
+      await attempt(() =>
+        this.#queue.run(stale.containerId, async () => {
+          const lease = this.#book.get(stale);
+          if (lease?.requestId === stale.requestId) await this.#detach(lease);
+        }),
+      );
+    await attempt(() => this.collect());
+    await attempt(() => passOn(this.#deps.plugins, call));
+    const [first] = refusals;
+    if (first !== undefined) throw first;
     return EMPTY_REPLY;
+  }
+
+  /** Without those that an ADD is at work on: the list was made before. */
+  #unlisted({ config, plugin, runtime, valid }: GcCall): readonly Lease[] {
+    if (valid === undefined) return [];
+    const listed = new Set(valid.map(({ containerId, ifname }) => `${containerId} ${ifname}`));
+    return this.#book.all().filter((lease) => {
+      const isMadeBy = lease.runtime === runtime && lease.configName === config.name && isOf(lease, { plugin, config });
+      const isComing = lease.state === "pending" && !this.#book.isLeaving(lease);
+      return isMadeBy && !isComing && !listed.has(`${lease.containerId} ${lease.ifname}`);
+    });
   }
 }
 

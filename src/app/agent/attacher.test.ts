@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { FakeAttachRig } from "../../../test/support/attach-rig.ts";
 import type { TestCall } from "../../../test/support/cni.ts";
 import { isAttachment } from "../../model/attachment.ts";
+import { Fault } from "../../model/fault.ts";
 import { ip } from "../../model/ip.ts";
 
 const C1 = "/run/netns/c1";
@@ -265,4 +266,54 @@ test("STATUS: 50 when no address is left or the agent is not ready, 51 when the 
   await refused(rig, status, 50, /no free address/);
   rig.isReady = false;
   await refused(rig, status, 50, /no addresses yet/);
+});
+
+test("STATUS and GC reach the other plugin, and one that is too old to know them is no obstacle", async () => {
+  const rig = await FakeAttachRig.open(C1);
+  const calls = plugged(rig);
+  const status: TestCall = { ...foreign(ADD), command: "STATUS" };
+  await succeeds(rig, status);
+  await succeeds(rig, { ...status, command: "GC" });
+  assert.deepEqual(calls, ["STATUS static /opt/cni/bin    ", "GC static /opt/cni/bin    "]);
+  const says = (code: number) => async () => ({ ok: false, stdout: JSON.stringify({ code, msg: "no" }) });
+  rig.plugin = says(50);
+  await refused(rig, status, 50, /the plugin static refused: no/);
+  await refused(rig, { ...status, command: "GC" }, 108, /the plugin static refused: no/);
+  for (const code of [1, 4]) {
+    rig.plugin = says(code);
+    await succeeds(rig, status);
+  }
+});
+
+test("the resolver that the other plugin names is that of the result, unless the configuration has one", async () => {
+  const rig = await FakeAttachRig.open(C1, C2);
+  plugged(rig, JSON.stringify({ ...JSON.parse(GIVEN), dns: { nameservers: ["192.168.7.53"] } }));
+  const { dns } = await succeeds(rig, foreign(ADD));
+  assert.deepEqual(dns, { nameservers: ["192.168.7.53"] });
+  rig.restart();
+  assert.deepEqual((await succeeds(rig, foreign(ADD))).dns, dns, "the same call sent again");
+  const call = foreign({ ...ADD, requestId: "r3" });
+  await succeeds(rig, del(call));
+  const own = { ...call, config: { ...call.config, dns: { domain: "d" } } };
+  assert.deepEqual((await succeeds(rig, own)).dns, { domain: "d" });
+});
+
+test("DEL of what ADD was refused for is success, a plugin that is not installed included", async () => {
+  const rig = await FakeAttachRig.open(C1);
+  for (const config of [
+    { name: "my-bridge-network-of-mine", network: undefined },
+    { ipam: [] },
+    { ipam: { type: "a/b" } },
+  ]) {
+    const call = { ...ADD, config };
+    await refused(rig, call, 7, /cannot be used/);
+    rig.plugin = async () => {
+      throw new Fault("delegate-failed", "in none of the folders", { isAbsent: true });
+    };
+    await succeeds(rig, del(call));
+  }
+  rig.plugin = async () => {
+    throw new Fault("delegate-failed", "did not end");
+  };
+  await refused(rig, del(foreign(ADD)), 108, /did not end/);
 });

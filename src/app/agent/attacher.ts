@@ -149,16 +149,17 @@ export class Attacher {
     const asked: Lease = { ...who, state: "pending", ipam };
     book.save(asked);
     try {
-      const { ips } = await requestAddresses(plugins, ipam, who);
+      const { ips, dns } = await requestAddresses(plugins, ipam, who);
       const [ip4, ip6] = ([4, 6] as const).map((family) => ips.find(({ address }) => familyOf(address) === family));
       const addresses = [ip4, ip6].flatMap((each) => (each === undefined ? [] : [addressOf(each.address)]));
-      const withGateways = {
+      const given = {
         ...ipam,
+        ...(Object.keys(dns).length === 0 ? {} : { dns }),
         ...(ip4?.gateway === undefined ? {} : { gateway: ip4.gateway }),
         ...(ip6?.gateway === undefined ? {} : { gateway6: ip6.gateway }),
       };
       book.requireUnheld(asked, addresses);
-      const pending = { ...attachmentOf(request, addresses, book.all()), ipam: withGateways };
+      const pending = { ...attachmentOf(request, addresses, book.all()), ipam: given };
       this.#requirePorts(pending);
       book.save(pending);
       return pending;
@@ -201,6 +202,7 @@ export class Attacher {
         containerId,
         ifname,
         network: config.network,
+        configName: config.name,
         netns,
         netnsId,
         requestId,
@@ -228,7 +230,7 @@ function isRepeated({ requestId, config }: AddCall, earlier: Lease): boolean {
 
 /** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
 function attached(attachment: Attachment, call: AddCall, version: CniVersion, context: OverlayContext): CniReply {
-  const { hostIfname, ifname, mac, netns } = attachment;
+  const { hostIfname, ifname, ipam, mac, netns } = attachment;
   const hostMac = desiredAttachment(attachment, context).links?.find(({ name }) => name === hostIfname)?.mac;
   assert(hostMac !== undefined, "the host's end of a veth has a MAC");
   const result = {
@@ -236,7 +238,8 @@ function attached(attachment: Attachment, call: AddCall, version: CniVersion, co
     container: { name: ifname, mac, netns },
     mtu: containerMtu(context),
     ips: gatewaysOf(attachment, context),
-    dns: call.config.dns,
+    // As the reference plugins have it: the configuration's own, else that of who gave the addresses.
+    dns: Object.keys(call.config.dns).length > 0 ? call.config.dns : (ipam?.dns ?? {}),
   };
   return addReply(version, result, call.config.prevResult);
 }

@@ -2,8 +2,8 @@
  * Addresses that another IPAM plugin gives (`ipam.type` in the network configuration). It is asked and told as the CNI
  * specification has it; Weft keeps only what it must say to give them back.
  */
-import type { ContainerCall } from "../../core/cni/call.ts";
-import { type DelegateSubject, delegateEnvironment, delegateFault } from "../../core/cni/delegate.ts";
+import type { CniCall, ContainerCall } from "../../core/cni/call.ts";
+import { type DelegateSubject, delegateEnvironment, delegateFault, isTooOld } from "../../core/cni/delegate.ts";
 import { type IpamResult, readIpamResult } from "../../core/cni/result.ts";
 import type { PluginRunner } from "../../io/ports.ts";
 import type { ForeignIpam } from "../../model/attachment.ts";
@@ -40,6 +40,17 @@ export async function checkAddresses(
   subject: DelegateSubject,
 ): Promise<void> {
   await ask(plugins, "CHECK", ipam, subject);
+}
+
+/** STATUS and GC are for the plugin, too; one that is older than they are has nothing to say. @throws as `checkAddresses` */
+export async function passOn(
+  plugins: PluginRunner,
+  { command, config: { ipam, json }, cniPath }: Extract<CniCall, { command: "STATUS" | "GC" }>,
+): Promise<void> {
+  if (ipam === undefined) return;
+  const environment = delegateEnvironment(command, undefined, { cniPath, args: "" });
+  const { ok, stdout } = await plugins.run({ ...ipam, cniPath, environment, stdin: JSON.stringify(json) });
+  if (!ok && !isTooOld(stdout)) throw delegateFault(ipam.type, stdout);
 }
 
 async function ask(

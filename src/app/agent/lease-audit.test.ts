@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { FakeAttachRig } from "../../../test/support/attach-rig.ts";
 import type { TestCall } from "../../../test/support/cni.ts";
 import { isAttachment } from "../../model/attachment.ts";
@@ -84,17 +85,18 @@ test("what a call is at work on is no problem", async () => {
   const rig = await opened();
   const asked = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
-  const apply = rig.kernel.apply.bind(rig.kernel);
-  rig.kernel.apply = async (ops) => {
+  const observe = rig.kernel.observe.bind(rig.kernel);
+  rig.kernel.observe = async (paths) => {
     asked.resolve();
     await gate.promise;
-    return apply(ops);
+    return observe(paths);
   };
-  const attaching = rig.call(ADD);
+  const auditing = rig.service.audit();
   await asked.promise;
-  assert.equal(rig.service.leases().length, 1, "it has a lease and no device");
-  assert.deepEqual(await rig.service.audit(), []);
+  const attaching = rig.call(ADD);
+  while (rig.service.leases().length === 0) await setImmediate(); // it has a lease, and waits to make its device
   gate.resolve();
+  assert.deepEqual(await auditing, []);
   assert.equal((await attaching).status, 200);
   assert.deepEqual(await rig.service.audit(), []);
 });

@@ -51,8 +51,17 @@ export class Release {
     if (!(await this.#succeeds(lease, () => this.takeDown(lease)))) return false;
     // Another plugin may take its time, which no pass has.
     if (lease.ipam === undefined) return this.#succeeds(lease, () => this.finish(lease));
-    void queue.run(lease.containerId, () => this.#succeeds(lease, () => this.finish(lease)));
+    void queue.run(lease.containerId, async () => {
+      // A call that came before may have finished it, and have made the next lease of this interface.
+      if (this.#isStillLeaving(lease)) await this.#succeeds(lease, () => this.finish(lease));
+    });
     return true;
+  }
+
+  #isStillLeaving(lease: Lease): boolean {
+    const { book } = this.#deps;
+    const now = book.get(lease);
+    return now !== undefined && book.isLeaving(now) && now.requestId === lease.requestId && now.since === lease.since;
   }
 
   async #succeeds(lease: Lease, work: () => Promise<void>): Promise<boolean> {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { cniBody } from "../../../test/support/cni.ts";
 import { Fault, type FaultCode } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
-import { CNI_CALL_MAX_BYTES } from "../../model/limits.ts";
+import { CNI_CALL_MAX_BYTES, CNI_JSON_DEPTH_MAX } from "../../model/limits.ts";
 import { type CniCall, decodeCall } from "./call.ts";
 
 const ENVIRONMENT = {
@@ -178,5 +178,16 @@ test("a body that is no call is refused", () => {
   for (const body of ["", "CNI_COMMAND=ADD", "CNI_COMMAND=ADD\0", "x".repeat(CNI_CALL_MAX_BYTES + 1)]) {
     const { call } = decodeCall(Buffer.from(body));
     assert(call instanceof Fault && call.code === "bad-request", body.slice(0, 40));
+  }
+});
+
+test("a configuration that is nested too deep is refused, not died of; VERSION is answered", () => {
+  const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
+  const config = (key: string, value: string) => `{"cniVersion":"1.1.0","name":"dcos",${JSON.stringify(key)}:${value}}`;
+  assert(!(decode({}, config("x", nested(CNI_JSON_DEPTH_MAX - 1))).call instanceof Fault));
+  for (const key of ["x", "cniVersion", "prevResult"]) {
+    const text = config(key, nested(20_000));
+    assert.equal(refusal({}, text).code, "undecodable");
+    assert(!(decode({ CNI_COMMAND: "VERSION" }, text).call instanceof Fault));
   }
 });

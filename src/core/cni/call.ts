@@ -3,7 +3,7 @@
  * strictest user of each value. Whether the network, the container and the namespace exist is for others to say.
  *
  * Everything that is wrong with a call is named at once. A call that is refused still knows the version that its answer
- * has to be written in. DEL reads no more than it needs: what ADD was refused for must not keep it from cleaning up.
+ * has to be written in. DEL takes the configuration as it is: what ADD was refused for must not keep it from cleaning up.
  */
 import { Fault } from "../../model/fault.ts";
 import { CNI_PROBLEMS_SHOWN_MAX } from "../../model/limits.ts";
@@ -122,8 +122,9 @@ type Verb = Exclude<CniCommand, "VERSION">;
 
 function readCall(command: Verb, environment: CniEnvironment, json: JsonObject, version: CniVersion): CniCall {
   const complaints: Complaints = { environment: [], config: [] };
-  const known = command === "DEL" ? whatDelNeeds(json) : json;
-  const config = { ...readNetworkConfig(known, version, complaints.config), json };
+  // A network that cannot be was attached to by nobody, so there is nothing to detach from, which is success.
+  const about = command === "DEL" ? [] : complaints.config;
+  const config = readNetworkConfig(json, version, about);
   const shared: PluginCall = { config, plugin: readPlugin(environment), cniPath: readCniPath(environment) };
   const call =
     command === "STATUS"
@@ -133,11 +134,6 @@ function readCall(command: Verb, environment: CniEnvironment, json: JsonObject, 
         : containerCall(command, shared, environment, complaints);
   refuse(complaints);
   return call;
-}
-
-/** DEL needs to know who is meant, and whom else to tell. */
-function whatDelNeeds({ prevResult, dns, runtimeConfig, args, ...rest }: JsonObject): JsonObject {
-  return rest;
 }
 
 function gcCall(shared: PluginCall, environment: CniEnvironment, { config }: Complaints): CniCall {

@@ -2,6 +2,7 @@
  * Asking another CNI plugin: the environment it is started with, and what its refusal means (CNI 1.1.0, section 4).
  */
 import { Fault } from "../../model/fault.ts";
+import type { CniCommand } from "./version.ts";
 
 /** Whom the other plugin is asked about. */
 export interface DelegateSubject {
@@ -20,20 +21,32 @@ export interface DelegateTerms {
 /** Where plugins look for `iptables` and the like; the agent's own PATH may be short. */
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** @param subject absent for the verbs that ask about no container: STATUS, GC */
 export function delegateEnvironment(
-  command: "ADD" | "DEL" | "CHECK" | "STATUS",
-  { containerId, ifname, netns }: DelegateSubject,
+  command: Exclude<CniCommand, "VERSION">,
+  subject: DelegateSubject | undefined,
   { cniPath, args }: DelegateTerms,
 ): Record<string, string> {
+  const { containerId, ifname, netns } = subject ?? {};
   return {
     CNI_COMMAND: command,
-    CNI_CONTAINERID: containerId,
-    CNI_IFNAME: ifname,
-    CNI_NETNS: netns,
+    ...(containerId === undefined ? {} : { CNI_CONTAINERID: containerId }),
+    ...(ifname === undefined ? {} : { CNI_IFNAME: ifname }),
+    ...(netns === undefined ? {} : { CNI_NETNS: netns }),
     CNI_ARGS: args,
     CNI_PATH: cniPath.join(":"),
     PATH,
   };
+}
+
+/** CNI 1.1.0, "Error": the version of the configuration, and the verb, are unknown to the plugin. */
+const INCOMPATIBLE_VERSION = 1;
+const INVALID_ENVIRONMENT = 4;
+
+/** Whether the plugin is older than STATUS and GC: it has nothing to say to them, which is no refusal. */
+export function isTooOld(stdout: string): boolean {
+  const { code } = errorIn(stdout);
+  return code === INCOMPATIBLE_VERSION || code === INVALID_ENVIRONMENT;
 }
 
 /** CNI 1.1.0, "Error": the one code that tells a runtime to send the call again later. */

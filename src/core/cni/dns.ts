@@ -5,6 +5,7 @@
  */
 import { parseIp } from "../../model/ip.ts";
 import {
+  anyCase,
   isAbsent,
   isObject,
   type JsonObject,
@@ -38,7 +39,7 @@ function readLists(
 ): readonly string[] | undefined {
   const read = key === "nameservers" ? readServers : readStrings;
   const ours = read(fixed[key], `dns.${key}`, problems);
-  const theirs = read(wanted[wantedKey], `runtimeConfig.dns.${wantedKey}`, problems);
+  const theirs = read(anyCase(wanted, wantedKey), `runtimeConfig.dns.${wantedKey}`, problems);
   if (theirs.length > 0) return theirs;
   return isAbsent(fixed[key]) ? undefined : ours;
 }

@@ -6,7 +6,7 @@
  */
 import { Fault, messageOf } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
-import { CNI_PROBLEMS_SHOWN_MAX, PARAMETER_SHOWN_MAX } from "../../model/limits.ts";
+import { CNI_JSON_DEPTH_MAX, CNI_PROBLEMS_SHOWN_MAX, PARAMETER_SHOWN_MAX } from "../../model/limits.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
@@ -21,8 +21,16 @@ export function parseJsonObject(stdin: Uint8Array): JsonObject {
   } catch (error) {
     throw new Fault("undecodable", `the network configuration on stdin is no JSON: ${messageOf(error)}`);
   }
+  // Read back it can be, written again it cannot: the stack ends somewhere.
+  if (isDeeperThan(CNI_JSON_DEPTH_MAX, json))
+    throw new Fault("undecodable", `the network configuration on stdin is nested more than ${CNI_JSON_DEPTH_MAX} deep`);
   if (!isObject(json)) throw new Fault("undecodable", "the network configuration on stdin must be a JSON object");
   return json;
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(levels - 1, inner));
 }
 
 export function isObject(value: unknown): value is JsonObject {
@@ -93,6 +101,17 @@ export function readIp(value: unknown, at: string, problems: Problems): Ip | und
   const ip = typeof value === "string" ? parseIp(value) : undefined;
   if (ip === undefined && !isAbsent(value)) problems.push(`${at}: must be an IP address, is ${kindOf(value)}`);
   return ip;
+}
+
+/**
+ * The value of a key however it is written, exactly so first: containerd writes Go's own names (`HostPort`), and plugins
+ * in Go take them.
+ */
+export function anyCase(json: JsonObject, key: string): unknown {
+  if (Object.hasOwn(json, key)) return json[key];
+  const lower = key.toLowerCase();
+  const other = Object.keys(json).find((candidate) => candidate.toLowerCase() === lower);
+  return other === undefined ? undefined : json[other];
 }
 
 export function isAbsent(value: unknown): value is undefined | null {

@@ -9,6 +9,7 @@ import type { PortMapping } from "../../model/attachment.ts";
 import { familyOf, type Ip, ipToBigInt } from "../../model/ip.ts";
 import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
 import {
+  anyCase,
   isAbsent,
   type JsonObject,
   kindOf,
@@ -52,11 +53,12 @@ export function readPortMappings(value: unknown, at: string, keys: Keys, problem
 
 function readMapping(json: JsonObject, at: string, keys: Keys, problems: Problems): PortMapping | undefined {
   const before = problems.length;
-  const hostPort = readInteger(json[keys.hostPort], `${at}.${keys.hostPort}`, [0, 65_535], problems) ?? 0;
-  const containerPort = readInteger(json[keys.containerPort], `${at}.${keys.containerPort}`, [1, 65_535], problems);
-  if (isAbsent(json[keys.containerPort])) problems.push(`${at}.${keys.containerPort}: is missing`);
-  const protocol = readProtocol(json.protocol, `${at}.protocol`, problems);
-  const hostIp = readHostIp(json.hostIP, `${at}.hostIP`, problems);
+  const hostPort = readInteger(anyCase(json, keys.hostPort), `${at}.${keys.hostPort}`, [0, 65_535], problems) ?? 0;
+  const inside = anyCase(json, keys.containerPort);
+  const containerPort = readInteger(inside, `${at}.${keys.containerPort}`, [1, 65_535], problems);
+  if (isAbsent(inside)) problems.push(`${at}.${keys.containerPort}: is missing`);
+  const protocol = readProtocol(anyCase(json, "protocol"), `${at}.protocol`, problems);
+  const hostIp = readHostIp(anyCase(json, "hostIP"), `${at}.hostIP`, problems);
   if (problems.length > before || containerPort === undefined || protocol === undefined || hostPort === 0)
     return undefined;
   return { protocol, hostPort, containerPort, ...(hostIp === undefined ? {} : { hostIp }) };

@@ -8,7 +8,7 @@ import { addressBits, familyOf, type Ip, type IpInterface, withLength } from "..
 import type { Mac } from "../../model/mac.ts";
 import type { JsonObject } from "./json.ts";
 import type { PrevResult } from "./result.ts";
-import { atLeast, CNI_VERSIONS, type CniCommand, type CniVersion } from "./version.ts";
+import { atLeast, CNI_VERSIONS, type CniCommand, type CniVersion, NEWEST_CNI_VERSION } from "./version.ts";
 
 export interface CniReply {
   /** HTTP status. */
@@ -117,6 +117,15 @@ export function errorReply(version: CniVersion, command: CniCommand | undefined,
     details: `${fault.code} ${JSON.stringify(fault.facts)}`,
   };
   return { status: row.http, body: JSON.stringify(json) };
+}
+
+/** Not in the specification's table, which has codes from 100 up for everybody's own. */
+const BUG = 999;
+
+/** The answer to a call that met a mistake of ours: what reads it expects a CNI error. */
+export function bugReply(message: string): CniReply {
+  const msg = `a mistake in the weft agent, please report it: ${message}`;
+  return { status: 500, body: JSON.stringify({ cniVersion: NEWEST_CNI_VERSION, code: BUG, msg }) };
 }
 
 function statusCode(code: FaultCode): number {

@@ -280,3 +280,16 @@ test("everything that is wrong with a call is said at once, up to a bound", () =
   assert.match(noise.message, new RegExp(`; and ${10_000 - CNI_PROBLEMS_SHOWN_MAX} more$`));
   assert.equal((noise.facts.problems as readonly string[]).length, CNI_PROBLEMS_SHOWN_MAX);
 });
+
+test("containerd's spelling: Go's own names of the fields", () => {
+  const { wishes, dns } = add(
+    runtimeConfig({
+      portMappings: [{ HostPort: 8080, ContainerPort: 80, Protocol: "udp", HostIP: "10.0.0.11" }],
+      bandwidth: { IngressRate: 1e6, IngressBurst: 2e6, EgressRate: 0, EgressBurst: 0 },
+      dns: { Servers: ["192.0.2.1"], Searches: ["a"], Options: null },
+    }),
+  );
+  assert.deepEqual(wishes.ports, [{ protocol: "udp", hostPort: 8080, containerPort: 80, hostIp: ip("10.0.0.11") }]);
+  assert.deepEqual(wishes.bandwidth, { ingressRate: 1e6, ingressBurst: 2e6 });
+  assert.deepEqual(dns, { nameservers: ["192.0.2.1"], search: ["a"] });
+});

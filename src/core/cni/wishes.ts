@@ -22,6 +22,7 @@ import { type Mac, macToBytes, parseMac } from "../../model/mac.ts";
 import { hostNameProblem } from "../../model/names.ts";
 import type { CniArgs } from "./cni-args.ts";
 import {
+  anyCase,
   isAbsent,
   type JsonObject,
   kindOf,
@@ -168,15 +169,21 @@ function readRate(
   problems: Problems,
 ): { readonly rate: number; readonly burst: number } | undefined {
   const at = `runtimeConfig.bandwidth.${direction}`;
-  const rate = readPositive(json[`${direction}Rate`], `${at}Rate`, [BANDWIDTH_RATE_MIN, BANDWIDTH_RATE_MAX], problems);
+  const rate = readPositive(
+    anyCase(json, `${direction}Rate`),
+    `${at}Rate`,
+    [BANDWIDTH_RATE_MIN, BANDWIDTH_RATE_MAX],
+    problems,
+  );
   const burst = readPositive(
-    json[`${direction}Burst`],
+    anyCase(json, `${direction}Burst`),
     `${at}Burst`,
     [BANDWIDTH_BURST_MIN, BANDWIDTH_BURST_MAX],
     problems,
   );
   if (rate === undefined) {
-    if (burst !== undefined && !json[`${direction}Rate`]) problems.push(`${at}Burst: needs ${direction}Rate beside it`);
+    if (burst !== undefined && !anyCase(json, `${direction}Rate`))
+      problems.push(`${at}Burst: needs ${direction}Rate beside it`);
     return undefined;
   }
   return { rate, burst: burst ?? defaultBurst(rate) };

@@ -42,7 +42,8 @@ export class Netns {
 
 /**
  * Opens the network namespace at `path`.
- * @throws Fault bad-netns (with `errno`) when the path is absent or something else, no-rights when it may not be opened
+ * @throws Fault bad-netns (with `errno`) when the path is absent or something else, no-rights when it may not be opened,
+ * kernel-refused when that cannot be known now
  */
 export function openNetns(path: string): Netns {
   const wrong = (what: string, errno: string) =>
@@ -59,7 +60,11 @@ export function openNetns(path: string): Netns {
     if (error instanceof Fault) throw error;
     const { code = "EIO" } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") throw noRights(`open ${path}`);
-    throw wrong(code === "ENOENT" ? "does not exist" : `cannot be opened (${code})`, code);
+    if (code === "ENOENT" || code === "ENOTDIR") throw wrong("does not exist", code);
+    // Whoever hears that a namespace is gone lets go of what is in it.
+    throw new Fault("kernel-refused", `cannot open ${path} (${code}); look at the limits of this process`, {
+      errno: code,
+    });
   }
   if (!isNetns(fd)) {
     closeFd(fd);
