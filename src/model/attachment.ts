@@ -2,7 +2,7 @@
  * What containers of this host hold: leases of addresses, and attachments, which are leases with the devices that carry
  * them. The agent keeps these on its disk; what the kernel must look like for them follows from them alone.
  */
-import type { Ip } from "./ip.ts";
+import { type Ip, ip } from "./ip.ts";
 import type { Mac } from "./mac.ts";
 
 /** Addresses given to one interface of one container. Alone, it was made for another plugin, by weft-ipam. */
@@ -77,8 +77,16 @@ export interface PortMapping {
   readonly protocol: "tcp" | "udp";
   readonly hostPort: number;
   readonly containerPort: number;
-  /** The one address of the host that is meant; absent: all of them, of both families. */
+  /** The one address of the host that is meant, or `ANY_ADDRESS` of a family; absent: all of them, of both families. */
   readonly hostIp?: Ip;
+}
+
+/** Every address of the host, of one family. */
+export const ANY_ADDRESS = { 4: ip("0.0.0.0"), 6: ip("::") } as const;
+
+/** The one address that is meant, if there is one. */
+export function oneAddress({ hostIp }: PortMapping): Ip | undefined {
+  return hostIp === ANY_ADDRESS[4] || hostIp === ANY_ADDRESS[6] ? undefined : hostIp;
 }
 
 /** Rates in bits per second, bursts in bits (CNI conventions, `bandwidth`). Absent or 0: no limit. */

@@ -8,10 +8,14 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { Machine } from "../../src/app/demo/machine.ts";
+import { Netns } from "../../src/app/demo/netns.ts";
+import { attach, callCni } from "../../src/app/demo/runtime.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
-import { type Ip, ip } from "../../src/model/ip.ts";
-import { mac } from "../../src/model/mac.ts";
+import { addressOf, type Ip, ip, ipInterface } from "../../src/model/ip.ts";
+import { type Mac, mac } from "../../src/model/mac.ts";
+import { VNI, VXLAN_PORT } from "../../src/model/names.ts";
 import { referenceSide, type Side, weftSide } from "../support/attack-sides.ts";
 import {
   ALL_NODES_MAC,
@@ -25,10 +29,19 @@ import {
   redirect4,
   redirect6,
   routerAdvert,
+  u16,
   udp,
+  type Way,
 } from "../support/frames.ts";
 import { labOrReason } from "../support/lab.ts";
-import { agentOf, createCluster, hostOf, startContainer, type TestContainer } from "../support/lab-cluster.ts";
+import {
+  agentOf,
+  type Cluster,
+  createCluster,
+  hostOf,
+  startContainer,
+  type TestContainer,
+} from "../support/lab-cluster.ts";
 import { referenceProblem } from "../support/machine-agent.ts";
 import { RawSocket } from "../support/packet-socket.ts";
 
@@ -211,6 +224,10 @@ const NEIGHBOURHOOD: readonly Attack[] = [
     frame: (side, mark) => udp(toVictim(side), { src: side.attacker.ip, dst: side.victim.ip }, [67, 68], mark),
   },
   {
+    what: "a DHCP offer from another port than a server's",
+    frame: (side, mark) => udp(toVictim(side), { src: side.attacker.ip, dst: side.victim.ip }, [6767, 68], mark),
+  },
+  {
     what: "a DHCPv6 advertisement to the victim's address",
     frame: (side, mark) => udp(toVictim(side), { src: side.attacker.ip6, dst: side.victim.ip6 }, [547, 546], mark),
   },
@@ -220,14 +237,28 @@ function contains(frame: Uint8Array, mark: Uint8Array): boolean {
   return Buffer.from(frame).includes(Buffer.from(mark));
 }
 
+/** RFC 7348: a frame for the VTEP, with what it carries. */
+function vxlan(vtepMac: Mac, inner: Way, mark: Uint8Array): Uint8Array {
+  return bytes([8, 0, 0, 0, 0, ...u16(VNI), 0], udp({ src: FALSE_MAC, dst: vtepMac }, inner, PORTS, mark));
+}
+
+/** As any program may: an ordinary UDP socket. */
+async function sendUdp(from: Side["host"], to: Ip, payload: Uint8Array): Promise<void> {
+  const script = `const socket = require("node:dgram").createSocket("udp4");
+    socket.send(Buffer.from(process.argv[1], "hex"), ${VXLAN_PORT}, process.argv[2], () => socket.close());`;
+  const { status, stderr } = await from.run(process.execPath, ["-e", script, Buffer.from(payload).toString("hex"), to]);
+  assert.equal(status, 0, stderr);
+}
+
 describe("attacks of a container", { skip }, () => {
+  let cluster: Cluster;
   let hostSocket: RawSocket;
   let far: TestContainer;
   let farSocket: RawSocket;
   let sides: Readonly<Record<"both" | "four", readonly [weft: Side, reference: Side]>>;
 
   before(async () => {
-    const cluster = await createCluster({ hosts: 2, config: CONFIG });
+    cluster = await createCluster({ hosts: 2, config: CONFIG });
     far = await startContainer(cluster, 2, "far", ["both"]);
     farSocket = RawSocket.onDevice(far.netns.path, "eth0");
     const host = hostOf(cluster.lab, 1);
@@ -281,6 +312,65 @@ describe("attacks of a container", { skip }, () => {
         for (let round = 0; round < ROUNDS; round++)
           assert.deepEqual(await strike(weft, attack), [false, false], "[it arrives, it harms] on Weft");
       });
+
+  test("a container is no node: what it sends to a VTEP is not unpacked", async () => {
+    const [{ attacker, third, victim }] = sides.both;
+    const host = hostOf(cluster.lab, 1);
+    const [device] = JSON.parse(await host.mustRun("ip", ["-j", "link", "show", "vtep1024"])) as { address: string }[];
+    const vtepMac = mac(device?.address ?? "");
+    const arrives = async (from: Side["host"], src: Ip): Promise<boolean> => {
+      const [mark, last] = [randomBytes(16), randomBytes(16)];
+      await sendUdp(from, host.address, vxlan(vtepMac, { src, dst: victim.ip }, mark));
+      attacker.socket.send(honest(sides.both[0], last));
+      const frames: Uint8Array[] = [];
+      await waitFor("the honest packet behind it", WAIT_MS, async () => {
+        frames.push(...victim.socket.received());
+        return frames.some((frame) => contains(frame, last)) || undefined;
+      });
+      return frames.some((frame) => contains(frame, mark));
+    };
+    assert.ok(await arrives(hostOf(cluster.lab, 2), far.ip), "from a node it is, whatever it says");
+    for (const src of [far.ip, third.ip, FAR]) assert.ok(!(await arrives(attacker.netns, src)), src);
+  });
+
+  test("no false source gets out while a container is detached", async () => {
+    const [side] = sides.both;
+    const { victim, gatewayMac, third } = side;
+    const agent = agentOf(cluster, 1);
+    for (let round = 0; round < ROUNDS; round++) {
+      const netns = await Netns.create(`leaving${round}`);
+      const container = { containerId: `leaving${round}`, netns: netns.path, ifname: "eth0" };
+      const { ips } = await attach(agent, "both", container);
+      const own = addressOf(ipInterface(ips[0]?.address ?? ""));
+      const [device] = JSON.parse(await netns.mustRun("ip", ["-j", "link", "show", "eth0"])) as { address: string }[];
+      const link = { src: mac(device?.address ?? ""), dst: gatewayMac };
+      const socket = RawSocket.onDevice(netns.path, "eth0");
+      const [truth, lie] = [randomBytes(16), randomBytes(16)];
+      const frames: Uint8Array[] = [];
+      let isGone = false;
+      const leaving = callCni(agent, "DEL", "both", container).finally(() => {
+        isGone = true;
+      });
+      while (!isGone) {
+        try {
+          socket.send(udp(link, { src: own, dst: victim.ip }, PORTS, truth));
+          socket.send(udp(link, { src: third.ip, dst: victim.ip }, PORTS, lie));
+        } catch (error) {
+          assert.match(String(error), /ENETDOWN|ENXIO|ENODEV|ENOBUFS/); // its device is gone
+        }
+        frames.push(...victim.socket.received());
+        await setImmediate();
+      }
+      assert.equal((await leaving).status, 0);
+      frames.push(...victim.socket.received());
+      socket.close();
+      assert.ok(
+        frames.some((frame) => contains(frame, truth)),
+        "the truth arrived",
+      );
+      assert.ok(!frames.some((frame) => contains(frame, lie)), "no lie did");
+    }
+  });
 
   test("a false source does not get to another host either", async () => {
     const [{ attacker, third, gatewayMac }] = sides.both;

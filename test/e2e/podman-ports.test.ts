@@ -7,7 +7,7 @@ import { waitFor } from "../../src/app/demo/wait.ts";
 import { labOrReason } from "../support/lab.ts";
 import { agentOf, type Cluster, createCluster, hostOf } from "../support/lab-cluster.ts";
 import { imageTar, type PodmanHost, podmanSkip, startPodman } from "../support/podman.ts";
-import { askUdp, serveUdp } from "../support/udp.ts";
+import { askUdp, servePodmanUdp } from "../support/udp.ts";
 
 const skip = podmanSkip() ?? (await labOrReason());
 
@@ -22,8 +22,6 @@ dcos_overlay_network:
 `;
 const HOST1 = "10.0.0.11";
 const HOST1_6 = "fd00:10::11";
-const HOST2 = "10.0.0.12";
-const HOST2_6 = "fd00:10::12";
 /** Somebody answered, whoever it took the asker for. */
 const ANSWER = /^[0-9a-f.:]+$/;
 const NO_ANSWER = /refused|no answer/i;
@@ -47,7 +45,7 @@ describe("Podman's host ports", { skip }, () => {
 
   /** From another host, from the host itself by both of its addresses, and from containers of both hosts. */
   async function answersEverybody(port: number): Promise<void> {
-    assert.equal(await two.askFromHost(HOST1, port), HOST2, "another host, seen with its own address");
+    assert.match(await two.askFromHost(HOST1, port), ANSWER, "another host");
     assert.match(await one.askFromHost(HOST1, port), ANSWER, "the host itself");
     assert.match(await one.askFromHost("127.0.0.1", port), ANSWER, "the host's loopback");
     assert.match(await one.ask("near", HOST1, port), ANSWER, "a container beside it");
@@ -95,7 +93,7 @@ describe("Podman's host ports", { skip }, () => {
   test("-p 10.0.0.11:…: one port of two addresses for two containers", async () => {
     await one.start("outside", "--network", "dcos", "-p", `${HOST1}:8083:80`);
     await one.start("inside", "--network", "dcos", "-p", "127.0.0.1:8083:80");
-    assert.equal(await two.askFromHost(HOST1, 8083), HOST2);
+    assert.match(await two.askFromHost(HOST1, 8083), ANSWER);
     assert.match(await one.askFromHost("127.0.0.1", 8083), ANSWER);
     await one.do("rm", "--force", "inside");
     assert.match(await two.askFromHost(HOST1, 8083), ANSWER);
@@ -105,21 +103,20 @@ describe("Podman's host ports", { skip }, () => {
 
   test("IPv6: a host port of both families", async () => {
     await one.start("six", "--network", "both", "-p", "8084:80");
-    assert.equal(await two.askFromHost(HOST1_6, 8084), HOST2_6);
-    assert.equal(await two.askFromHost(HOST1, 8084), HOST2);
+    assert.match(await two.askFromHost(HOST1_6, 8084), ANSWER);
+    assert.match(await two.askFromHost(HOST1, 8084), ANSWER);
     assert.match(await one.askFromHost(HOST1_6, 8084), ANSWER);
     await one.do("rm", "--force", "six");
   });
 
   test("a range, and UDP", async () => {
     await one.start("range", "--network", "dcos", "-p", "9000-9002:80-82", "-p", "9100:9100/udp");
-    assert.equal(await two.askFromHost(HOST1, 9000), HOST2);
+    assert.match(await two.askFromHost(HOST1, 9000), ANSWER);
     // Nobody listens on 81 and 82: the container refuses, and what is not mapped the host refuses.
     assert.match(await two.askFromHost(HOST1, 9001), NO_ANSWER);
-    const { dcos } = await one.addresses("range");
     assert.equal((await portsOfHost()).length, 4);
-    await serveUdp(one, "range", 9100);
-    assert.equal(await askUdp(hostOf(cluster.lab, 2), HOST1, 9100), `${HOST2} asked ${dcos?.[0]}`);
+    await servePodmanUdp(one, "range", 9100);
+    assert.match(await askUdp(cluster.lab.internet, HOST1, 9100), /^203\.0\.113\.10 /);
     await one.do("rm", "--force", "range");
     assert.deepEqual(await portsOfHost(), []);
   });

@@ -121,7 +121,11 @@ class Run {
       }
       case "iifname":
       case "oifname":
-        return this.#devices[part.kind] === part.device;
+        return isNamed(this.#devices[part.kind], part.device);
+      case "mapped": {
+        const value = part.field.endsWith("saddr") ? src : dst;
+        return table.maps.get(part.map)?.elements.has(value) === true;
+      }
       case "limit over":
         return false; // nobody here sends that much
       case "notrack":
@@ -164,4 +168,8 @@ function fieldOf(transport: Transport | undefined, field: NftTransportField): nu
   if (transport === undefined || transport.protocol !== protocol) return undefined;
   if ("type" in transport) return transport.type;
   return name === "sport" ? transport.sport : transport.dport;
+}
+
+function isNamed(device: string | undefined, name: string): boolean {
+  return name.endsWith("*") ? device?.startsWith(name.slice(0, -1)) === true : device === name;
 }

@@ -5,6 +5,7 @@
 import { diff } from "../../core/host/diff.ts";
 import { difference } from "../../core/host/differences.ts";
 import { EMPTY_HOST_STATE, type HostState, type KernelOp, type NftTable } from "../../core/host/host-state.ts";
+import { isGone } from "../../core/host/op-device.ts";
 import {
   attachOps,
   desiredAttachment,
@@ -51,7 +52,7 @@ export async function takeDown(attachment: Attachment, siblings: readonly Attach
   const failures = [...onHost, ...(await clearInside(attachment, kernel))];
   refuse(
     attachment,
-    failures.filter(({ error }) => !["ENOENT", "ENODEV"].includes(error.code)),
+    failures.filter(({ op, error }) => !isGone(op, error.code)),
   );
 }
 
@@ -147,7 +148,7 @@ function tablePartOf(observed: NftTable, desired: NftTable): NftTable {
 }
 
 function refuse(attachment: Attachment, failures: readonly OpFailure[]): void {
-  const first = failures.find(({ op, error }) => !isAbsentSysctl(op, error.code));
+  const first = failures.find(({ op, error }) => !isAbsentSysctl(op, error.code) && !isMemory(op));
   if (first === undefined) return;
   const { containerId, ifname, network } = attachment;
   const code = ["EPERM", "EACCES"].includes(first.error.code) ? "no-rights" : "kernel-refused";
@@ -157,6 +158,11 @@ function refuse(attachment: Attachment, failures: readonly OpFailure[]): void {
       "nothing of the call is left, it may be sent again",
     { containerId, ifname, network, failures: failures.map(({ error }) => error.message) },
   );
+}
+
+/** That old connections go on as they were is a pity, and no reason to have no new ones. */
+function isMemory({ op }: KernelOp): boolean {
+  return op === "connections.forget";
 }
 
 /** A kernel without IPv6 has none of its sysctls. */

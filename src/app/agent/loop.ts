@@ -7,6 +7,7 @@
  */
 import { diff } from "../../core/host/diff.ts";
 import type { HostState, KernelOp } from "../../core/host/host-state.ts";
+import { isGone } from "../../core/host/op-device.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, Kernel, OpFailure, Watch } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
@@ -174,7 +175,8 @@ export class Loop {
     try {
       const observed = await this.#observeRepaired(plan.sysctlPaths);
       const ops = diff(observed, plan.desired(observed));
-      const failures = ops.length === 0 ? [] : await this.#kernel.apply(ops);
+      const failed = ops.length === 0 ? [] : await this.#kernel.apply(ops);
+      const failures = failed.filter(({ op, error }) => !isGone(op, error.code));
       if (ops.length > 0)
         this.#log.debug({ operations: ops.length, failures: failures.length }, "a pass changed the kernel");
       return { failures, operations: ops.length };

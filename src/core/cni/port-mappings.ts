@@ -72,10 +72,10 @@ function readProtocol(value: unknown, at: string, problems: Problems): PortMappi
   return undefined;
 }
 
-/** `undefined` for every address of the host, however that is written. */
+/** `undefined` for every address of the host; 0.0.0.0 and :: are every address of one family. */
 function readHostIp(value: unknown, at: string, problems: Problems): Ip | undefined {
   const ip = value === "" ? undefined : readIp(value, at, problems);
-  if (ip === undefined || ip === "0.0.0.0" || ip === "::") return undefined;
+  if (ip === undefined) return undefined;
   const problem = hostIpProblem(ip);
   if (problem === undefined) return ip;
   problems.push(`${at}: ${ip} ${problem}`);

@@ -101,7 +101,7 @@ test("host ports", () => {
     { protocol: "tcp", hostPort: 8080, containerPort: 80 },
     { protocol: "udp", hostPort: 53, containerPort: 53, hostIp: ip("127.0.0.1") },
     { protocol: "tcp", hostPort: 8080, containerPort: 81, hostIp: ip("2001:db8::1") },
-    { protocol: "tcp", hostPort: 65535, containerPort: 1 },
+    { protocol: "tcp", hostPort: 65535, containerPort: 1, hostIp: ip("0.0.0.0") },
   ]);
   assert.deepEqual(add(mesos).wishes.ports, [{ protocol: "tcp", hostPort: 31000, containerPort: 80 }]);
   assert.equal(add({ ...convention, ...mesos }).wishes.ports.length, 4, "Mesos' are not added");

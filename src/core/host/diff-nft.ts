@@ -51,12 +51,18 @@ function diffChains(there: NftTable, want: NftTable, gone: ReadonlySet<string>) 
   const unwanted = there.chains.filter((chain) => !wanted.has(chain.name));
   const remove = (chain: NftChain): KernelOp => ({ op: "nft.chain.delete", ...at, chain: chain.name });
   return {
-    baseDeletes: unwanted.filter((chain) => chain.hook !== undefined).map(remove),
+    baseDeletes: unwanted.filter((chain) => chain.hook !== undefined && !hangsOn(gone, chain)).map(remove),
     replaces: targetsFirst(changed).map((chain): KernelOp => ({ op: "nft.chain.replace", ...at, chain })),
-    deletes: targetsFirst(unwanted.filter((chain) => chain.hook === undefined))
-      .reverse()
-      .map(remove),
+    // As long as a device is there, so is what checks it; some kernels delete it with the device.
+    deletes: [
+      ...unwanted.filter((chain) => hangsOn(gone, chain)),
+      ...targetsFirst(unwanted.filter((chain) => chain.hook === undefined)).reverse(),
+    ].map(remove),
   };
+}
+
+function hangsOn(gone: ReadonlySet<string>, { hook }: NftChain): boolean {
+  return hook?.device !== undefined && gone.has(hook.device);
 }
 
 function isStale(chain: NftChain, gone: ReadonlySet<string>): boolean {

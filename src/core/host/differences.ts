@@ -38,6 +38,8 @@ export function difference(op: KernelOp): string {
       return `limit of what leaves by ${op.shaper.dev} ${verdict(op.op)}`;
     case "sysctl.set":
       return `sysctl ${op.sysctl.path} is not ${op.sysctl.value}`;
+    case "connections.forget":
+      return `connections to ${op.protocol} port ${op.port} are remembered`;
     case "nft.table.replace":
       return `table ${op.table.family} ${op.table.name} ${verdict(op.op)}`;
     case "nft.table.delete":

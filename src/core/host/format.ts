@@ -103,6 +103,8 @@ function formatStatement(part: NftStatement): string {
       return `${part.field} ${part.first}${part.last === part.first ? "" : `-${part.last}`}`;
     case "ether saddr":
       return `ether saddr ${part.op === "!=" ? "!= " : ""}${part.mac}`;
+    case "mapped":
+      return `${part.field} map @${part.map} != ${part.field.startsWith("ip6") ? "::" : "0.0.0.0"}`;
     case "limit over":
       return `limit rate over ${part.rate} bytes/second burst ${part.burst} bytes`;
     case "dnat":

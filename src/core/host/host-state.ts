@@ -6,7 +6,7 @@
  * plain values: two that are equal by JSON are the same object in the same state. Arrays are sets, their order means
  * nothing, except for the rules of an nftables chain.
  */
-import type { Cidr, Ip, IpInterface } from "../../model/ip.ts";
+import type { Cidr, Family, Ip, IpInterface } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
 
 export interface HostState {
@@ -204,12 +204,17 @@ export type NftRule = readonly NftStatement[];
 
 export type NftStatement =
   | { readonly kind: "match"; readonly field: NftAddressField; readonly op: "==" | "!="; readonly prefix: Cidr }
-  /** The device a packet came in by, or leaves by; compared by name, so the device may come and go. */
+  /**
+   * The device a packet came in by, or leaves by; compared by name, so the device may come and go. `weft*` is every
+   * device whose name begins so.
+   */
   | { readonly kind: "iifname"; readonly device: string }
   | { readonly kind: "oifname"; readonly device: string }
   /** Of a TCP, UDP or ICMP header; both ends included. */
   | { readonly kind: "range"; readonly field: NftTransportField; readonly first: number; readonly last: number }
   | { readonly kind: "ether saddr"; readonly op: "==" | "!="; readonly mac: Mac }
+  /** The address is a key of the map: `ip saddr map @MAP != 0.0.0.0`. */
+  | { readonly kind: "mapped"; readonly field: NftAddressField; readonly map: string }
   /** The destination is an address of this host; broadcasts and multicast groups are none. */
   | { readonly kind: "fib daddr type local" }
   /** The connection's destination is translated, by whomever. */
@@ -300,6 +305,17 @@ export type KernelOp =
   | { readonly op: "shaper.replace"; readonly shaper: Shaper }
   | { readonly op: "shaper.delete"; readonly shaper: Shaper }
   | { readonly op: "sysctl.set"; readonly sysctl: Sysctl }
+  /**
+   * Forgets the tracked connections whose first packet was for this port of the host, at `to` or at any of its addresses:
+   * the next packet of each is translated as if it were the first.
+   */
+  | {
+      readonly op: "connections.forget";
+      readonly family: Family;
+      readonly protocol: "udp";
+      readonly port: number;
+      readonly to?: Ip;
+    }
   /** Whole tables, chains and map elements. `replace` makes the object and all that is in it exactly so. */
   | { readonly op: "nft.table.replace"; readonly table: NftTable }
   | { readonly op: "nft.table.delete"; readonly family: NftFamily; readonly name: string }

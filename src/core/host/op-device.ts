@@ -1,5 +1,5 @@
 /**
- * Which device an operation is about, for whoever must look up its number or tell whose failure it is.
+ * What an operation is about, and what its failure means.
  */
 import type { KernelOp } from "./host-state.ts";
 
@@ -33,6 +33,11 @@ export function deviceOf(op: KernelOp): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** Whether a deletion failed because there was nothing left to delete, which is what it was for. */
+export function isGone(op: KernelOp, code: string): boolean {
+  return op.op.endsWith(".delete") && ["ENOENT", "ENODEV", "ESRCH"].includes(code);
 }
 
 /** `net/ipv6/conf/DEV/…` is the device's. */

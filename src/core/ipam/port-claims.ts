@@ -4,7 +4,7 @@
  * more specific one wins in the kernel. Interfaces of one container share its claims: runtimes say its ports for every
  * network that it joins.
  */
-import { type Attachment, addressesOf, type PortMapping } from "../../model/attachment.ts";
+import { ANY_ADDRESS, type Attachment, addressesOf, oneAddress, type PortMapping } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { familyOf, type Ip } from "../../model/ip.ts";
 
@@ -35,9 +35,12 @@ export function portTaken(containerId: string, { protocol, hostPort, hostIp }: P
 }
 
 /** Whether a socket at `address` takes packets that the mapping would take from it. */
-export function meets({ hostIp }: PortMapping, address: Ip): boolean {
-  const isAny = address === "0.0.0.0" || address === "::";
-  return hostIp === undefined || isAny || hostIp === address;
+export function meets(mapping: PortMapping, address: Ip): boolean {
+  const { hostIp } = mapping;
+  // A socket at :: takes IPv4 too, unless it was told not to.
+  if (hostIp === undefined || address === ANY_ADDRESS[6]) return true;
+  if (familyOf(address) !== familyOf(hostIp)) return false;
+  return address === ANY_ADDRESS[4] || address === (oneAddress(mapping) ?? address);
 }
 
 function claimsOf(claimant: Claimant): readonly string[] {
@@ -52,9 +55,10 @@ export function idlePorts(claimant: Claimant): readonly PortMapping[] {
   return (claimant.ports ?? []).filter((mapping) => claims(mapping, claimant).length === 0);
 }
 
-function claims({ protocol, hostPort, hostIp }: PortMapping, claimant: Claimant): readonly string[] {
+function claims(mapping: PortMapping, claimant: Claimant): readonly string[] {
+  const { protocol, hostPort, hostIp } = mapping;
   const families = familiesOf(claimant).filter((family) => hostIp === undefined || family === familyOf(hostIp));
-  const places = families.map((family) => hostIp ?? `any IPv${family}`);
+  const places = families.map((family) => oneAddress(mapping) ?? `any IPv${family}`);
   return places.map((place) => `${protocol} ${hostPort} ${place}`);
 }
 

@@ -13,8 +13,8 @@ import {
 import type { Attachment } from "../../model/attachment.ts";
 import { ip } from "../../model/ip.ts";
 import { formatHostState } from "../host/format.ts";
-import { EMPTY_HOST_STATE, type HostState } from "../host/host-state.ts";
-import { desiredAttachment, desiredContainer } from "./attach.ts";
+import { EMPTY_HOST_STATE, type HostState, type KernelOp } from "../host/host-state.ts";
+import { attachOps, desiredAttachment, desiredContainer, detachOps } from "./attach.ts";
 import { desiredHost, type OverlayInput } from "./desired.ts";
 import { containerMtu } from "./vtep.ts";
 
@@ -149,4 +149,49 @@ test("bandwidth: a queue towards the container, a limit in front of everything t
     chain?.rules.map(([first]) => first?.kind),
     ["ether saddr", "limit over", "match", "match"],
   );
+});
+
+test("the device is checked from before it is up until it is gone", () => {
+  const ports = [{ protocol: "udp", hostPort: 53, containerPort: 53, hostIp: ip("10.0.0.11") } as const];
+  const attachment = { ...SEED_ATTACHMENT, ports };
+  const words = (ops: readonly KernelOp[]) => ops.map(({ op }) => op);
+  assert.deepEqual(words(attachOps(attachment, [], seedContext(1))), [
+    "link.add",
+    "sysctl.set",
+    "sysctl.set",
+    "nft.chain.replace",
+    "link.set",
+    "neighbor.replace",
+    "route.replace",
+    "nft.elements.add",
+    "connections.forget",
+  ]);
+  assert.deepEqual(words(detachOps(attachment, [])), [
+    "nft.elements.delete",
+    "connections.forget",
+    "link.delete",
+    "nft.chain.delete",
+  ]);
+});
+
+test("ports that two interfaces of a container have lead to the first, and to the other when it goes", () => {
+  const http = { protocol: "tcp", hostPort: 8080, containerPort: 80 } as const;
+  const extra = { ...http, hostPort: 8081 };
+  const first = { ...SEED_ATTACHMENT, ports: [http] };
+  const second = { ...first, ifname: "eth1", hostIfname: "weft02", ip: ip("9.0.1.3"), ports: [http, extra] };
+  const elements = (ops: readonly KernelOp[]) =>
+    ops.flatMap((op) =>
+      op.op === "nft.elements.add"
+        ? op.elements.map(([key, value]) => `+ ${key} : ${value}`)
+        : op.op === "nft.elements.delete"
+          ? op.keys.map((key) => `- ${key}`)
+          : [],
+    );
+  assert.deepEqual(elements(attachOps(second, [first], seedContext(1))), ["+ tcp . 8081 : 9.0.1.3 . 80"]);
+  assert.deepEqual(elements(detachOps(second, [first])), [
+    "- tcp . 8080",
+    "- tcp . 8081",
+    "+ tcp . 8080 : 9.0.1.2 . 80",
+  ]);
+  assert.deepEqual(elements(detachOps(first, [second])), ["- tcp . 8080", "+ tcp . 8080 : 9.0.1.3 . 80"]);
 });

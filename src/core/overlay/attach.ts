@@ -106,7 +106,15 @@ export function attachOps(
   const tables = [ingressOf(attachment, context)];
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
   const observed = { ...EMPTY_HOST_STATE, tables: tables.map((table) => ({ ...table, chains: [] })) };
-  return [...diff(observed, desired), ...addPorts(attachment, siblings, context)];
+  const ops = diff(observed, desired);
+  // What checks the device is there before anything can come by it.
+  const raised = ops.findIndex(({ op }) => op === "link.set");
+  const [checks, others] = [ops.filter(isChain), ops.slice(raised).filter((op) => !isChain(op))];
+  return [...ops.slice(0, raised), ...checks, ...others, ...addPorts(attachment, siblings, context)];
+}
+
+function isChain({ op }: KernelOp): boolean {
+  return op === "nft.chain.replace";
 }
 
 /**
@@ -116,8 +124,9 @@ export function attachOps(
 export function detachOps(attachment: Attachment, siblings: readonly Attachment[]): KernelOp[] {
   return [
     ...deletePorts(attachment, siblings),
-    { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname },
+    // As long as the device is there, so is what checks it.
     { op: "link.delete", name: attachment.hostIfname },
+    { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname },
   ];
 }
 

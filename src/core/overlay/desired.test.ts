@@ -81,6 +81,11 @@ sysctl net/ipv6/conf/vtep1024/disable_ipv6 = 0
 sysctl net/ipv6/conf/weft0123456789/accept_ra = 0
 sysctl net/ipv6/conf/weft0123456789/disable_ipv6 = 1
 table ip weft {
+  map nodes4 {
+    type ipv4_addr : ipv4_addr
+      10.0.0.10 : 44.128.0.1
+      10.0.0.12 : 44.128.0.3
+  }
   map ports {
     type inet_proto . inet_service : ipv4_addr . inet_service
       tcp . 8080 : 9.0.1.2 . 80
@@ -100,8 +105,10 @@ table ip weft {
   }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    ct status dnat iifname "weft*" masquerade
     ct status dnat ip saddr 9.0.0.0/8 masquerade
     ct status dnat ip saddr 44.128.0.0/20 masquerade
+    ct status dnat ip saddr map @nodes4 != 0.0.0.0 masquerade
     ct status dnat ip saddr 127.0.0.0/8 masquerade
     oifname "vtep1024" return
     ip daddr 9.0.0.0/8 return
@@ -115,11 +122,11 @@ table ip weft {
   }
   chain raw-output {
     type filter hook output priority -300; policy accept;
-    udp dport 64000 notrack
+    ip saddr 10.0.0.11/32 udp dport 64000 notrack
   }
   chain raw-prerouting {
     type filter hook prerouting priority -300; policy accept;
-    udp dport 64000 notrack accept
+    ip daddr 10.0.0.11/32 udp dport 64000 notrack accept
     iifname "vtep1024" jump to-overlays
     ip saddr 9.0.0.0/8 jump to-overlays
     ip saddr 44.128.0.0/20 jump to-overlays
@@ -133,6 +140,9 @@ table ip weft {
   }
 }
 table ip6 weft {
+  map nodes6 {
+    type ipv6_addr : ipv6_addr
+  }
   map ports {
     type inet_proto . inet_service : ipv6_addr . inet_service
   }
@@ -150,8 +160,10 @@ table ip6 weft {
   }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    ct status dnat iifname "weft*" masquerade
     ct status dnat ip6 saddr fd01:b::/64 masquerade
     ct status dnat ip6 saddr fd01:a::/64 masquerade
+    ct status dnat ip6 saddr map @nodes6 != :: masquerade
     oifname "vtep1024" return
     ip6 daddr fd01:b::/64 return
     ip6 daddr fd01:a::/64 return
@@ -187,12 +199,16 @@ table netdev weft {
   chain leased4 {
     icmp type 5 drop
     udp sport 67 drop
+    udp dport 68 drop
+    udp dport 64000 drop
     fwd ip to ip daddr map @nodes4 device "vtep1024"
     accept
   }
   chain leased6 {
     icmpv6 type 133-137 drop
     udp sport 547 drop
+    udp dport 546 drop
+    udp dport 64000 drop
     fwd ip6 to ip6 daddr map @nodes6 device "vtep1024"
     accept
   }
@@ -200,8 +216,6 @@ table netdev weft {
     type filter hook ingress device "weft0123456789" priority 0; policy drop;
     ether saddr != 02:57:09:00:01:02 drop
     ip daddr 127.0.0.0/8 drop
-    ip saddr 9.0.1.2/32 tcp sport 80-81 accept
-    ip saddr 9.0.1.2/32 udp sport 5353 accept
     ip saddr 9.0.1.2/32 jump leased4
   }
 }
@@ -274,9 +288,12 @@ test("over an IPv6 underlay the tunnel, its MTU, its untracked packets and the m
   ]);
   assert.deepEqual(lines(input, "fd00::10"), [
     "fdb 70:b3:d5:80:00:01 dev vtep1024 dst fd00::10 self permanent",
-    "fd00::10 : fd01:a::1",
+    "fd00::10 : fd01:a::1", // for host ports
+    "fd00::10 : fd01:a::1", // at ingress
   ]);
-  const tables = desiredHost(input).tables.filter((table) => JSON.stringify(table).includes(`"first":${VXLAN_PORT}`));
+  const tables = desiredHost(input).tables.filter(
+    (table) => table.family !== "netdev" && JSON.stringify(table).includes(`"first":${VXLAN_PORT}`),
+  );
   assert.deepEqual(
     tables.map(({ family }) => family),
     ["ip6"],
@@ -306,7 +323,7 @@ test("without forwarding at ingress: the original's table 42, for both families,
   ]);
   assert.deepEqual(lines(input, "fwd"), []);
   assert.deepEqual(lines(input, "nodes"), []);
-  assert.deepEqual(lines(input, "iifname"), []);
+  assert.deepEqual(lines(input, "iifname"), Array(2).fill('ct status dnat iifname "weft*" masquerade'));
   assert.deepEqual(lines(input, "ip saddr 9.0.1.2/32"), ["ip saddr 9.0.1.2/32 jump leased4"], "spoofing stays out");
 });
 
@@ -348,6 +365,7 @@ test("a peer that no subnet is given for is reachable as a node all the same", (
   const input = { ...seedInput(1), peers: [peer] };
   assert.deepEqual(lines(input, "10.0.0.12"), [
     "fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent",
-    "10.0.0.12 : 44.128.0.3",
+    "10.0.0.12 : 44.128.0.3", // for host ports
+    "10.0.0.12 : 44.128.0.3", // at ingress
   ]);
 });

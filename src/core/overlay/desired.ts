@@ -14,7 +14,7 @@ import { admitPeers, type PeerProblem } from "./admission.ts";
 import { desiredAttachment } from "./attach.ts";
 import type { OverlayContext } from "./context.ts";
 import { ingressTable } from "./ingress.ts";
-import { natTables } from "./nat.ts";
+import { natNodeMaps, natTables } from "./nat.ts";
 import { nodeMaps, nodeRules } from "./nodes.ts";
 import { observedPeerEntries, peerEntries, peerState } from "./peers.ts";
 import { ownSubnets } from "./subnets.ts";
@@ -46,7 +46,7 @@ export function desiredHost(input: OverlayInput): HostState {
     peerState(entries),
     attachments,
     { rules: nodeRules(context) },
-    { tables: [...natTables(context, input.attachments), ingressTable(entries, input.attachments, context)] },
+    { tables: [...natTables(context, input.attachments, entries), ingressTable(entries, input.attachments, context)] },
     { sysctls: hostSysctls(context, input.observed) },
   ]);
   return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };
@@ -73,11 +73,15 @@ export function peerOps(before: Peer | undefined, after: Peer | undefined, conte
 
 function onePeer(peer: Peer | undefined, context: OverlayContext): HostState {
   const entries = peerEntries(admitPeers(peer === undefined ? [] : [peer], context).peers, context);
-  const maps = nodeMaps(entries, context);
+  const tables = [
+    { family: "netdev", maps: nodeMaps(entries, context) } as const,
+    { family: "ip", maps: natNodeMaps(context, 4, entries) } as const,
+    { family: "ip6", maps: natNodeMaps(context, 6, entries) } as const,
+  ].filter(({ maps }) => maps.length > 0);
   return {
     ...peerState(entries),
     links: [vtepLink(context)],
-    tables: context.features.ingressForward ? [{ family: "netdev", name: OWNER, chains: [], maps }] : [],
+    tables: tables.map(({ family, maps }) => ({ family, name: OWNER, chains: [], maps })),
   };
 }
 

@@ -7,35 +7,40 @@
  */
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { cidr, type Family, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
-import { OWNER } from "../../model/names.ts";
+import { OWNER, VXLAN_PORT } from "../../model/names.ts";
 import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
 import { limits } from "./bandwidth.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
-import { nodeMaps, toNodes } from "./nodes.ts";
-import type { PeerEntries } from "./peers.ts";
-import { replyRanges } from "./ports.ts";
+import { type NodeEntries, nodeMaps, toNodes } from "./nodes.ts";
 import { containerMtu } from "./vtep.ts";
 
 const accept: NftStatement = { kind: "accept" };
 const drop: NftStatement = { kind: "drop" };
 
-const DHCP_SERVER = { 4: 67, 6: 547 } as const;
+const DHCP = { server4: 67, client4: 68, server6: 547, client6: 546 } as const;
 
-/** By which a container would pose as a router or a DHCP server: of no use here, harmful wherever it arrives. */
+/** A VTEP takes what anybody sends to its port, and whatever source there is inside. */
+const TUNNEL_PACKET: NftRule = [range("udp dport", VXLAN_PORT), drop];
+
+/** By which a container would pose as a router, a DHCP server or a node: of no use here, harmful wherever it arrives. */
 const FORBIDDEN: Readonly<Record<Family, readonly NftRule[]>> = {
   4: [
     [range("icmp type", 5), drop], // redirect
-    [range("udp sport", DHCP_SERVER[4]), drop],
+    [range("udp sport", DHCP.server4), drop],
+    [range("udp dport", DHCP.client4), drop],
+    TUNNEL_PACKET,
   ],
   6: [
     [range("icmpv6 type", 133, 137), drop], // router solicitation to redirect
-    [range("udp sport", DHCP_SERVER[6]), drop],
+    [range("udp sport", DHCP.server6), drop],
+    [range("udp dport", DHCP.client6), drop],
+    TUNNEL_PACKET,
   ],
 };
 const LOOPBACK: NftStatement = { kind: "match", field: "ip daddr", op: "==", prefix: cidr("127.0.0.0/8") };
 
 export function ingressTable(
-  entries: Pick<PeerEntries, "nodes4" | "nodes6">,
+  entries: NodeEntries,
   attachments: readonly Attachment[],
   context: OverlayContext,
 ): NftTable {
@@ -46,7 +51,7 @@ export function ingressTable(
       ...servedFamilies(context).map((family) => leasedChain(family, context)),
       ...attachments.map((attachment) => ingressChain(attachment, context)),
     ],
-    maps: context.features.ingressForward ? nodeMaps(entries, context) : [],
+    maps: nodeMaps(entries, context),
   };
 }
 
@@ -62,21 +67,16 @@ export function ingressChain(attachment: Attachment, context: OverlayContext): N
       ...limits(attachment, containerMtu(context)).map((limit): NftRule => [limit, drop]),
       // The kernel refuses them too, except where host ports or somebody else made it not (route_localnet).
       ...(addresses.some((address) => familyOf(address) === 4) ? [[LOOPBACK, drop]] : []),
-      ...addresses.flatMap((address) => leasedRules(attachment, address, context)),
+      ...addresses.map(leasedRule),
     ],
   };
 }
 
-function leasedRules(attachment: Attachment, address: Ip, context: OverlayContext): readonly NftRule[] {
+function leasedRule(address: Ip): NftRule {
   const family = familyOf(address);
   const field = family === 4 ? "ip saddr" : "ip6 saddr";
   const saddr: NftStatement = { kind: "match", field, op: "==", prefix: hostCidr(address) };
-  // An answer from a host port goes back the way it came, also to a node.
-  const answers = context.features.ingressForward ? replyRanges(attachment, family, DHCP_SERVER[family]) : [];
-  return [
-    ...answers.map((from): NftRule => [saddr, from, accept]),
-    [saddr, { kind: "jump", chain: leasedChainName(family) }],
-  ];
+  return [saddr, { kind: "jump", chain: leasedChainName(family) }];
 }
 
 /** What a packet with a leased source meets. */
@@ -88,6 +88,10 @@ function leasedChainName(family: Family): string {
   return `leased${family}`;
 }
 
-function range(field: "icmp type" | "icmpv6 type" | "udp sport", first: number, last = first): NftStatement {
+function range(
+  field: "icmp type" | "icmpv6 type" | "udp sport" | "udp dport",
+  first: number,
+  last = first,
+): NftStatement {
   return { kind: "range", field, first, last };
 }

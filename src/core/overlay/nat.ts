@@ -9,8 +9,9 @@
 import type { Attachment } from "../../model/attachment.ts";
 import { type Cidr, type Family, familyOf, hostCidr } from "../../model/ip.ts";
 import { OWNER, VXLAN_PORT } from "../../model/names.ts";
-import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
+import type { NftChain, NftMap, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
 import { insidePrefixes, type OverlayContext, overlayPrefixes, ownAddresses } from "./context.ts";
+import { type NodeEntries, nodeMap } from "./nodes.ts";
 import { portChains, portMaps, portMasquerade } from "./ports.ts";
 
 const RAW_PRIORITY = -300;
@@ -23,7 +24,11 @@ const leave: NftStatement = { kind: "return" };
 const toOverlays: NftStatement = { kind: "jump", chain: "to-overlays" };
 
 /** One table for each family that is spoken inside an overlay or on the underlay. */
-export function natTables(context: OverlayContext, attachments: readonly Attachment[]): readonly NftTable[] {
+export function natTables(
+  context: OverlayContext,
+  attachments: readonly Attachment[],
+  nodes: NodeEntries,
+): readonly NftTable[] {
   return ([4, 6] as const).flatMap((family) => {
     const isUnderlay = familyOf(context.assignment.agent.ip) === family;
     const isInside = overlayPrefixes(context, family).length > 0;
@@ -31,14 +36,21 @@ export function natTables(context: OverlayContext, attachments: readonly Attachm
       ...rawChains(context, family, isUnderlay),
       ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),
     ];
-    const maps = isInside ? portMaps(attachments, family) : [];
+    const maps = isInside ? [...portMaps(attachments, family), ...natNodeMaps(context, family, nodes)] : [];
     return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps }];
   });
 }
 
+/** Which sources are nodes, for host ports. */
+export function natNodeMaps(context: OverlayContext, family: Family, nodes: NodeEntries): readonly NftMap[] {
+  return context.features.ingressForward && overlayPrefixes(context, family).length > 0 ? [nodeMap(nodes, family)] : [];
+}
+
 function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean): readonly NftChain[] {
   const inside = insidePrefixes(context, family);
-  const outer: readonly NftRule[] = isUnderlay ? [[tunnelPacket, notrack, accept]] : [];
+  // Whoever sends elsewhere from or to a port of this number is tracked like everybody.
+  const own = hostCidr(context.assignment.agent.ip);
+  const outer: readonly NftRule[] = isUnderlay ? [[daddr(own), tunnelPacket, notrack, accept]] : [];
   // With the fallback of nodes.ts requests to nodes are tracked on their way out, so their replies must be as well.
   const fromTunnel: readonly NftRule[] =
     context.features.ingressForward && inside.length > 0
@@ -48,7 +60,7 @@ function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean)
   return [
     ...(inside.length === 0 ? [] : [passingThrough(context, family, inside)]),
     ...(prerouting.length === 0 ? [] : [rawChain("prerouting", prerouting)]),
-    ...(outer.length === 0 ? [] : [rawChain("output", [[tunnelPacket, notrack]])]),
+    ...(outer.length === 0 ? [] : [rawChain("output", [[saddr(own), tunnelPacket, notrack]])]),
   ];
 }
 

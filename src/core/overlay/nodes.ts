@@ -11,13 +11,22 @@ import type { NftMap, NftRule, Rule } from "../host/host-state.ts";
 import { type OverlayContext, overlayPrefixes, servedFamilies } from "./context.ts";
 import type { PeerEntries } from "./peers.ts";
 
+/** The node's address, and that of its VTEP. */
+export type NodeEntries = Pick<PeerEntries, "nodes4" | "nodes6">;
+
 /** Before the main table's 32766; fixed, so that a rule is recognized whatever others add. */
 const NODE_RULE_PRIORITY = 32_042;
 
-export function nodeMaps(entries: Pick<PeerEntries, "nodes4" | "nodes6">, context: OverlayContext): readonly NftMap[] {
-  const map4: NftMap = { name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: entries.nodes4 };
-  const map6: NftMap = { name: "nodes6", type: "ipv6_addr : ipv6_addr", elements: entries.nodes6 };
-  return servedFamilies(context).includes(6) ? [map4, map6] : [map4];
+/** Of all served families, for the table at ingress; none with the fallback. */
+export function nodeMaps(entries: NodeEntries, context: OverlayContext): readonly NftMap[] {
+  if (!context.features.ingressForward) return [];
+  return servedFamilies(context).map((family) => nodeMap(entries, family));
+}
+
+export function nodeMap({ nodes4, nodes6 }: NodeEntries, family: Family): NftMap {
+  return family === 4
+    ? { name: "nodes4", type: "ipv4_addr : ipv4_addr", elements: nodes4 }
+    : { name: "nodes6", type: "ipv6_addr : ipv6_addr", elements: nodes6 };
 }
 
 /** The policy rules of the fallback; none where the kernel forwards at ingress. */

@@ -3,10 +3,11 @@
  * what is sent to an address of this host (docs/decisions/0017). Maps and chains are always there, so that attaching adds
  * elements and nothing else; a NAT chain sees no more than the first packet of a connection.
  *
- * A container answers to the source that it sees. Where that is inside the cluster, or this host's loopback, the answer
- * would never pass the translation again: such connections are masqueraded.
+ * A container answers to the source that it sees. Where that is inside the cluster, a node, or this host's loopback, the
+ * answer would never pass the translation again: such connections are masqueraded. So a container's answers need no
+ * rule of their own, and what it sends from a published port by itself goes as all else does.
  */
-import { type Attachment, addressesOf, type PortMapping } from "../../model/attachment.ts";
+import { type Attachment, addressesOf, oneAddress, type PortMapping } from "../../model/attachment.ts";
 import { type Cidr, cidr, contains, type Family, familyOf, hostCidr, type Ip, ip } from "../../model/ip.ts";
 import { OWNER } from "../../model/names.ts";
 import type {
@@ -47,8 +48,6 @@ const HOST_PORTS = "host-ports";
 const PORTS = "ports";
 const PORTS_AT = "ports-at";
 
-type PortRange = Extract<NftStatement, { kind: "range" }>;
-
 const masquerade: NftStatement = { kind: "masquerade" };
 const translated: NftStatement = { kind: "ct status dnat" };
 const toHostPorts: NftRule = [{ kind: "fib daddr type local" }, { kind: "jump", chain: HOST_PORTS }];
@@ -59,7 +58,8 @@ export function portMaps(attachments: readonly Attachment[], family: Family): re
   const anywhere = new Map<NftValue, NftValue>();
   const at = new Map<NftValue, NftValue>();
   for (const { mapping, address } of attachments.flatMap((attachment) => reached(attachment, family))) {
-    const { protocol, hostPort, hostIp, containerPort } = mapping;
+    const { protocol, hostPort, containerPort } = mapping;
+    const hostIp = oneAddress(mapping);
     const service = `${protocol} . ${hostPort}` as const;
     const value = `${address} . ${containerPort}` as const;
     const [map, key] = hostIp === undefined ? [anywhere, service] : [at, `${hostIp} . ${service}` as const];
@@ -89,15 +89,25 @@ export function portChains(family: Family): readonly NftChain[] {
   ];
 }
 
-/** The first rules of postrouting: which translated connections get a source that answers come back to. */
+/**
+ * The first rules of postrouting: which translated connections get a source of this host, because an answer would
+ * else go by another way than back: containers', whose answer would be routed to them untranslated, and nodes', whose
+ * answer would go by the tunnel.
+ */
 export function portMasquerade(context: OverlayContext, family: Family): readonly NftRule[] {
   const { saddr, daddr } = WORDS[family];
-  const fromLoopback: NftRule[] = family === 4 ? [[translated, match(saddr, LOOPBACK), masquerade]] : [];
-  // With the fallback of nodes.ts answers to nodes would leave by the tunnel, whatever their connection was.
-  const rules = context.features.ingressForward
-    ? insidePrefixes(context, family).map((prefix): NftRule => [translated, match(saddr, prefix), masquerade])
-    : overlayPrefixes(context, family).map((prefix): NftRule => [translated, match(daddr, prefix), masquerade]);
-  return [...rules, ...fromLoopback];
+  const from = (...source: NftStatement[]): NftRule => [translated, ...source, masquerade];
+  const fromLoopback = family === 4 ? [from(match(saddr, LOOPBACK))] : [];
+  const fromHere = from({ kind: "iifname", device: `${OWNER}*` });
+  // With the fallback of nodes.ts answers to nodes leave by the tunnel, and there is no map of nodes.
+  if (!context.features.ingressForward)
+    return [fromHere, ...overlayPrefixes(context, family).map((prefix) => from(match(daddr, prefix))), ...fromLoopback];
+  return [
+    fromHere,
+    ...insidePrefixes(context, family).map((prefix) => from(match(saddr, prefix))),
+    from({ kind: "mapped", field: saddr, map: `nodes${family}` }),
+    ...fromLoopback,
+  ];
 }
 
 /** The tables with nothing but the elements of this attachment; none without ports. */
@@ -113,12 +123,33 @@ export function ownPorts(attachment: Attachment, context: OverlayContext): reado
  * is no reason to leave the others.
  */
 export function addPorts(attachment: Attachment, siblings: readonly Attachment[], context: OverlayContext): KernelOp[] {
-  return portFamilies(context).flatMap((family) => portOps(siblings, [...siblings, attachment], family));
+  return portFamilies(context).flatMap((family) => [
+    ...portOps(siblings, [...siblings, attachment], family),
+    ...forgetStrays(attachment, family),
+  ]);
 }
 
 /** As `addPorts`; for each family, since what is not there is only refused. */
 export function deletePorts(attachment: Attachment, siblings: readonly Attachment[]): KernelOp[] {
-  return ([4, 6] as const).flatMap((family) => portOps([attachment, ...siblings], siblings, family));
+  return ([4, 6] as const).flatMap((family) => [
+    ...portOps([attachment, ...siblings], siblings, family),
+    ...forgetStrays(attachment, family),
+  ]);
+}
+
+/**
+ * UDP has no end: a client that goes on asking keeps its connection where its first packet went, to nobody or to a
+ * container that is gone, for ever.
+ */
+function forgetStrays(attachment: Attachment, family: Family): KernelOp[] {
+  return reached(attachment, family)
+    .map(({ mapping }) => mapping)
+    .flatMap((mapping): KernelOp[] => {
+      const to = oneAddress(mapping);
+      if (mapping.protocol !== "udp") return [];
+      const which = { family, protocol: mapping.protocol, port: mapping.hostPort, ...(to === undefined ? {} : { to }) };
+      return [{ op: "connections.forget", ...which }];
+    });
 }
 
 function portOps(before: readonly Attachment[], after: readonly Attachment[], family: Family): KernelOp[] {
@@ -144,26 +175,8 @@ function portFamilies(context: OverlayContext): readonly Family[] {
 /** What connects by 127.0.0.1 is sent to the container with that source, which the kernel forbids a device by default. */
 export function portSysctls(attachment: Attachment): readonly Sysctl[] {
   const isLoopback = (hostIp: Ip | undefined): boolean => hostIp === undefined || contains(LOOPBACK, hostIp);
-  const fromLoopback = reached(attachment, 4).some(({ mapping }) => isLoopback(mapping.hostIp));
+  const fromLoopback = reached(attachment, 4).some(({ mapping }) => isLoopback(oneAddress(mapping)));
   return fromLoopback ? [{ path: `net/ipv4/conf/${attachment.hostIfname}/route_localnet`, value: "1" }] : [];
-}
-
-/**
- * What the container answers from its published ports, as few ranges as there may be.
- * @param udpExcept a UDP port from which nothing may be sent
- */
-export function replyRanges(attachment: Attachment, family: Family, udpExcept: number): readonly PortRange[] {
-  const mappings = reached(attachment, family).map(({ mapping }) => mapping);
-  return (["tcp", "udp"] as const).flatMap((protocol) => {
-    const ofProtocol = mappings.filter((mapping) => mapping.protocol === protocol);
-    const ports = new Set(ofProtocol.map(({ containerPort }) => containerPort));
-    if (protocol === "udp") ports.delete(udpExcept);
-    const sorted = [...ports].sort((a, b) => a - b);
-    const ends = sorted.filter((port) => !ports.has(port + 1));
-    return sorted
-      .filter((port) => !ports.has(port - 1))
-      .map((first, i) => ({ kind: "range", field: `${protocol} sport`, first, last: ends[i] ?? first }) as const);
-  });
 }
 
 /** The mappings that lead to the attachment in one family, each with where to. */

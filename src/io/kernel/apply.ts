@@ -13,6 +13,7 @@ import { deviceOf } from "../../core/host/op-device.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
+import { forgetConnections } from "./connections.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { deleteLink } from "./link-deletion.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
@@ -41,6 +42,8 @@ import { kernelError, refusedOp } from "./op-text.ts";
 
 /** The sysctl's form of what encodeLinkMarks sets. */
 const ADDR_GEN_MODE_NONE = "1";
+
+type AloneOp = Extract<KernelOp, { op: "link.add" | "sysctl.set" | "connections.forget" }>;
 
 type Numbered = { readonly index: number; readonly op: KernelOp };
 
@@ -111,9 +114,9 @@ class Run {
 
   #carryOutOne(each: Numbered): void {
     const { op } = each;
-    if (op.op === "link.add" || op.op === "sysctl.set") {
+    if (op.op === "link.add" || op.op === "sysctl.set" || op.op === "connections.forget") {
       this.#flush();
-      const error = op.op === "link.add" ? this.#addLink(op, op.link) : this.#setSysctl(op);
+      const error = this.#carryOutAlone(op);
       if (error !== undefined) this.#fail(each, error);
       return;
     }
@@ -126,6 +129,27 @@ class Run {
     }
     encode(this.#batch, op, ifindex);
     this.#batched.push(each);
+  }
+
+  /** What takes more than one message, or is none of rtnetlink. */
+  #carryOutAlone(op: AloneOp): KernelError | undefined {
+    switch (op.op) {
+      case "link.add":
+        return this.#addLink(op, op.link);
+      case "sysctl.set":
+        return this.#setSysctl(op);
+      case "connections.forget":
+        return this.#forget(op);
+    }
+  }
+
+  #forget(op: Extract<KernelOp, { op: "connections.forget" }>): KernelError | undefined {
+    try {
+      forgetConnections(this.#sockets, op);
+      return undefined;
+    } catch (error) {
+      return thrownError(op, error);
+    }
   }
 
   #flush(): void {

@@ -18,7 +18,7 @@ import type {
   Rule,
   Shaper,
 } from "../../core/host/host-state.ts";
-import { type Family, familyOf } from "../../model/ip.ts";
+import { type Family, familyOf, type Ip } from "../../model/ip.ts";
 import { type Mac, mac } from "../../model/mac.ts";
 import type { KernelChange } from "../ports.ts";
 
@@ -61,6 +61,8 @@ export class FakeNamespace {
   readonly neighbors = new Map<string, Neighbor>();
   readonly fdb = new Map<string, FdbEntry>();
   readonly shapers = new Map<string, Shaper>();
+  /** First packets that the kernel remembers; a test puts them there, nothing here tracks any. */
+  readonly connections: { readonly protocol: "udp"; readonly to: Ip; readonly port: number }[] = [];
   readonly sysctls = new Map<string, string>();
   readonly tables = new Map<string, FakeTable>();
   readonly watchers = new Set<(change: KernelChange) => void>();

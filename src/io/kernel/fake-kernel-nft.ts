@@ -91,6 +91,9 @@ function checkStatement(namespace: FakeNamespace, table: FakeTable, part: NftSta
       checkMap(table, part.map, part.field === "ip daddr" ? "ipv4_addr : ipv4_addr" : "ipv6_addr : ipv6_addr", what);
       namespace.link(part.device);
       break;
+    case "mapped":
+      checkMap(table, part.map, part.field.startsWith("ip6") ? "ipv6_addr : ipv6_addr" : "ipv4_addr : ipv4_addr", what);
+      break;
     case "dnat":
       if (table.family !== part.family) refuse("ENOTSUP", `${what}: dnat ${part.family} in another family's table`);
       checkMap(table, part.map, MAP_TYPES[part.key][part.family], what);

@@ -114,6 +114,14 @@ export function deleteShaper(namespace: FakeNamespace, { shaper }: Op<"shaper.de
     refuse("ENOENT", `delete qdisc tbf dev ${shaper.dev}: no such file or directory`);
 }
 
+export function forgetConnections(namespace: FakeNamespace, op: Op<"connections.forget">): void {
+  const left = namespace.connections.filter(({ protocol, to, port }) => {
+    const isOurs = op.to === undefined ? isLocal(namespace, to) : op.to === to;
+    return !(isOurs && familyOf(to) === op.family && protocol === op.protocol && port === op.port);
+  });
+  namespace.connections.splice(0, namespace.connections.length, ...left);
+}
+
 export function setSysctl(namespace: FakeNamespace, { sysctl }: Op<"sysctl.set">): void {
   if (!namespace.sysctls.has(sysctl.path)) refuse("ENOENT", `set ${sysctl.path}: no such file or directory`);
   namespace.sysctls.set(sysctl.path, sysctl.value);

@@ -227,6 +227,8 @@ function kindOf(op: KernelOp): KernelChange["kind"] {
       return "neighbor";
     case "shaper":
       return "link";
+    case "connections":
+      return "nftables";
     case "sysctl":
       return "netconf";
     default:
@@ -260,6 +262,7 @@ const CARRIERS: Carriers = {
   "fdb.delete": routing.deleteFdb,
   "shaper.replace": routing.replaceShaper,
   "shaper.delete": routing.deleteShaper,
+  "connections.forget": routing.forgetConnections,
   "sysctl.set": routing.setSysctl,
   "nft.table.replace": nft.replaceTable,
   "nft.table.delete": nft.deleteTable,

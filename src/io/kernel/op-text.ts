@@ -34,6 +34,8 @@ function describeOp(op: KernelOp): string {
       return `${verbOf(op.op)} qdisc tbf dev ${op.shaper.dev}`;
     case "sysctl.set":
       return `set ${op.sysctl.path} = ${op.sysctl.value}`;
+    case "connections.forget":
+      return `forget IPv${op.family} connections to ${op.protocol} port ${op.port}`;
     case "nft.table.replace":
       return `replace table ${op.table.family} ${op.table.name}`;
     case "nft.table.delete":

@@ -30,6 +30,8 @@ import {
   TRANSPORTS,
 } from "./fields.ts";
 
+const DEVICE_NAME_BYTES = 16;
+
 /** The statements of a rule. From the first expression that is not ours on, the rest is one `unknown`. */
 export function decodeStatements(
   expressions: readonly Expression[],
@@ -72,6 +74,7 @@ function guesses(body: readonly Expression[], nameOf: NameOf): NftStatement[] {
   const all = [
     guessMatch(body),
     guessRange(body),
+    guessMapped(body),
     guessTranslation(body),
     guessForward(body, nameOf),
     guessOther(body),
@@ -102,6 +105,12 @@ function guessRange(body: readonly Expression[]): NftStatement | undefined {
   const first = Number.parseInt(from.value, 16);
   const last = from.op === ">=" && to?.name === "cmp" ? Number.parseInt(to.value, 16) : first;
   return field && { kind: "range", field, first, last };
+}
+
+function guessMapped([load, lookup]: readonly Expression[]): NftStatement | undefined {
+  if (load?.name !== "payload" || lookup?.name !== "lookup") return undefined;
+  const field = addressFieldAt(load.offset, load.bytes);
+  return field && { kind: "mapped", field, map: lookup.set };
 }
 
 function guessTranslation(body: readonly Expression[]): NftStatement | undefined {
@@ -156,7 +165,8 @@ function guessOther(body: readonly Expression[]): NftStatement | undefined {
 function guessDevice(key: number, compare: Expression | undefined): NftStatement | undefined {
   const kind = (["iifname", "oifname"] as const).find((each) => META[each] === key);
   if (kind === undefined || compare?.name !== "cmp") return undefined;
-  return { kind, device: Buffer.from(compare.value, "hex").toString().replace(/\0+$/, "") };
+  const name = Buffer.from(compare.value, "hex").toString();
+  return { kind, device: name.length < DEVICE_NAME_BYTES ? `${name}*` : name.replace(/\0+$/, "") };
 }
 
 function guessMac(load: Expression | undefined, compare: Expression | undefined): NftStatement | undefined {

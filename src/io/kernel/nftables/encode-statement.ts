@@ -56,7 +56,9 @@ export function encodeStatement(
       ];
     case "iifname":
     case "oifname":
-      return metaCheck(META[statement.kind], hex(Buffer.from(statement.device)).padEnd(32, "0"));
+      return metaCheck(META[statement.kind], deviceName(statement.device));
+    case "mapped":
+      return [...headerCheck(family, statement.field), ...mapCheck(statement)];
     case "fib daddr type local":
       return [{ name: "fib daddr type", to: REGISTER_1 }, compare("==", LOCAL_ADDRESS)];
     case "ct status dnat":
@@ -123,6 +125,20 @@ function rangeCheck({ field, first, last }: Statement<"range">, family: NftFamil
     payload(TRANSPORT_HEADER, transport.offset, transport.bytes, REGISTER_1),
     ...(first === last ? [compare("==", value(first))] : [compare(">=", value(first)), compare("<=", value(last))]),
   ];
+}
+
+function mapCheck({ field, map }: Statement<"mapped">): readonly Expression[] {
+  const { offset, bytes } = ADDRESSES[field];
+  return [
+    payload(NETWORK_HEADER, offset, bytes, REGISTER_1),
+    { name: "lookup", set: map, from: REGISTER_1, to: REGISTER_1 },
+    compare("!=", "00".repeat(bytes)),
+  ];
+}
+
+/** Of a name that ends with `*` what comes before it, of another all 16 bytes. */
+function deviceName(name: string): string {
+  return name.endsWith("*") ? hex(Buffer.from(name.slice(0, -1))) : hex(Buffer.from(name)).padEnd(32, "0");
 }
 
 /** The parts of the key fill registers one after another; so does what the map answers. */
