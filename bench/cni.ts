@@ -106,6 +106,10 @@ class Cycle {
     this.dels.push(succeeded(await this.#caller.call(this.#side.call("DEL", id, this.#container))));
     return add;
   }
+
+  close(): void {
+    this.#caller.close();
+  }
 }
 
 /** Containers that are attached a second by eight runtimes at once, each with one container after the other. */
@@ -180,6 +184,7 @@ async function leaksOf(agent: AgentHost, cycles: number): Promise<number> {
       await done;
     }
   }
+  caller.close();
   const after = await state();
   return (await agent.attachments()) + surplus(before.host, after.host) + surplus(before.container, after.container);
 }
@@ -205,6 +210,7 @@ await bench("cni", async ({ quick, figure }) => {
 
   const plain = new Cycle(referenceSide(agent.dir, false));
   for (let round = 0; round < (quick ? 10 : 50); round++) await plain.run();
+  for (const cycle of [plain, cycles.ours, cycles.peer]) cycle.close();
   figure({ figure: "plain.add.p50", unit: "ms", ours: null, peer: median(plain.adds), target: "" });
   figure({ figure: "plain.del.p50", unit: "ms", ours: null, peer: median(plain.dels), target: "" });
 

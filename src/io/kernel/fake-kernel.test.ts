@@ -43,8 +43,8 @@ test("a container that ends takes its pair with it and the host's watchers hear 
   assert.deepEqual(
     failures.map(({ op, error }) => [op.op, error.code]),
     [
-      ["route.replace", "EINVAL"],
       ["nft.chain.replace", "ENOENT"],
+      ["route.replace", "EINVAL"],
     ],
   );
   const heard = new Promise((resolve) => kernel.watch(({ kind }) => resolve(kind)));
