@@ -78,8 +78,11 @@ export function faultAnswer(context: Context, fault: Fault): Response {
 
 /** @throws Fault forbidden unless the request came by the program's Unix socket, which only root of this host can open */
 export function requireLocal(local: boolean, program: "master" | "agent"): void {
-  if (local) return;
-  throw new Fault(
+  if (!local) throw notLocal(program);
+}
+
+export function notLocal(program: "master" | "agent"): Fault {
+  return new Fault(
     "forbidden",
     `this call is served on the ${program}'s Unix socket only; make it there, as root of the ${program}'s host`,
   );

@@ -5,14 +5,25 @@
  * `close` ends what goes on for ever (streams) as well as what is idle, so that a program ends within a moment.
  */
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
-import type { Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, isIPv6, type ListenOptions } from "node:net";
 import { dirname } from "node:path";
-import { createAdaptorServer } from "@hono/node-server";
+import { getRequestListener } from "@hono/node-server";
 import { Fault, type FaultCode, messageOf } from "../model/fault.ts";
 import { parseIp } from "../model/ip.ts";
 
 export type Fetch = (request: Request) => Response | Promise<Response>;
+
+/**
+ * One kind of request that is answered without all that HTTP can be: what is asked often, and waited for. A body without
+ * a length, or with one over `maxBytes`, is not for it.
+ */
+export interface DirectCall {
+  readonly path: string;
+  readonly maxBytes: number;
+  /** @returns the status, and JSON or nothing */
+  answer(body: Uint8Array): Promise<{ readonly status: number; readonly body: string }>;
+}
 
 export interface HttpServer {
   /** Where it listens: `0.0.0.0:5050`, `[::]:5050`, with the port that was really taken; or the socket's path. */
@@ -50,7 +61,7 @@ export async function listenTcp(fetch: Fetch, { host, port }: TcpAddress): Promi
 }
 
 /** @throws Fault port-taken (a live process serves it), no-rights, bad-request */
-export async function listenUnix(fetch: Fetch, path: string): Promise<HttpServer> {
+export async function listenUnix(fetch: Fetch, path: string, direct?: DirectCall): Promise<HttpServer> {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     await removeStaleSocket(path);
@@ -59,7 +70,7 @@ export async function listenUnix(fetch: Fetch, path: string): Promise<HttpServer
   }
   // The mode must hold from the first moment on: another process could connect before a chmod.
   const before = process.umask(0o177);
-  const listening = listen(fetch, { path }, path);
+  const listening = listen(fetch, { path }, path, direct);
   process.umask(before);
   const server = await listening;
   chmodSync(path, 0o600);
@@ -90,12 +101,31 @@ function answers(path: string): Promise<boolean> {
   return promise.finally(() => socket.destroy());
 }
 
-function listen(fetch: Fetch, where: ListenOptions, shown: string): Promise<Server> {
-  const server = createAdaptorServer({ fetch, overrideGlobalObjects: false }) as Server;
+function listen(fetch: Fetch, where: ListenOptions, shown: string, direct?: DirectCall): Promise<Server> {
+  const listener = getRequestListener(fetch, { overrideGlobalObjects: false });
+  const server = createServer((request, response) => {
+    if (direct !== undefined && isFor(direct, request)) answerDirectly(direct, request, response);
+    else void listener(request, response);
+  });
   const { promise, resolve, reject } = Promise.withResolvers<Server>();
   server.once("error", (error: NodeJS.ErrnoException) => reject(listenFault(error, shown)));
   server.listen(where, () => resolve(server));
   return promise;
+}
+
+function isFor({ path, maxBytes }: DirectCall, { method, url, headers }: IncomingMessage): boolean {
+  return method === "POST" && url === path && Number(headers["content-length"] ?? Number.NaN) <= maxBytes;
+}
+
+/** Node's parser holds a body to the length that it announces. */
+function answerDirectly(direct: DirectCall, request: IncomingMessage, response: ServerResponse): void {
+  const chunks: Buffer[] = [];
+  request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  request.on("end", async () => {
+    const { status, body } = await direct.answer(Buffer.concat(chunks));
+    response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(body) });
+    response.end(body);
+  });
 }
 
 const REASONS: Readonly<Record<string, readonly [FaultCode, string]>> = {

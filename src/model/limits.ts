@@ -153,6 +153,8 @@ export const COMMAND_TIMEOUT_MS = 10_000;
  * would fit a receive buffer of the default size, and the event loop waits no longer than a millisecond or two.
  */
 export const NETLINK_BATCH_MESSAGES = 256;
+/** How long operations are carried out before the event loop goes on; a whole attachment takes less. */
+export const KERNEL_STRETCH_MS = 2;
 /** Bytes that a datagram sent may have: an nftables transaction is one datagram (10,000 map elements are 0.5 MB). */
 export const NETLINK_SEND_BUFFER_BYTES = 32 << 20;
 /** Bytes of answers that may wait: the errors of a whole batch. */

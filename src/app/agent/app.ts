@@ -4,11 +4,9 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { bugReply } from "../../core/cni/reply.ts";
 import type { Capacity } from "../../core/ipam/capacity.ts";
 import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
-import { Fault, messageOf } from "../../model/fault.ts";
+import { Fault } from "../../model/fault.ts";
 import {
   assignmentSchema,
   attachmentSchema,
@@ -18,8 +16,9 @@ import {
   peerSchema,
   portMappingSchema,
 } from "../../model/schemas.ts";
-import { createApi, faultAnswer, json, REFUSED, requireLocal } from "../http-api.ts";
+import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from "../http-api.ts";
 import type { Agent } from "./agent.ts";
+import { CNI_PATH } from "./cni-endpoint.ts";
 import type { Session } from "./session.ts";
 
 export interface AgentApiDeps {
@@ -125,7 +124,7 @@ const PEERS = createRoute({
 });
 const CNI = createRoute({
   method: "post",
-  path: "/v1/cni",
+  path: CNI_PATH,
   summary: "One CNI call, by the Unix socket only. 200: the plugin prints the body and ends with 0; else with 1.",
   request: {
     body: {
@@ -161,7 +160,10 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   });
   app.openapi(PEERS, (context) => context.json({ peers: [...(agent.peers() ?? [])] }, 200));
   app.openAPIRegistry.registerPath(CNI);
-  app.post("/v1/cni", (context) => cniAnswer(context, deps));
+  // On the socket it is answered before it gets here.
+  app.post(CNI_PATH, () => {
+    throw notLocal("agent");
+  });
   app.get("/overlay-agent/overlay", (context) => overlayAnswer(context, agent, session));
   app.get("/healthz", (context) =>
     agent.assignment() === undefined
@@ -169,16 +171,6 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
       : context.text("ok\n"),
   );
   return app;
-}
-
-async function cniAnswer(context: Context, { agent, local, onBug }: AgentApiDeps): Promise<Response> {
-  requireLocal(local, "agent");
-  const call = new Uint8Array(await context.req.arrayBuffer());
-  const { status, body } = await agent.cni(call).catch((bug: unknown) => {
-    onBug(bug);
-    return bugReply(messageOf(bug));
-  });
-  return context.body(body, status as ContentfulStatusCode, { "content-type": "application/json" });
 }
 
 /** JSON or nothing: the original's second form, protobuf, has no reader left (spec: overlay §3.7). */

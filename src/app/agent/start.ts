@@ -17,7 +17,7 @@ import type {
 import type { Fault } from "../../model/fault.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import { createAgentApp } from "./app.ts";
-import { answerWhileStarting, isCniCall } from "./early-call.ts";
+import { cniEndpoint } from "./cni-endpoint.ts";
 import { Session } from "./session.ts";
 
 export interface AgentOptions extends AgentSettings {
@@ -91,9 +91,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       await started.promise;
       return app.fetch(request);
     };
-    const runtimesAtOnce = (request: Request) =>
-      !isStarted && isCniCall(request) ? answerWhileStarting(request) : afterStart(unixApp)(request);
-    servers.push(await listenUnix(runtimesAtOnce, options.socketPath));
+    const cni = cniEndpoint({ isStarted: () => isStarted, cni: (body) => agent.cni(body), onBug });
+    servers.push(await listenUnix(afterStart(unixApp), options.socketPath, cni));
     const server = await listenTcp(afterStart(tcpApp), tcp);
     servers.push(server);
     await agent.start();

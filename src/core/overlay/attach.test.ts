@@ -86,7 +86,7 @@ test("a container whose network this host has no more: its host side stays, its 
   const orphan = { ...SEED_ATTACHMENT, network: "removed" };
   assert.deepEqual(lines({ ...seedInput(1), attachments: [orphan] }, "9.0.1.2/32"), [
     "route 9.0.1.2/32 dev weft0123456789 proto 87",
-    "ip saddr 9.0.1.2/32 jump leased4",
+    "ip saddr 9.0.1.2/32 ether saddr 02:57:09:00:01:02 jump leased4",
   ]);
   assert.throws(() => desiredContainer(orphan, seedContext(1)), /network removed has no half on this host/);
 });
@@ -114,7 +114,7 @@ test("addresses of another IPAM plugin need no half here; a gateway that it did 
   assert.deepEqual(lines({ ...seedInput(1), attachments: [{ ...foreign, ipam: named }] }, "172.20.0."), [
     "route 172.20.0.5/32 dev weft0123456789 proto 87",
     "neigh 172.20.0.5 dev weft0123456789 lladdr 02:57:09:00:01:02 PERMANENT",
-    "ip saddr 172.20.0.5/32 jump leased4",
+    "ip saddr 172.20.0.5/32 ether saddr 02:57:09:00:01:02 jump leased4",
   ]);
 });
 
@@ -147,7 +147,7 @@ test("bandwidth: a queue towards the container, a limit in front of everything t
   const [chain] = desiredAttachment(limited, seedContext(1)).tables?.[0]?.chains ?? [];
   assert.deepEqual(
     chain?.rules.map(([first]) => first?.kind),
-    ["ether saddr", "limit over", "match", "match"],
+    ["limit over", "match"],
   );
 });
 

@@ -197,6 +197,7 @@ table netdev weft {
     type ipv6_addr : ipv6_addr
   }
   chain leased4 {
+    ip daddr 127.0.0.0/8 drop
     icmp type 5 drop
     udp sport 67 drop
     udp dport 68 drop
@@ -214,9 +215,7 @@ table netdev weft {
   }
   chain weft0123456789 {
     type filter hook ingress device "weft0123456789" priority 0; policy drop;
-    ether saddr != 02:57:09:00:01:02 drop
-    ip daddr 127.0.0.0/8 drop
-    ip saddr 9.0.1.2/32 jump leased4
+    ip saddr 9.0.1.2/32 ether saddr 02:57:09:00:01:02 jump leased4
   }
 }
 `,
@@ -324,7 +323,11 @@ test("without forwarding at ingress: the original's table 42, for both families,
   assert.deepEqual(lines(input, "fwd"), []);
   assert.deepEqual(lines(input, "nodes"), []);
   assert.deepEqual(lines(input, "iifname"), Array(2).fill('ct status dnat iifname "weft*" masquerade'));
-  assert.deepEqual(lines(input, "ip saddr 9.0.1.2/32"), ["ip saddr 9.0.1.2/32 jump leased4"], "spoofing stays out");
+  assert.deepEqual(
+    lines(input, "ip saddr 9.0.1.2/32"),
+    ["ip saddr 9.0.1.2/32 ether saddr 02:57:09:00:01:02 jump leased4"],
+    "spoofing stays out",
+  );
 });
 
 test("router advertisements are kept for other people's devices only by the host that stops forwarding being off", () => {

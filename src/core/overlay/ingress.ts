@@ -3,10 +3,11 @@
  *
  * A packet passes only with the MAC and an address that were leased; whatever no rule lets through is dropped, ARP
  * included, since both ends of a veth know each other from the start. The common packet meets few expressions: its own
- * chain has two or three rules, and what all containers must not send is in one chain per family.
+ * chain has one rule for each address, and what all containers must not send is in one chain per family.
  */
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { cidr, type Family, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
+import type { Mac } from "../../model/mac.ts";
 import { OWNER, VXLAN_PORT } from "../../model/names.ts";
 import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
 import { limits } from "./bandwidth.ts";
@@ -22,9 +23,11 @@ const DHCP = { server4: 67, client4: 68, server6: 547, client6: 546 } as const;
 /** A VTEP takes what anybody sends to its port, and whatever source there is inside. */
 const TUNNEL_PACKET: NftRule = [range("udp dport", VXLAN_PORT), drop];
 
-/** By which a container would pose as a router, a DHCP server or a node: of no use here, harmful wherever it arrives. */
+/** By which a container would pose as the host, a router, a DHCP server or a node: harmful wherever it arrives. */
 const FORBIDDEN: Readonly<Record<Family, readonly NftRule[]>> = {
   4: [
+    // The kernel refuses them too, except where host ports or somebody else made it not (route_localnet).
+    [{ kind: "match", field: "ip daddr", op: "==", prefix: cidr("127.0.0.0/8") }, drop],
     [range("icmp type", 5), drop], // redirect
     [range("udp sport", DHCP.server4), drop],
     [range("udp dport", DHCP.client4), drop],
@@ -37,7 +40,6 @@ const FORBIDDEN: Readonly<Record<Family, readonly NftRule[]>> = {
     TUNNEL_PACKET,
   ],
 };
-const LOOPBACK: NftStatement = { kind: "match", field: "ip daddr", op: "==", prefix: cidr("127.0.0.0/8") };
 
 export function ingressTable(
   entries: NodeEntries,
@@ -63,20 +65,19 @@ export function ingressChain(attachment: Attachment, context: OverlayContext): N
     name: device,
     hook: { type: "filter", hook: "ingress", priority: 0, device, policy: "drop" },
     rules: [
-      [{ kind: "ether saddr", op: "!=", mac: attachment.mac }, drop],
       ...limits(attachment, containerMtu(context)).map((limit): NftRule => [limit, drop]),
-      // The kernel refuses them too, except where host ports or somebody else made it not (route_localnet).
-      ...(addresses.some((address) => familyOf(address) === 4) ? [[LOOPBACK, drop]] : []),
-      ...addresses.map(leasedRule),
+      ...addresses.map((address) => leasedRule(address, attachment.mac)),
     ],
   };
 }
 
-function leasedRule(address: Ip): NftRule {
+function leasedRule(address: Ip, mac: Mac): NftRule {
   const family = familyOf(address);
-  const field = family === 4 ? "ip saddr" : "ip6 saddr";
-  const saddr: NftStatement = { kind: "match", field, op: "==", prefix: hostCidr(address) };
-  return [saddr, { kind: "jump", chain: leasedChainName(family) }];
+  return [
+    { kind: "match", field: family === 4 ? "ip saddr" : "ip6 saddr", op: "==", prefix: hostCidr(address) },
+    { kind: "ether saddr", op: "==", mac },
+    { kind: "jump", chain: leasedChainName(family) },
+  ];
 }
 
 /** What a packet with a leased source meets. */

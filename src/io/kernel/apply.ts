@@ -11,7 +11,7 @@ import { setImmediate } from "node:timers/promises";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
 import { deviceOf } from "../../core/host/op-device.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
+import { KERNEL_STRETCH_MS, NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import { forgetConnections } from "./connections.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
@@ -43,19 +43,21 @@ import { kernelError, refusedOp } from "./op-text.ts";
 /** The sysctl's form of what encodeLinkMarks sets. */
 const ADDR_GEN_MODE_NONE = "1";
 
-type AloneOp = Extract<KernelOp, { op: "link.add" | "sysctl.set" | "connections.forget" }>;
-
 type Numbered = { readonly index: number; readonly op: KernelOp };
 
 /** @returns what failed, in the order of `ops` */
 export async function applyOps(sockets: KernelSockets, ops: readonly KernelOp[]): Promise<readonly OpFailure[]> {
   const run = new Run(sockets);
   const numbered = ops.map((op, index) => ({ index, op }));
+  let paused = performance.now();
   for (let at = 0; at < numbered.length; ) {
     const end = endOfStretch(ops, at);
     await run.carryOut(numbered.slice(at, end));
     at = end;
-    if (at < ops.length) await setImmediate();
+    if (at < ops.length && performance.now() > paused + KERNEL_STRETCH_MS) {
+      await setImmediate();
+      paused = performance.now();
+    }
   }
   return run.failures.toSorted((a, b) => a.index - b.index);
 }
@@ -84,6 +86,8 @@ class Run {
   readonly #batch = new MessageWriter(1, 64 << 10);
   /** The operations of the batch, one to a message. */
   #batched: Numbered[] = [];
+  /** Those of the end of what was carried out. */
+  #sysctls: NumberedSysctl[] = [];
 
   constructor(sockets: KernelSockets) {
     this.#sockets = sockets;
@@ -96,6 +100,7 @@ class Run {
     if (stretch[0]?.op.op === "link.delete") await Promise.all(stretch.map((each) => this.#deleteLink(each)));
     else for (const each of stretch) this.#carryOutOne(each);
     this.#flush();
+    this.#setSysctls();
   }
 
   async #deleteLink(each: Numbered): Promise<void> {
@@ -114,9 +119,15 @@ class Run {
 
   #carryOutOne(each: Numbered): void {
     const { op } = each;
-    if (op.op === "link.add" || op.op === "sysctl.set" || op.op === "connections.forget") {
+    if (op.op === "sysctl.set") {
       this.#flush();
-      const error = this.#carryOutAlone(op);
+      this.#sysctls.push({ index: each.index, op });
+      return;
+    }
+    this.#setSysctls();
+    if (op.op === "link.add" || op.op === "connections.forget") {
+      this.#flush();
+      const error = op.op === "link.add" ? this.#addLink(op, op.link) : this.#forget(op);
       if (error !== undefined) this.#fail(each, error);
       return;
     }
@@ -129,18 +140,6 @@ class Run {
     }
     encode(this.#batch, op, ifindex);
     this.#batched.push(each);
-  }
-
-  /** What takes more than one message, or is none of rtnetlink. */
-  #carryOutAlone(op: AloneOp): KernelError | undefined {
-    switch (op.op) {
-      case "link.add":
-        return this.#addLink(op, op.link);
-      case "sysctl.set":
-        return this.#setSysctl(op);
-      case "connections.forget":
-        return this.#forget(op);
-    }
   }
 
   #forget(op: Extract<KernelOp, { op: "connections.forget" }>): KernelError | undefined {
@@ -219,13 +218,14 @@ class Run {
     return this.#sockets.route.ask(request, () => {});
   }
 
-  #setSysctl(op: Extract<KernelOp, { op: "sysctl.set" }>): KernelError | undefined {
-    try {
-      this.#sockets.writeSysctl(op.sysctl.path, op.sysctl.value);
-      return undefined;
-    } catch (error) {
-      return thrownError(op, error);
-    }
+  /** Those that were put off, in one go. */
+  #setSysctls(): void {
+    const put = this.#sysctls;
+    if (put.length === 0) return;
+    this.#sysctls = [];
+    const errors = this.#sockets.writeSysctls(put.map(({ op }) => op.sysctl));
+    for (const [i, each] of put.entries())
+      if (errors[i] !== undefined) this.#fail(each, thrownError(each.op, errors[i]));
   }
 
   #transaction(ops: readonly NumberedNft[]): void {
@@ -267,6 +267,7 @@ class Run {
   }
 }
 
+type NumberedSysctl = { readonly index: number; readonly op: Extract<KernelOp, { op: "sysctl.set" }> };
 type NumberedNft = { readonly index: number; readonly op: NftOp };
 
 /** Writes the one message of an operation. `ifindex`: of the device that it is about, unless that is a link. */

@@ -2,6 +2,7 @@
  * The doors into one network namespace: its netlink sockets, and its part of /proc/sys.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import type { Sysctl } from "../../core/host/host-state.ts";
 import { SystemCallError } from "./ffi.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
 import { inNetns, type Netns } from "./netns.ts";
@@ -51,9 +52,9 @@ export class KernelSockets {
     return inNetns(this.netns, () => paths.map(readSysctl));
   }
 
-  /** @throws NodeJS.ErrnoException */
-  writeSysctl(path: string, value: string): void {
-    inNetns(this.netns, () => writeFileSync(`/proc/sys/${path}`, value));
+  /** All of them while the namespace is entered once. @returns what each threw, or `undefined` */
+  writeSysctls(sysctls: readonly Sysctl[]): readonly unknown[] {
+    return inNetns(this.netns, () => sysctls.map(writeSysctl));
   }
 
   close(): void {
@@ -68,6 +69,15 @@ let knownBootId: string | undefined;
 function bootId(): string {
   knownBootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   return knownBootId;
+}
+
+function writeSysctl({ path, value }: Sysctl): unknown {
+  try {
+    writeFileSync(`/proc/sys/${path}`, value);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 function readSysctl(path: string): string | undefined {

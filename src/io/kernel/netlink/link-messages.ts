@@ -37,6 +37,8 @@ const IFLA_IFALIAS = 20;
 const IFLA_AF_SPEC = 26;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
+const IFLA_NUM_TX_QUEUES = 31;
+const IFLA_NUM_RX_QUEUES = 32;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 const IFLA_INFO_KIND = 1;
@@ -66,6 +68,7 @@ export function encodeLinkAdd(writer: MessageWriter, link: NewLink, peerNetnsFd?
   writer.message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, () => {
     writeIfinfo(writer);
     writeIdentity(writer, link.name, link.mac, link.mtu);
+    if (link.kind === "veth") writeQueues(writer);
     writer.nested(IFLA_LINKINFO, () => {
       writer.attributeString(IFLA_INFO_KIND, link.kind);
       if (link.kind === "vxlan") writer.nested(IFLA_INFO_DATA, () => writeVxlan(writer, link));
@@ -176,6 +179,12 @@ function writeIdentity(writer: MessageWriter, name: string, mac: Mac | undefined
   if (mtu !== undefined) writer.attributeU32(IFLA_MTU, mtu);
 }
 
+/** One of each is used in any case; unless told so, the kernel makes one for every processor, which takes a third longer. */
+function writeQueues(writer: MessageWriter): void {
+  writer.attributeU32(IFLA_NUM_TX_QUEUES, 1);
+  writer.attributeU32(IFLA_NUM_RX_QUEUES, 1);
+}
+
 function writeVxlan(writer: MessageWriter, link: VxlanLink): void {
   writer.attributeU32(IFLA_VXLAN_ID, link.vni);
   writer.attributeU16BigEndian(IFLA_VXLAN_PORT, link.port);
@@ -191,6 +200,7 @@ function writePeer(writer: MessageWriter, link: VethLink, netnsFd: number | unde
     // Not up: with a peer that is up the kernel refuses to make the pair (ENOTCONN).
     writeIfinfo(writer);
     writeIdentity(writer, peer.name, peer.mac, peer.mtu);
+    writeQueues(writer);
     writer.attributeU32(IFLA_NET_NS_FD, netnsFd);
   });
 }
