@@ -6,111 +6,20 @@
  * `leaks` counts what an agent that is killed in the middle of every tenth cycle leaves behind, after every container
  * was detached: leases, and whatever the kernel holds on the host or inside that it did not hold before.
  */
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HostState } from "../src/core/host/host-state.ts";
 import { assert } from "../src/model/fault.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
-import { AgentHost, type BenchNetns, observe, openNamespace } from "./agent-host.ts";
+import { AgentHost, observe, openNamespace } from "./agent-host.ts";
+import { Cycle, newId, referenceSide, type Side, succeeded, weftSide } from "./attach-sides.ts";
 import { alternate, bench, median, percentile } from "./figures.ts";
-import { type PluginCall, PluginCaller, type PluginOutcome } from "./plugin-caller.ts";
+import { type PluginCall, PluginCaller } from "./plugin-caller.ts";
 
-const REFERENCE_FOLDER = "/usr/lib/cni";
 const AT_ONCE = 8;
 /** The longest that a killed agent has run into a call. */
 const KILL_WITHIN_MS = 12;
 const TRIES_MAX = 50;
 const RETRY_MS = 20;
-
-/** One way to attach containers. */
-interface Side {
-  readonly host: BenchNetns;
-  call(command: "ADD" | "DEL", containerId: string, container: BenchNetns): PluginCall;
-}
-
-function environmentOf(command: string, containerId: string, { path }: BenchNetns): Record<string, string> {
-  return {
-    PATH: process.env.PATH ?? "",
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: containerId,
-    CNI_NETNS: path,
-    CNI_IFNAME: "eth0",
-    CNI_PATH: REFERENCE_FOLDER,
-  };
-}
-
-function weftSide(agent: AgentHost): Side {
-  const config = {
-    cniVersion: "1.0.0",
-    name: "dcos",
-    type: "weft-cni",
-    network: "dcos",
-    weft_socket: agent.socket,
-  };
-  return {
-    host: agent.namespace,
-    call: (...args) => ({ program: agent.plugin, environment: environmentOf(...args), config }),
-  };
-}
-
-function referenceSide(dir: string, ipMasq: boolean): Side {
-  const config = {
-    cniVersion: "1.0.0",
-    name: "reference",
-    type: "bridge",
-    bridge: "cni0",
-    isGateway: true,
-    ipMasq,
-    ipam: {
-      type: "host-local",
-      dataDir: join(dir, `host-local-${ipMasq}`),
-      ranges: [[{ subnet: "10.88.0.0/16" }]],
-      routes: [{ dst: "0.0.0.0/0" }],
-    },
-  };
-  return {
-    host: openNamespace(),
-    call: (...args) => ({ program: join(REFERENCE_FOLDER, "bridge"), environment: environmentOf(...args), config }),
-  };
-}
-
-function succeeded({ status, output, ms }: PluginOutcome): number {
-  assert(status === 0, `the plugin succeeds: ${output}`);
-  return ms;
-}
-
-let lastContainer = 0;
-
-function newId(): string {
-  lastContainer += 1;
-  return `container-${lastContainer}`;
-}
-
-/** Attaches and detaches again and again; the milliseconds of each. */
-class Cycle {
-  readonly adds: number[] = [];
-  readonly dels: number[] = [];
-  readonly #side: Side;
-  readonly #caller: PluginCaller;
-  readonly #container = openNamespace();
-
-  constructor(side: Side) {
-    this.#side = side;
-    this.#caller = new PluginCaller(side.host.netns);
-  }
-
-  async run(): Promise<number> {
-    const id = newId();
-    const add = succeeded(await this.#caller.call(this.#side.call("ADD", id, this.#container)));
-    this.adds.push(add);
-    this.dels.push(succeeded(await this.#caller.call(this.#side.call("DEL", id, this.#container))));
-    return add;
-  }
-
-  close(): void {
-    this.#caller.close();
-  }
-}
 
 /** Containers that are attached a second by eight runtimes at once, each with one container after the other. */
 async function attachRate(side: Side, each: number): Promise<number> {
