@@ -127,8 +127,13 @@ export const LINK_DELETIONS_AT_ONCE_MAX = 7;
 export const RECONCILE_INTERVAL_MS = 30_000;
 /** Kernel events within this time make one pass. Damage is repaired within 1 s: this and the pass must fit in it. */
 export const RECONCILE_DEBOUNCE_MS = 50;
-/** Least time between two passes that events started, so that a noisy host costs a bounded share of a CPU. */
+/**
+ * Least time between two passes that events started, so that a noisy host costs a bounded share of a CPU, and calls of
+ * runtimes wait for few of them; where a pass takes long, so many times that, but no longer than damage may stay.
+ */
 export const RECONCILE_EVENT_GAP_MS = 200;
+export const RECONCILE_GAP_PASSES = 8;
+export const RECONCILE_EVENT_GAP_MAX_MS = 700;
 /** A pass in which something failed is made again after this time, then after twice as long each time. */
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
 /** A status report that did not arrive is sent again after this time. */

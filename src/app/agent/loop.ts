@@ -13,7 +13,9 @@ import type { Clock, Kernel, OpFailure, Watch } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
 import {
   RECONCILE_DEBOUNCE_MS,
+  RECONCILE_EVENT_GAP_MAX_MS,
   RECONCILE_EVENT_GAP_MS,
+  RECONCILE_GAP_PASSES,
   RECONCILE_INTERVAL_MS,
   RECONCILE_RETRY_FIRST_MS,
   REPAIR_ROUNDS_MAX,
@@ -63,6 +65,8 @@ export class Loop {
   #isWaitingForPass = false;
   /** When a pass last began or ended: what is noticed during one waits as long as what is noticed after it. */
   #lastPass = Number.NEGATIVE_INFINITY;
+  /** How long the last one took. */
+  #passMs = 0;
   #retryMs = RECONCILE_RETRY_FIRST_MS;
   #isStopped = false;
 
@@ -104,7 +108,9 @@ export class Loop {
   /** As `changed`, but not at once: a pass that only has to confirm what was done already. */
   soon(): void {
     const now = this.#clock.now();
-    this.#passBy(Math.max(this.#lastPass + RECONCILE_EVENT_GAP_MS, now + RECONCILE_DEBOUNCE_MS));
+    const wanted = Math.max(RECONCILE_EVENT_GAP_MS, this.#passMs * RECONCILE_GAP_PASSES);
+    const gap = Math.min(wanted, RECONCILE_EVENT_GAP_MAX_MS);
+    this.#passBy(Math.max(this.#lastPass + gap, now + RECONCILE_DEBOUNCE_MS));
   }
 
   /** Work on the kernel that no pass may overlap: between its reading and its writing the kernel must stay the same. */
@@ -152,6 +158,7 @@ export class Loop {
     this.#lastPass = startedAt;
     const outcome = await this.#converge();
     this.#lastPass = this.#clock.now();
+    this.#passMs = this.#lastPass - startedAt;
     if (outcome !== undefined) {
       this.#failureLog.note(
         outcome.fault ? [outcome.fault.message] : outcome.failures.map(({ error }) => error.message),

@@ -307,7 +307,25 @@ static int send_all(int fd, const char *bytes, size_t length)
 	return 0;
 }
 
-/* Reads until the other side closes. -1 when it broke. */
+/* The value of a header, or NULL. `head_end` is the empty line. */
+static const char *header(const char *name, const char *head_end)
+{
+	for (const char *line = strstr(answer, "\r\n"); line != NULL && line < head_end; line = strstr(line + 2, "\r\n"))
+		if (strncasecmp(line + 2, name, strlen(name)) == 0)
+			return line + 2 + strlen(name);
+	return NULL;
+}
+
+/* Whether all that the answer announces is there: the end of the connection needs not be waited for. */
+static int is_whole(void)
+{
+	const char *head_end = strstr(answer, "\r\n\r\n");
+	const char *length = head_end == NULL ? NULL : header("content-length:", head_end);
+
+	return length != NULL && strtoull(length, NULL, 10) <= (size_t)(answer + answer_length - (head_end + 4));
+}
+
+/* Reads until the answer is whole, or the other side closes. -1 when it broke. */
 static int read_answer(int fd, long long deadline)
 {
 	answer_length = 0;
@@ -327,20 +345,10 @@ static int read_answer(int fd, long long deadline)
 		if (got < 0)
 			return -1;
 		answer_length += (size_t)got;
-		if (got == 0 || answer_length == ANSWER_MAX)
-			break;
+		answer[answer_length] = '\0';
+		if (got == 0 || answer_length == ANSWER_MAX || is_whole())
+			return 0;
 	}
-	answer[answer_length] = '\0';
-	return 0;
-}
-
-/* The value of a header, or NULL. `head_end` is the empty line. */
-static const char *header(const char *name, const char *head_end)
-{
-	for (const char *line = strstr(answer, "\r\n"); line != NULL && line < head_end; line = strstr(line + 2, "\r\n"))
-		if (strncasecmp(line + 2, name, strlen(name)) == 0)
-			return line + 2 + strlen(name);
-	return NULL;
 }
 
 /* The status of a whole HTTP answer, and where its body is; -1 when it is cut off or none. */

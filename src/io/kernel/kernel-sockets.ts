@@ -44,7 +44,8 @@ export class KernelSockets {
 
   /** Whether the kernel has IPv6 at all. */
   hasIpv6(): boolean {
-    return existsSync("/proc/sys/net/ipv6");
+    ipv6WasSeen ||= existsSync("/proc/sys/net/ipv6"); // it comes with a module, and never goes
+    return ipv6WasSeen;
   }
 
   /** The value without surrounding white space; `undefined` where there is no such setting. */
@@ -64,6 +65,7 @@ export class KernelSockets {
   }
 }
 
+let ipv6WasSeen = false;
 let knownBootId: string | undefined;
 
 function bootId(): string {

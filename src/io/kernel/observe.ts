@@ -6,12 +6,13 @@
  * The nftables lists belong together and are read again until they are of one generation.
  */
 import { setImmediate } from "node:timers/promises";
-import type { HostState, NftChain, NftMap, NftTable } from "../../core/host/host-state.ts";
+import type { HostState, NftChain, NftMap, NftTable, Sysctl } from "../../core/host/host-state.ts";
 import { Fault } from "../../model/fault.ts";
 import { KERNEL_READ_ATTEMPTS } from "../../model/limits.ts";
 import { OWNER } from "../../model/names.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { decodeAddress, encodeAddressDump } from "./netlink/address-messages.ts";
+import { settingAt } from "./netlink/device-conf.ts";
 import { decodeLink, encodeLinkGet, type NameOf, type NumberedLink } from "./netlink/link-messages.ts";
 import { type Message, MessageWriter } from "./netlink/message.ts";
 import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/neighbor-messages.ts";
@@ -58,7 +59,6 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
   const shapers = isShaped ? list("qdiscs", encodeShaperDump, (message) => decodeShaper(message, nameOf)) : [];
   await setImmediate();
   const netfilter = sockets.netfilter();
-  const values = sockets.readSysctls(sysctlPaths);
   return {
     links: numbered.map(({ link }) => link),
     addresses,
@@ -67,12 +67,30 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     neighbors,
     fdb,
     shapers,
-    sysctls: sysctlPaths.flatMap((path, i) => {
-      const value = values[i];
-      return value === undefined ? [] : [{ path, value }];
-    }),
+    sysctls: readSysctls(sockets, sysctlPaths, numbered),
     tables: netfilter === undefined ? [] : readTables(netfilter, nameOf),
   };
+}
+
+/** What links tell is taken from there, the rest from /proc. */
+function readSysctls(
+  sockets: KernelSockets,
+  paths: readonly string[],
+  links: readonly NumberedLink[],
+): readonly Sysctl[] {
+  const confs = new Map(links.map(({ link, conf }) => [link.name, conf]));
+  const told = new Map<string, string>();
+  for (const path of paths) {
+    const value = settingAt(path, (dev) => confs.get(dev));
+    if (value !== undefined) told.set(path, value);
+  }
+  const others = paths.filter((path) => !told.has(path));
+  for (const [i, value] of sockets.readSysctls(others).entries())
+    if (value !== undefined) told.set(others[i] ?? "", value);
+  return paths.flatMap((path) => {
+    const value = told.get(path);
+    return value === undefined ? [] : [{ path, value }];
+  });
 }
 
 /** @throws Fault no-rights, kernel-refused */

@@ -8,6 +8,7 @@ import type { KernelOp, Link, VethLink, VxlanLink } from "../../../core/host/hos
 import { assert } from "../../../model/fault.ts";
 import { bytesToIp, familyOf, type Ip, ipToBytes } from "../../../model/ip.ts";
 import { bytesToMac, type Mac, macToBytes } from "../../../model/mac.ts";
+import { type DeviceConf, decodeDeviceConf } from "./device-conf.ts";
 import { AF_INET6 } from "./family.ts";
 import {
   Attributes,
@@ -116,6 +117,7 @@ export interface NumberedLink {
   readonly link: Link;
   /** The kind of the qdisc at its root. */
   readonly qdisc: string;
+  readonly conf: DeviceConf;
 }
 
 /** @throws Fault kernel-refused on garbage */
@@ -135,7 +137,13 @@ export function decodeLink(message: Message): NumberedLink {
     ...(alias !== undefined && { alias }),
   };
   const qdisc = attributes.string(IFLA_QDISC) ?? "";
-  return { ifindex: readU32(payload, 4), qdisc, link: { ...common, ...kindOf(attributes.nested(IFLA_LINKINFO)) } };
+  const conf = decodeDeviceConf(attributes);
+  return {
+    ifindex: readU32(payload, 4),
+    qdisc,
+    conf,
+    link: { ...common, ...kindOf(attributes.nested(IFLA_LINKINFO)) },
+  };
 }
 
 type VxlanKind = Pick<VxlanLink, "kind" | "vni" | "port" | "local" | "learning">;
