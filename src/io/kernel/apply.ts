@@ -6,7 +6,6 @@
  * bad entry blocks no other. Devices are named here and numbered there: a number is looked up once for a whole call,
  * and again after the device was made or deleted.
  */
-import { writeFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
 import { deviceOf } from "../../core/host/op-device.ts";
@@ -36,12 +35,10 @@ import {
 import { encodeRouteDelete, encodeRouteReplace } from "./netlink/route-messages.ts";
 import { encodeRuleAdd, encodeRuleDelete } from "./netlink/rule-messages.ts";
 import { encodeShaperDelete, encodeShaperReplace } from "./netlink/shaper-messages.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
 import { inNetns, openNetns } from "./netns.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
-
-/** The sysctl's form of what encodeLinkMarks sets. */
-const ADDR_GEN_MODE_NONE = "1";
 
 type Numbered = { readonly index: number; readonly op: KernelOp };
 
@@ -196,26 +193,27 @@ class Run {
     }
   }
 
-  /** The other end gets no link-local IPv6 address either. */
+  /** The other end gets no link-local IPv6 address either: by netlink, because /proc/sys is slow (device-conf.ts). */
   #addPair(link: VethLink): Verdict {
     assert(link.peer !== undefined, `the veth ${link.name} is made with its other end`);
     const { name, netns: path } = link.peer;
     const netns = openNetns(path);
     try {
       const verdict = this.#executeOne((writer) => encodeLinkAdd(writer, link, netns.fd));
-      if (verdict.errno === 0 && this.#sockets.hasIpv6())
-        inNetns(netns, () => writeFileSync(`/proc/sys/net/ipv6/conf/${name}/addr_gen_mode`, ADDR_GEN_MODE_NONE));
-      return verdict;
+      if (verdict.errno !== 0 || !this.#sockets.hasIpv6()) return verdict;
+      const inside = inNetns(netns, () => new NetlinkSocket(NETLINK_ROUTE));
+      try {
+        return executeOne(inside, (writer) => encodeLinkMarks(writer, { kind: "veth", name, up: false }, true));
+      } finally {
+        inside.close();
+      }
     } finally {
       netns.close();
     }
   }
 
   #executeOne(encodeRequest: (writer: MessageWriter) => void): Verdict {
-    const request = new MessageWriter();
-    encodeRequest(request);
-    request.acknowledgeLast();
-    return this.#sockets.route.ask(request, () => {});
+    return executeOne(this.#sockets.route, encodeRequest);
   }
 
   /** Those that were put off, in one go. */
@@ -265,6 +263,13 @@ class Run {
   #fail({ index, op }: Numbered, error: KernelError): void {
     this.failures.push({ index, op, error });
   }
+}
+
+function executeOne(socket: NetlinkSocket, encodeRequest: (writer: MessageWriter) => void): Verdict {
+  const request = new MessageWriter();
+  encodeRequest(request);
+  request.acknowledgeLast();
+  return socket.ask(request, () => {});
 }
 
 type NumberedSysctl = { readonly index: number; readonly op: Extract<KernelOp, { op: "sysctl.set" }> };

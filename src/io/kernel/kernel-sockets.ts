@@ -1,9 +1,9 @@
 /**
  * The doors into one network namespace: its netlink sockets, and its part of /proc/sys.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { constants, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import type { Sysctl } from "../../core/host/host-state.ts";
-import { SystemCallError } from "./ffi.ts";
+import { closeFd, SystemCallError } from "./ffi.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
 import { inNetns, type Netns } from "./netns.ts";
 
@@ -12,6 +12,7 @@ export class KernelSockets {
   readonly netns: Netns | undefined;
   readonly route: NetlinkSocket;
   #netfilter: NetlinkSocket | undefined;
+  readonly #confFolders = new Map<string, number>();
 
   constructor(netns: Netns | undefined) {
     this.netns = netns;
@@ -50,17 +51,35 @@ export class KernelSockets {
 
   /** The value without surrounding white space; `undefined` where there is no such setting. */
   readSysctls(paths: readonly string[]): readonly (string | undefined)[] {
-    return inNetns(this.netns, () => paths.map(readSysctl));
+    return inNetns(this.netns, () => paths.map((path) => readSysctl(this.#fileOf(path))));
   }
 
   /** All of them while the namespace is entered once. @returns what each threw, or `undefined` */
   writeSysctls(sysctls: readonly Sysctl[]): readonly unknown[] {
-    return inNetns(this.netns, () => sysctls.map(writeSysctl));
+    return inNetns(this.netns, () => sysctls.map(({ path, value }) => writeSysctl(this.#fileOf(path), value)));
+  }
+
+  /**
+   * Settings of devices are reached from their folder, which is held open: each walk from /proc/sys passes all network
+   * namespaces of the machine (netlink/device-conf.ts). To be called inside the namespace.
+   */
+  #fileOf(path: string): string {
+    const [, folder = "", rest] = /^(net\/ipv[46]\/conf)\/(.*)$/.exec(path) ?? [];
+    if (rest === undefined) return `/proc/sys/${path}`;
+    let fd = this.#confFolders.get(folder);
+    if (fd === undefined) {
+      fd = openFolder(`/proc/sys/${folder}`);
+      if (fd === undefined) return `/proc/sys/${path}`;
+      this.#confFolders.set(folder, fd);
+    }
+    return `/proc/self/fd/${fd}/${rest}`;
   }
 
   close(): void {
     this.route.close();
     this.#netfilter?.close();
+    for (const fd of this.#confFolders.values()) closeFd(fd);
+    this.#confFolders.clear();
     this.netns?.close();
   }
 }
@@ -73,18 +92,28 @@ function bootId(): string {
   return knownBootId;
 }
 
-function writeSysctl({ path, value }: Sysctl): unknown {
+/** `undefined` where the kernel has no such folder. */
+function openFolder(path: string): number | undefined {
   try {
-    writeFileSync(`/proc/sys/${path}`, value);
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function writeSysctl(file: string, value: string): unknown {
+  try {
+    writeFileSync(file, value);
     return undefined;
   } catch (error) {
     return error;
   }
 }
 
-function readSysctl(path: string): string | undefined {
+function readSysctl(file: string): string | undefined {
   try {
-    return readFileSync(`/proc/sys/${path}`, "utf8").trim();
+    return readFileSync(file, "utf8").trim();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
