@@ -5,7 +5,7 @@
 import type { CniCall } from "../../core/cni/call.ts";
 import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
-import { attachmentOf, containerHalves, halfOf, type LeaseRequest } from "../../core/ipam/lease.ts";
+import { containerHalves, halfOf, type LeaseRequest } from "../../core/ipam/lease.ts";
 import { idlePorts, meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
 import { desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
@@ -159,7 +159,7 @@ export class Attacher {
         ...(ip6?.gateway === undefined ? {} : { gateway6: ip6.gateway }),
       };
       book.requireUnheld(asked, addresses);
-      const pending = { ...attachmentOf(request, addresses, book.all()), ipam: given };
+      const pending = { ...book.attachmentFor(request, addresses), ipam: given };
       this.#requirePorts(pending);
       book.save(pending);
       return pending;
@@ -173,6 +173,7 @@ export class Attacher {
   #requirePorts(attachment: Attachment): void {
     const { book, log, sockets } = this.#deps;
     const { containerId, ifname, ports = [] } = attachment;
+    if (ports.length === 0) return;
     requireFreePorts(
       attachment,
       book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname),

@@ -19,7 +19,9 @@ type Identity = Pick<Lease, "containerId" | "ifname">;
 export class LeaseBook {
   readonly #store: AgentStore;
   readonly #clock: Clock;
-  readonly #leases: Map<string, Lease>;
+  readonly #leases = new Map<string, Lease>();
+  /** The keys of the leases in each namespace, by its identity: what an ADD looks at must not grow with the host. */
+  readonly #inNetns = new Map<string, Set<string>>();
   readonly #leaving = new Set<string>();
   readonly #ledger: Ledger;
   #early = 0;
@@ -28,7 +30,7 @@ export class LeaseBook {
   constructor(store: AgentStore, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
-    this.#leases = new Map(store.leases().map((lease) => [keyOf(lease), lease]));
+    for (const lease of store.leases()) this.#put(lease);
     for (const [key, { state }] of this.#leases) if (state === "pending") this.#leaving.add(key);
     this.#ledger = new Ledger(store.resting(), this.#leases.values(), clock.now());
   }
@@ -44,11 +46,18 @@ export class LeaseBook {
   }
 
   /** The other attachments of its container, less those on their way out. */
-  siblings(attachment: Attachment): readonly Attachment[] {
-    return this.attachments().filter(
-      (other) =>
-        other.containerId === attachment.containerId && other.ifname !== attachment.ifname && !this.isLeaving(other),
-    );
+  siblings({ containerId, ifname, netnsId }: Attachment): readonly Attachment[] {
+    return this.#neighbors(netnsId)
+      .filter(isAttachment)
+      .filter((other) => other.containerId === containerId && other.ifname !== ifname && !this.isLeaving(other));
+  }
+
+  /** The attachment for a request, beside those that are there. @throws Fault address-taken, of its MAC */
+  attachmentFor(request: LeaseRequest, addresses: readonly Ip[]): Attachment {
+    const { mac, who } = request;
+    // A MAC is unique in a whole network.
+    const others = mac === undefined ? this.#neighbors(who.netnsId) : this.#leases.values();
+    return attachmentOf(request, addresses, others);
   }
 
   get(identity: Identity): Lease | undefined {
@@ -86,7 +95,7 @@ export class LeaseBook {
    */
   open(request: LeaseRequest, assignment: Assignment, check: (attachment: Attachment) => void): Attachment {
     const picks = this.#pick(request, assignment);
-    const attachment = attachmentOf(request, picks.map(addressIn), this.#leases.values());
+    const attachment = this.attachmentFor(request, picks.map(addressIn));
     check(attachment);
     this.#give(attachment, picks);
     return attachment;
@@ -103,7 +112,7 @@ export class LeaseBook {
   /** @throws Fault storage; then nothing has changed */
   save(lease: Lease): void {
     this.#store.putLease(lease);
-    this.#leases.set(keyOf(lease), lease);
+    this.#put(lease);
     this.#ledger.hold(lease);
   }
 
@@ -119,10 +128,33 @@ export class LeaseBook {
     const lease = this.#leases.get(key);
     if (lease === undefined) return;
     this.#store.deleteLease(lease, lease.ipam === undefined ? addressesOf(lease) : []);
-    this.#leases.delete(key);
+    this.#forget(lease);
     this.#leaving.delete(key);
     this.#ledger.release(lease, this.#clock.now());
     this.#wake();
+  }
+
+  #put(lease: Lease): void {
+    const key = keyOf(lease);
+    const before = this.#leases.get(key);
+    if (before !== undefined && before.netnsId !== lease.netnsId) this.#forget(before);
+    this.#leases.set(key, lease);
+    const keys = this.#inNetns.get(lease.netnsId);
+    if (keys === undefined) this.#inNetns.set(lease.netnsId, new Set([key]));
+    else keys.add(key);
+  }
+
+  #forget(lease: Lease): void {
+    const key = keyOf(lease);
+    this.#leases.delete(key);
+    const keys = this.#inNetns.get(lease.netnsId);
+    keys?.delete(key);
+    if (keys?.size === 0) this.#inNetns.delete(lease.netnsId);
+  }
+
+  /** Oldest first. */
+  #neighbors(netnsId: string): readonly Lease[] {
+    return [...(this.#inNetns.get(netnsId) ?? [])].flatMap((key) => this.#leases.get(key) ?? []);
   }
 
   /** What the disk does not forget now only rests anew after a restart: no reason to fail. */

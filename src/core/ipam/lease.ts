@@ -158,7 +158,7 @@ export function leaseOf(request: LeaseRequest, addresses: readonly Ip[]): Lease 
 
 /**
  * The attachment for a request, `pending`, with these addresses.
- * @param others every lease of this agent
+ * @param others the leases in its namespace; all of this agent when a MAC is asked for
  * @throws Fault address-taken when the MAC that is asked for is another's in this network
  */
 export function attachmentOf(request: LeaseRequest, addresses: readonly Ip[], others: Iterable<Lease>): Attachment {
