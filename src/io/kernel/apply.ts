@@ -18,7 +18,7 @@ import { deleteLink } from "./link-deletion.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
 import type { Verdict } from "./netlink/error-message.ts";
 import {
-  decodeLink,
+  decodeIfindex,
   encodeLinkAdd,
   encodeLinkGet,
   encodeLinkMarks,
@@ -80,7 +80,7 @@ class Run {
   readonly failures: OpFailure[] = [];
   readonly #sockets: KernelSockets;
   readonly #ifindexes = new Map<string, number | undefined>();
-  readonly #batch = new MessageWriter(1, 64 << 10);
+  readonly #batch = new MessageWriter();
   /** The operations of the batch, one to a message. */
   #batched: Numbered[] = [];
   /** Those of the end of what was carried out. */
@@ -172,7 +172,7 @@ class Run {
       const question = new MessageWriter();
       encodeLinkGet(question, dev);
       this.#sockets.route.ask(question, (message) => {
-        ifindex = decodeLink(message).ifindex;
+        ifindex = decodeIfindex(message);
       });
       this.#ifindexes.set(dev, ifindex);
     }
@@ -241,7 +241,7 @@ class Run {
     const socket = this.#sockets.netfilter();
     if (first === undefined) return undefined;
     if (socket === undefined) return kernelError(first.op, "EPROTONOSUPPORT", "this kernel has no nftables");
-    const request = new MessageWriter(1, 64 << 10);
+    const request = new MessageWriter();
     let error: KernelError | undefined;
     encodeTransaction(request, () => {
       for (const { op } of ops) {

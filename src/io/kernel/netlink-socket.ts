@@ -27,6 +27,7 @@ import {
   type MessageWriter,
   malformed,
   NLM_F_DUMP_INTR,
+  NLM_F_MULTI,
   NLMSG_DONE,
   NLMSG_ERROR,
   readMessages,
@@ -63,7 +64,7 @@ export class NetlinkSocket {
   /** Sends what the writer holds and calls back with each verdict that comes, in order. */
   execute(request: MessageWriter, onVerdict: (sequence: number, verdict: Verdict) => void): void {
     send(this.#open(), request.bytes);
-    for (const message of this.#answers())
+    for (const message of this.#answers(request.nextSequence - 1))
       if (message.type === NLMSG_ERROR) onVerdict(message.sequence, decodeVerdict(message));
   }
 
@@ -71,7 +72,7 @@ export class NetlinkSocket {
   ask(question: MessageWriter, onMessage: (message: Message) => void): Verdict {
     let verdict: Verdict = { errno: 0 };
     send(this.#open(), question.bytes);
-    for (const message of this.#answers()) {
+    for (const message of this.#answers(question.nextSequence - 1)) {
       if (message.type === NLMSG_ERROR) verdict = decodeVerdict(message);
       else onMessage(message);
     }
@@ -83,7 +84,8 @@ export class NetlinkSocket {
     let verdict: Verdict = { errno: 0 };
     const datagram = request.bytes.slice();
     if (!(await sendInThread(this.#open(), datagram))) send(this.#open(), datagram);
-    for (const message of this.#answers()) if (message.type === NLMSG_ERROR) verdict = decodeVerdict(message);
+    for (const message of this.#answers(request.nextSequence - 1))
+      if (message.type === NLMSG_ERROR) verdict = decodeVerdict(message);
     return verdict;
   }
 
@@ -96,7 +98,7 @@ export class NetlinkSocket {
   dump<T>(what: string, question: MessageWriter, decode: (message: Message) => T | undefined): T[] {
     for (let attempt = 0; attempt < KERNEL_READ_ATTEMPTS; attempt++) {
       send(this.#open(), question.bytes);
-      const found = collectDump(what, this.#answers(), decode);
+      const found = collectDump(what, this.#answers(question.nextSequence - 1), decode);
       if (found !== undefined) return found;
     }
     throw new Fault(
@@ -116,11 +118,17 @@ export class NetlinkSocket {
     this.#fd = -1;
   }
 
-  *#answers(): Generator<Message> {
+  /** Until that of the last request has ended, or, where none was asked for, until nothing is there. */
+  *#answers(lastSequence: number): Generator<Message> {
     for (;;) {
       const length = receive(this.#open(), datagram);
       if (length === undefined) return;
-      yield* readMessages(datagram.subarray(0, length));
+      let isOver = false;
+      for (const message of readMessages(datagram.subarray(0, length))) {
+        isOver = message.sequence === lastSequence && isEnd(message);
+        yield message;
+      }
+      if (isOver) return;
     }
   }
 
@@ -128,6 +136,11 @@ export class NetlinkSocket {
     if (this.#fd < 0) throw new Fault("kernel-refused", "this kernel port is closed; open a new one");
     return this.#fd;
   }
+}
+
+/** Whether no further message of the same answer comes. */
+function isEnd({ type, flags }: Message): boolean {
+  return type === NLMSG_ERROR || type === NLMSG_DONE || (flags & NLM_F_MULTI) === 0;
 }
 
 /**

@@ -120,6 +120,11 @@ export interface NumberedLink {
   readonly conf: DeviceConf;
 }
 
+/** The index alone. */
+export function decodeIfindex({ payload }: Message): number {
+  return readU32(payload, 4);
+}
+
 /** @throws Fault kernel-refused on garbage */
 export function decodeLink(message: Message): NumberedLink {
   const { payload } = message;

@@ -16,6 +16,7 @@ const NLA_TYPE_MASK = 0x3fff;
 
 /** Flags of a request; their meaning beside REQUEST and ACK depends on whether it reads or writes. */
 export const NLM_F_REQUEST = 0x1;
+export const NLM_F_MULTI = 0x2;
 const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
