@@ -13,7 +13,7 @@ import { assert, Fault } from "../../model/fault.ts";
 import { KERNEL_STRETCH_MS, NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import { forgetConnections } from "./connections.ts";
-import type { KernelSockets } from "./kernel-sockets.ts";
+import { type KernelSockets, openKernelSockets } from "./kernel-sockets.ts";
 import { deleteLink } from "./link-deletion.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
 import type { Verdict } from "./netlink/error-message.ts";
@@ -35,8 +35,7 @@ import {
 import { encodeRouteDelete, encodeRouteReplace } from "./netlink/route-messages.ts";
 import { encodeRuleAdd, encodeRuleDelete } from "./netlink/rule-messages.ts";
 import { encodeShaperDelete, encodeShaperReplace } from "./netlink/shaper-messages.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
-import { inNetns, openNetns } from "./netns.ts";
+import type { NetlinkSocket } from "./netlink-socket.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
 
@@ -197,18 +196,14 @@ class Run {
   #addPair(link: VethLink): Verdict {
     assert(link.peer !== undefined, `the veth ${link.name} is made with its other end`);
     const { name, netns: path } = link.peer;
-    const netns = openNetns(path);
+    const open = this.#sockets.entered.get(path);
+    const inside = open ?? openKernelSockets(path);
     try {
-      const verdict = this.#executeOne((writer) => encodeLinkAdd(writer, link, netns.fd));
+      const verdict = this.#executeOne((writer) => encodeLinkAdd(writer, link, inside.netns?.fd));
       if (verdict.errno !== 0 || !this.#sockets.hasIpv6()) return verdict;
-      const inside = inNetns(netns, () => new NetlinkSocket(NETLINK_ROUTE));
-      try {
-        return executeOne(inside, (writer) => encodeLinkMarks(writer, { kind: "veth", name, up: false }, true));
-      } finally {
-        inside.close();
-      }
+      return executeOne(inside.route, (writer) => encodeLinkMarks(writer, { kind: "veth", name, up: false }, true));
     } finally {
-      netns.close();
+      if (open === undefined) inside.close();
     }
   }
 

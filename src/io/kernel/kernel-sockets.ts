@@ -5,12 +5,14 @@ import { constants, existsSync, openSync, readFileSync, writeFileSync } from "no
 import type { Sysctl } from "../../core/host/host-state.ts";
 import { closeFd, SystemCallError } from "./ffi.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
-import { inNetns, type Netns } from "./netns.ts";
+import { inNetns, type Netns, openNetns } from "./netns.ts";
 
 export class KernelSockets {
   /** `undefined`: the namespace that the process is in. */
   readonly netns: Netns | undefined;
   readonly route: NetlinkSocket;
+  /** Those into containers that are open now, by the path they were entered by: what works on both sides has them. */
+  readonly entered = new Map<string, KernelSockets>();
   #netfilter: NetlinkSocket | undefined;
   readonly #confFolders = new Map<string, number>();
 
@@ -23,8 +25,8 @@ export class KernelSockets {
    * Which namespace this is: `BOOTID:COOKIE`, which no other ever has; so one that a reboot or a reused path put in its
    * place is told apart by comparison. `BOOTID:DEVICE:INODE` on a kernel without cookies.
    */
-  netnsId(netns: Netns): string {
-    return `${bootId()}:${this.route.netnsCookie ?? netns.inode}`;
+  netnsId(): string {
+    return `${bootId()}:${this.route.netnsCookie ?? this.netns?.inode}`;
   }
 
   /** Another one, which the caller closes. */
@@ -81,6 +83,20 @@ export class KernelSockets {
     for (const fd of this.#confFolders.values()) closeFd(fd);
     this.#confFolders.clear();
     this.netns?.close();
+  }
+}
+
+/**
+ * Those into the namespace at `path`.
+ * @throws Fault bad-netns, no-rights, kernel-refused; SystemCallError
+ */
+export function openKernelSockets(path: string): KernelSockets {
+  const netns = openNetns(path);
+  try {
+    return new KernelSockets(netns);
+  } catch (error) {
+    netns.close();
+    throw error;
   }
 }
 

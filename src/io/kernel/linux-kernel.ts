@@ -12,8 +12,7 @@ import { applyOps } from "./apply.ts";
 import { watchNetns } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import { SystemCallError } from "./ffi.ts";
-import { KernelSockets } from "./kernel-sockets.ts";
-import { openNetns } from "./netns.ts";
+import { KernelSockets, openKernelSockets } from "./kernel-sockets.ts";
 import { observeKernel, observeLinks } from "./observe.ts";
 
 /**
@@ -67,13 +66,9 @@ class LinuxKernel implements Kernel {
   }
 
   async enter(path: string): Promise<ContainerKernel> {
-    const netns = openNetns(path);
-    let sockets: KernelSockets | undefined;
     try {
-      sockets = new KernelSockets(netns);
-      return new LinuxContainerKernel(sockets, sockets.netnsId(netns));
+      return new LinuxContainerKernel(openKernelSockets(path), path, this.#sockets.entered);
     } catch (error) {
-      (sockets ?? netns).close();
       throw refusalOf(error);
     }
   }
@@ -95,10 +90,20 @@ class LinuxKernel implements Kernel {
 
 class LinuxContainerKernel extends LinuxKernel implements ContainerKernel {
   readonly netnsId: string;
+  readonly #leave: () => void;
 
-  constructor(sockets: KernelSockets, netnsId: string) {
+  constructor(sockets: KernelSockets, path: string, entered: Map<string, KernelSockets>) {
     super(sockets);
-    this.netnsId = netnsId;
+    this.netnsId = sockets.netnsId();
+    entered.set(path, sockets);
+    this.#leave = () => {
+      if (entered.get(path) === sockets) entered.delete(path);
+    };
+  }
+
+  override close(): void {
+    this.#leave();
+    super.close();
   }
 }
 
