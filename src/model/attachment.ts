@@ -103,6 +103,11 @@ export function isAttachment(lease: Lease): lease is Attachment {
   return "hostIfname" in lease;
 }
 
+/** Which of our plugins was asked. While another IPAM plugin is asked, an attachment has no devices yet. */
+export function pluginOf(lease: Lease): "weft-cni" | "weft-ipam" {
+  return isAttachment(lease) || lease.ipam !== undefined ? "weft-cni" : "weft-ipam";
+}
+
 /** The addresses that are held, IPv4 first. */
 export function addressesOf({ ip, ip6 }: Pick<Lease, "ip" | "ip6">): readonly Ip[] {
   return [ip, ip6].filter((address) => address !== undefined);

@@ -5,7 +5,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Capacity } from "../../core/ipam/capacity.ts";
-import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
+import { addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import {
   assignmentSchema,
@@ -192,7 +192,7 @@ function endpointView(lease: Lease): z.infer<typeof endpointSchema> {
     network,
     ifname,
     addresses: [...addressesOf(lease)],
-    plugin: isAttachment(lease) || lease.ipam !== undefined ? "weft-cni" : "weft-ipam",
+    plugin: pluginOf(lease),
     state,
     since,
     ...(labels !== undefined && { labels }),

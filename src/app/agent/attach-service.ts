@@ -14,7 +14,7 @@ import type { Ledger } from "../../core/ipam/ledger.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
-import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
 import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
@@ -287,9 +287,7 @@ export class AttachService {
 
 /** Whether the lease is what the call speaks of: the same network, and made by the same plugin. */
 function isOf(lease: Lease, { plugin, config }: { plugin: string; config: { network: string } }): boolean {
-  // While another IPAM plugin is asked, an attachment has no devices yet.
-  const maker = isAttachment(lease) || lease.ipam !== undefined ? "weft-cni" : "weft-ipam";
-  return lease.network === config.network && plugin === maker;
+  return lease.network === config.network && plugin === pluginOf(lease);
 }
 
 function logFields(call: Exclude<CniCall, { command: "VERSION" }>): object {

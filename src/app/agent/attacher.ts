@@ -6,14 +6,14 @@ import type { CniCall } from "../../core/cni/call.ts";
 import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import { containerHalves, halfOf, type LeaseRequest } from "../../core/ipam/lease.ts";
-import { idlePorts, meets, portTaken, requireFreePorts } from "../../core/ipam/port-claims.ts";
-import { desiredAttachment, gatewaysOf } from "../../core/overlay/attach.ts";
+import { idlePorts, requireFreePorts, requireUnboundPorts } from "../../core/ipam/port-claims.ts";
+import { GATEWAY_MAC, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import { containerMtu } from "../../core/overlay/vtep.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, ContainerKernel, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
 import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Lease } from "../../model/attachment.ts";
-import { assert, Fault } from "../../model/fault.ts";
+import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, familyOf, lengthOf, withLength } from "../../model/ip.ts";
 import { interfaceExists, requireFree } from "./attach-checks.ts";
@@ -178,17 +178,8 @@ export class Attacher {
       attachment,
       book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname),
     );
-    // A runtime may keep the port for this very container, as Podman's conmon does.
-    const idle = idlePorts(attachment);
-    for (const mapping of ports.filter((each) => !idle.includes(each)))
-      for (const { address, command, pid } of sockets.holders(mapping.protocol, mapping.hostPort))
-        if (meets(mapping, address) && !command.includes(containerId))
-          throw portTaken(
-            containerId,
-            mapping,
-            pid === undefined ? "a process of the host" : `process ${pid} (${command})`,
-          );
-    for (const { hostIp, hostPort } of idle)
+    requireUnboundPorts(attachment, sockets.holders);
+    for (const { hostIp, hostPort } of idlePorts(attachment))
       log.warn(
         { containerId, ifname },
         `port ${hostPort} of ${hostIp} leads nowhere: ${ifname} has no such address family`,
@@ -232,10 +223,8 @@ function isRepeated({ requestId, config }: AddCall, earlier: Lease): boolean {
 /** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
 function attached(attachment: Attachment, call: AddCall, version: CniVersion, context: OverlayContext): CniReply {
   const { hostIfname, ifname, ipam, mac, netns } = attachment;
-  const hostMac = desiredAttachment(attachment, context).links?.find(({ name }) => name === hostIfname)?.mac;
-  assert(hostMac !== undefined, "the host's end of a veth has a MAC");
   const result = {
-    host: { name: hostIfname, mac: hostMac },
+    host: { name: hostIfname, mac: GATEWAY_MAC },
     container: { name: ifname, mac, netns },
     mtu: containerMtu(context),
     ips: gatewaysOf(attachment, context),

@@ -10,17 +10,24 @@ import type { HostState, KernelOp, NftChain, NftMap, NftTable } from "./host-sta
 export interface NftChanges {
   /** Before devices go: elements that lead to them, chains that hang on them, tables that nobody wants. */
   readonly before: readonly KernelOp[];
+  /** What checks a new device, by its name: before it is up, so that nothing comes by it unchecked. */
+  readonly guards: ReadonlyMap<string, KernelOp>;
   /** After all else is in place. */
   readonly after: readonly KernelOp[];
 }
 
-/** @param gone devices that are deleted or made anew: a rule that forwards to one names the old device for ever */
+/**
+ * @param gone devices that are deleted or made anew: a rule that forwards to one names the old device for ever
+ * @param added devices that are made
+ */
 export function diffNft(
   observed: HostState["tables"],
   desired: HostState["tables"],
   gone: ReadonlySet<string>,
+  added: ReadonlySet<string>,
 ): NftChanges {
   const before: KernelOp[] = [];
+  const guards = new Map<string, KernelOp>();
   const after: KernelOp[] = [];
   const present = new Map(observed.map((table) => [tableKey(table), table]));
   const wanted = new Set(desired.map(tableKey));
@@ -32,15 +39,16 @@ export function diffNft(
       after.push({ op: "nft.table.replace", table: want });
       continue;
     }
-    const chains = diffChains(there, want, gone);
+    const chains = diffChains(there, want, gone, added);
     const elements = diffElements(there, want);
     before.push(...elements.deletes, ...chains.baseDeletes);
+    for (const [device, guard] of chains.guards) guards.set(device, guard);
     after.push(...chains.replaces, ...chains.deletes, ...elements.adds);
   }
-  return { before, after };
+  return { before, guards, after };
 }
 
-function diffChains(there: NftTable, want: NftTable, gone: ReadonlySet<string>) {
+function diffChains(there: NftTable, want: NftTable, gone: ReadonlySet<string>, added: ReadonlySet<string>) {
   const at = { family: want.family, table: want.name };
   const present = new Map(there.chains.map((chain) => [chain.name, chain]));
   const wanted = new Set(want.chains.map((chain) => chain.name));
@@ -48,11 +56,19 @@ function diffChains(there: NftTable, want: NftTable, gone: ReadonlySet<string>) 
     const old = present.get(chain.name);
     return old === undefined || isStale(old, gone) || formatChain(old) !== formatChain(chain);
   });
+  // One that jumps to a chain which is written as well has to wait for it.
+  const written = new Set(changed.map(({ name }) => name));
+  const isGuard = ({ hook, rules }: NftChain): boolean =>
+    hook?.device !== undefined &&
+    added.has(hook.device) &&
+    !rules.flat().some((part) => part.kind === "jump" && written.has(part.chain));
+  const replace = (chain: NftChain): KernelOp => ({ op: "nft.chain.replace", ...at, chain });
   const unwanted = there.chains.filter((chain) => !wanted.has(chain.name));
   const remove = (chain: NftChain): KernelOp => ({ op: "nft.chain.delete", ...at, chain: chain.name });
   return {
     baseDeletes: unwanted.filter((chain) => chain.hook !== undefined && !hangsOn(gone, chain)).map(remove),
-    replaces: targetsFirst(changed).map((chain): KernelOp => ({ op: "nft.chain.replace", ...at, chain })),
+    guards: changed.filter(isGuard).map((chain) => [chain.hook?.device ?? "", replace(chain)] as const),
+    replaces: targetsFirst(changed.filter((chain) => !isGuard(chain))).map(replace),
     // As long as a device is there, so is what checks it; some kernels delete it with the device.
     deletes: [
       ...unwanted.filter((chain) => hangsOn(gone, chain)),

@@ -25,8 +25,9 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
   const fdb = compare(there.fdb, want.fdb, fdbKey, (a, b) => a.dst === b.dst);
   const rules = compare(there.rules, want.rules, ruleKey, () => true);
   const shapers = compare(there.shapers, want.shapers, ({ dev }) => dev, isSameShaper);
-  const nft = diffNft(observed.tables, want.tables, links.gone);
-  const sysctls = diffSysctls(there, want, new Set(links.added.map((link) => link.name)));
+  const added = new Set(links.added.map((link) => link.name));
+  const nft = diffNft(observed.tables, want.tables, links.gone, added);
+  const sysctls = diffSysctls(there, want, added);
   const routesToWrite = [...routes.write, ...routes.same.filter((route) => vanished.has(route))];
   return [
     ...nft.before,
@@ -40,7 +41,11 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
     ...addresses.removed.map((address): KernelOp => ({ op: "address.delete", address })),
     ...links.deleted.map((link): KernelOp => ({ op: "link.delete", name: link.name })),
     ...sysctls.ofHost,
-    ...links.added.flatMap((link) => addLink(link, sysctls.ofDevice.get(link.name) ?? [], links.blocked)),
+    ...links.added.flatMap((link) => {
+      const guard = nft.guards.get(link.name);
+      const settings = (sysctls.ofDevice.get(link.name) ?? []).map(setSysctl);
+      return addLink(link, [...settings, ...(guard === undefined ? [] : [guard])], links.blocked);
+    }),
     ...links.set,
     ...addresses.write.map((address): KernelOp => ({ op: "address.replace", address })),
     ...neighbors.write.map((neighbor): KernelOp => ({ op: "neighbor.replace", neighbor })),
@@ -120,13 +125,18 @@ function diffSysctls(there: HostState, want: HostState, added: ReadonlySet<strin
   }
   const isForwarding = ({ path }: Sysctl): boolean => path.endsWith("forward") || path.endsWith("forwarding");
   const ordered = [...ofHost.filter((s) => !isForwarding(s)), ...ofHost.filter(isForwarding)];
-  return { ofHost: ordered.map((sysctl): KernelOp => ({ op: "sysctl.set", sysctl })), ofDevice };
+  return { ofHost: ordered.map(setSysctl), ofDevice };
 }
 
-function addLink(link: HostState["links"][number], sysctls: readonly Sysctl[], blocked: ReadonlySet<string>) {
+function setSysctl(sysctl: Sysctl): KernelOp {
+  return { op: "sysctl.set", sysctl };
+}
+
+/** @param beforeUp what has to be done between making and raising it */
+function addLink(link: HostState["links"][number], beforeUp: readonly KernelOp[], blocked: ReadonlySet<string>) {
   const ops: KernelOp[] = isMadeByUs(link) ? [{ op: "link.add", link }] : [];
   if (blocked.has(link.name)) return ops;
-  ops.push(...sysctls.map((sysctl): KernelOp => ({ op: "sysctl.set", sysctl })));
+  ops.push(...beforeUp);
   return link.up ? [...ops, { op: "link.set", name: link.name, up: true } satisfies KernelOp] : ops;
 }
 

@@ -25,7 +25,33 @@ export function requireFreePorts(claimant: Claimant, others: Iterable<Claimant>)
   }
 }
 
-export function portTaken(containerId: string, { protocol, hostPort, hostIp }: PortMapping, holder: string): Fault {
+/** A socket of a process of this host, as far as it is known. */
+interface BoundSocket {
+  readonly address: Ip;
+  readonly pid?: number;
+  readonly command: string;
+}
+
+/**
+ * @param socketsAt the sockets that are bound to a port
+ * @throws Fault port-taken that names the process that holds the port
+ */
+export function requireUnboundPorts(
+  claimant: Claimant,
+  socketsAt: (protocol: PortMapping["protocol"], port: number) => readonly BoundSocket[],
+): void {
+  const { containerId, ports = [] } = claimant;
+  const idle = idlePorts(claimant);
+  for (const mapping of ports.filter((each) => !idle.includes(each)))
+    for (const { address, command, pid } of socketsAt(mapping.protocol, mapping.hostPort)) {
+      // A runtime may keep the port for this very container, as Podman's conmon does.
+      if (!meets(mapping, address) || command.includes(containerId)) continue;
+      const holder = pid === undefined ? "a process of the host" : `process ${pid} (${command})`;
+      throw portTaken(containerId, mapping, holder);
+    }
+}
+
+function portTaken(containerId: string, { protocol, hostPort, hostIp }: PortMapping, holder: string): Fault {
   return new Fault(
     "port-taken",
     `container ${containerId}: ${protocol} port ${hostPort}${hostIp === undefined ? "" : ` of ${hostIp}`} of this host is held by ` +

@@ -32,7 +32,7 @@ import { acceptRa, disableIpv6 } from "./sysctls.ts";
 import { containerMtu } from "./vtep.ts";
 
 /** The host's end of every veth. */
-const GATEWAY_MAC = mac("02:57:00:00:00:01");
+export const GATEWAY_MAC = mac("02:57:00:00:00:01");
 
 /** Stand in where another IPAM plugin names no gateway. Only the container knows them; nobody answers at them. */
 const NAMELESS_GATEWAY = ip("169.254.1.1");
@@ -106,15 +106,7 @@ export function attachOps(
   const tables = [ingressOf(attachment, context)];
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
   const observed = { ...EMPTY_HOST_STATE, tables: tables.map((table) => ({ ...table, chains: [] })) };
-  const ops = diff(observed, desired);
-  // What checks the device is there before anything can come by it.
-  const raised = ops.findIndex(({ op }) => op === "link.set");
-  const [checks, others] = [ops.filter(isChain), ops.slice(raised).filter((op) => !isChain(op))];
-  return [...ops.slice(0, raised), ...checks, ...others, ...addPorts(attachment, siblings, context)];
-}
-
-function isChain({ op }: KernelOp): boolean {
-  return op === "nft.chain.replace";
+  return [...diff(observed, desired), ...addPorts(attachment, siblings, context)];
 }
 
 /**

@@ -10,15 +10,17 @@
 import { type Attachment, addressesOf, oneAddress, type PortMapping } from "../../model/attachment.ts";
 import { type Cidr, cidr, contains, type Family, familyOf, hostCidr, type Ip, ip } from "../../model/ip.ts";
 import { OWNER } from "../../model/names.ts";
-import type {
-  KernelOp,
-  NftChain,
-  NftMap,
-  NftRule,
-  NftStatement,
-  NftTable,
-  NftValue,
-  Sysctl,
+import { diff } from "../host/diff.ts";
+import {
+  EMPTY_HOST_STATE,
+  type KernelOp,
+  type NftChain,
+  type NftMap,
+  type NftRule,
+  type NftStatement,
+  type NftTable,
+  type NftValue,
+  type Sysctl,
 } from "../host/host-state.ts";
 import { insidePrefixes, type OverlayContext, overlayPrefixes } from "./context.ts";
 
@@ -114,7 +116,11 @@ export function portMasquerade(context: OverlayContext, family: Family): readonl
 export function ownPorts(attachment: Attachment, context: OverlayContext): readonly NftTable[] {
   return portFamilies(context)
     .filter((family) => reached(attachment, family).length > 0)
-    .map((family) => ({ family: WORDS[family].table, name: OWNER, chains: [], maps: portMaps([attachment], family) }));
+    .map((family) => portTable([attachment], family));
+}
+
+function portTable(attachments: readonly Attachment[], family: Family): NftTable {
+  return { family: WORDS[family].table, name: OWNER, chains: [], maps: portMaps(attachments, family) };
 }
 
 /**
@@ -153,18 +159,17 @@ function forgetStrays(attachment: Attachment, family: Family): KernelOp[] {
 }
 
 function portOps(before: readonly Attachment[], after: readonly Attachment[], family: Family): KernelOp[] {
-  const there = portMaps(before, family);
-  return portMaps(after, family).flatMap(({ name, type, elements }, i) => {
-    const map = { family: WORDS[family].table, table: OWNER, map: name, type } as const;
-    const old = new Map(there[i]?.elements);
-    const wanted = new Map(elements);
-    const gone = [...old].filter(([key, value]) => wanted.get(key) !== value);
-    const come = elements.filter(([key, value]) => old.get(key) !== value);
-    return [
-      ...gone.map(([key]): KernelOp => ({ op: "nft.elements.delete", ...map, keys: [key] })),
-      ...come.map((element): KernelOp => ({ op: "nft.elements.add", ...map, elements: [element] })),
-    ];
+  const state = (attachments: readonly Attachment[]) => ({
+    ...EMPTY_HOST_STATE,
+    tables: [portTable(attachments, family)],
   });
+  return diff(state(before), state(after)).flatMap(oneByOne);
+}
+
+function oneByOne(op: KernelOp): KernelOp[] {
+  if (op.op === "nft.elements.add") return op.elements.map((element) => ({ ...op, elements: [element] }));
+  if (op.op === "nft.elements.delete") return op.keys.map((key) => ({ ...op, keys: [key] }));
+  return [op];
 }
 
 /** The families whose tables have the maps. */
