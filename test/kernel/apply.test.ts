@@ -219,6 +219,19 @@ test("calls are carried out in the order they were made", { skip }, async (t) =>
   assert.deepEqual([during.routes.length, after.routes.length], [1_500, 0]);
 });
 
+test("a namespace that cannot be opened for want of descriptors is not said to be gone", { skip }, async (t) => {
+  const { kernel, path } = await openTestNetns(t);
+  const fds: number[] = [];
+  try {
+    for (;;) fds.push(openSync("/dev/null", "r"));
+  } catch {
+    await assert.rejects(kernel.enter(path), (error) => error instanceof Fault && error.code === "kernel-refused");
+  } finally {
+    for (const fd of fds) closeSync(fd);
+  }
+  (await kernel.enter(path)).close();
+});
+
 test("a path that is no network namespace is refused for what it is", { skip }, async (t) => {
   const { kernel, path } = await openTestNetns(t);
   const directory = mkdtempSync(join(tmpdir(), "weft-test-"));

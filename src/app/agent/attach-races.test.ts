@@ -142,3 +142,18 @@ test("GC goes on after a refusal, which is its answer, and leaves an ADD alone t
   assert.deepEqual([(await adding).status, (await collecting).status], [200, 200]);
   assert.deepEqual(held(rig), ["c1 attached"]);
 });
+
+test("GC does not take what came in the place of what it meant", async () => {
+  const rig = await opened(of("n", ADD), of("n", ADD2));
+  rig.machine.deleteNetns(C2);
+  await rig.newNetns(C2);
+  const apply = rig.kernel.apply.bind(rig.kernel);
+  let next: Promise<{ status: number }> | undefined;
+  rig.kernel.apply = async (ops) => {
+    next ??= rig.call({ ...of("n", ADD2), requestId: "r9" }); // while c1 is taken, before it is c2's turn
+    return apply(ops);
+  };
+  assert.equal((await rig.call(gc("n"))).status, 200);
+  assert.equal((await next)?.status, 200);
+  assert.deepEqual(held(rig), ["c2 attached"]);
+});
