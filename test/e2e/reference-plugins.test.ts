@@ -15,6 +15,7 @@ import { labOrReason } from "../support/lab.ts";
 import { type Cluster, createCluster, hostOf, startContainer, type TestContainer } from "../support/lab-cluster.ts";
 import { hostUse } from "../support/leftovers.ts";
 import { agentOnMachine, type MachineAgent, OwnNetworks, referenceProblem } from "../support/machine-agent.ts";
+import { askUdp, serveUdp } from "../support/udp.ts";
 
 const skip = referenceProblem() ?? (await labOrReason());
 
@@ -121,6 +122,18 @@ describe("reference plugins", { skip }, () => {
 
   test("host-local under weft-cni: its address, its gateway, given back at DEL", async () => {
     const ipam = { type: "host-local", ranges: [[{ subnet: "172.30.0.0/24" }], [{ subnet: "fd30::/64" }]] };
+    // As a configuration may: `runtimeConfig` is what a runtime would add.
+    const runtimeConfig = { portMappings: [{ hostPort: 9300, containerPort: 53, protocol: "udp" }] };
+    networks.define("foreign-port", { type: "weft-cni", ipam, runtimeConfig });
+    const own = await add("foreign-port");
+    await serveUdp(own.inside, 53);
+    const { address } = hostOf(cluster.lab, 2);
+    assert.equal(
+      await askUdp(own.inside, address, 9300),
+      `${address} ${address.length}`,
+      "it reaches its own host port",
+    );
+    await call("DEL", "foreign-port", own);
     networks.define("foreign", { type: "weft-cni", ipam });
     const [one, two] = [await add("foreign"), await add("foreign")];
     assert.match(one.ip, /^172\.30\.0\.\d+$/);

@@ -8,12 +8,12 @@ import { Agent } from "../../src/app/agent/agent.ts";
 import type { KernelOp } from "../../src/core/host/host-state.ts";
 import { FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
 import type { Log } from "../../src/io/log.ts";
-import type { AgentStore } from "../../src/io/ports.ts";
+import type { AgentStore, Kernel } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import type { OverlayStatus } from "../../src/model/cluster.ts";
 import { cidr, ip } from "../../src/model/ip.ts";
-import { RECONCILE_EVENT_GAP_MS } from "../../src/model/limits.ts";
+import { RECONCILE_EVENT_GAP_MS, RECONCILE_GAP_PASSES } from "../../src/model/limits.ts";
 import { mac } from "../../src/model/mac.ts";
 import { callBody } from "../support/cni.ts";
 import { NOBODY_ELSE } from "../support/host-world.ts";
@@ -29,6 +29,8 @@ class Host {
   readonly disk = new MemoryDisk();
   readonly errors: string[] = [];
   passes = 0;
+  /** How long the kernel takes to be read. */
+  observeMs = 0;
   statuses: readonly OverlayStatus[] = [];
   agent: Agent;
   #store: AgentStore | undefined;
@@ -62,7 +64,7 @@ class Host {
         socketPath: "/run/weft/agent.sock",
       },
       {
-        kernel: this.machine.kernel(),
+        kernel: this.#slowKernel(),
         ...NOBODY_ELSE,
         store: this.#store,
         clock: this.clock,
@@ -73,6 +75,16 @@ class Host {
       },
     );
     return this.agent;
+  }
+
+  #slowKernel(): Kernel {
+    const kernel = this.machine.kernel();
+    const observe = kernel.observe.bind(kernel);
+    kernel.observe = async (paths) => {
+      if (this.observeMs > 0) await new Promise<void>((resolve) => this.clock.after(this.observeMs, resolve));
+      return observe(paths);
+    };
+    return kernel;
   }
 
   /** Lets virtual time pass, and everything that is then due come to its end. */
@@ -161,6 +173,38 @@ test("a host on which something breaks all the time costs a bounded number of pa
   }
   const passes = host.passes - before;
   assert.ok(passes > 2 && passes <= 2_000 / RECONCILE_EVENT_GAP_MS + 1, `${passes} passes in 2 s`);
+});
+
+test("where a pass takes long, the next leaves calls room", async () => {
+  const host = await assigned();
+  const neighbor = { dev: "vtep1024", ip: ip("44.128.0.3"), mac: mac("70:b3:d5:80:00:03") };
+  const passesOf = async (passMs: number): Promise<number> => {
+    host.observeMs = passMs;
+    const before = host.passes;
+    for (let passed = 0; passed < 4_000; passed += 10) {
+      await host.machine.kernel().apply([{ op: "neighbor.delete", neighbor }]);
+      await host.run(10);
+    }
+    return host.passes - before;
+  };
+  assert.ok((await passesOf(0)) > 10);
+  const slow = await passesOf(80);
+  assert.ok(slow > 2 && slow <= 4_000 / (80 * RECONCILE_GAP_PASSES) + 1, `${slow} passes in 4 s`);
+});
+
+test("what is gone when a pass comes to delete it is no failure", async () => {
+  const host = await assigned();
+  const extra = { dev: "vtep1024", mac: mac("70:b3:d5:80:00:77"), dst: ip("10.0.0.77") };
+  for (const [code, status] of [
+    ["ENOENT", "STATUS_OK"],
+    ["EIO", "STATUS_FAILED"],
+  ] as const) {
+    await host.machine.kernel().apply([{ op: "fdb.replace", entry: extra }]);
+    host.machine.failOp(0, code);
+    await host.run(RECONCILE_EVENT_GAP_MS * 2);
+    assert.equal(host.agent.statuses()[0]?.status, status);
+    await host.run(5_000);
+  }
 });
 
 test("what no notice told is found by the slow pass", async () => {
