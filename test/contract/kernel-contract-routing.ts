@@ -263,4 +263,22 @@ export function sysctlTests(test: Test): void {
     );
     await refused(kernel, sysctl("net/ipv4/conf/nobody/rp_filter", "2"), "ENOENT");
   });
+
+  test("each setting of a device is read as it was written, and none for another", async ({ kernel }) => {
+    await done(kernel, [{ op: "link.add", link: BRIDGE }]);
+    const settings = { rp_filter: "2", promote_secondaries: "1", route_localnet: "1" };
+    const paths = [
+      ...Object.keys(settings).map((name) => `net/ipv4/conf/m-dcos/${name}`),
+      ...["accept_ra", "disable_ipv6"].map((name) => `net/ipv6/conf/m-dcos/${name}`),
+    ];
+    const values = [...Object.values(settings), "2", "1"];
+    const read = async () => (await kernel.observe(paths)).sysctls.map(({ value }) => value);
+    let expected = await read();
+    for (const [i, path] of paths.entries()) {
+      assert.notEqual(expected[i], values[i], `${path} is about to change`);
+      await done(kernel, [sysctl(path, values[i] ?? "")]);
+      expected = expected.with(i, values[i] ?? "");
+      assert.deepEqual(await read(), expected, path);
+    }
+  });
 }
