@@ -28,7 +28,7 @@ interface Import {
 
 const FILE_LINES_MAX = 400;
 const HEADER_LINES_MIN = 3;
-const FOLDERS = ["src", "test", "tools", "bench"];
+const FOLDERS = ["src", "test", "tools", "bench", "sim"];
 /** From the top down. Each imports itself and what follows it. */
 const LAYERS = ["app", "io", "core", "model"];
 /** What core and model may import from outside: all of it computes, and does nothing else. */

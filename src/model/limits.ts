@@ -176,3 +176,53 @@ export const NOTICE_MAX_BYTES = 64 << 10;
 export const NOTICES_AT_ONCE_MAX = 5_000;
 /** Pause before the sockets of notices are opened again when that failed (no descriptors left). */
 export const NOTICE_REOPEN_MS = 1_000;
+
+/** Members of one gossip: the table costs each of them some 500 bytes a member, and digests stay one datagram. */
+export const GOSSIP_MEMBERS_MAX = 16_384;
+/** Bytes of a gossip packet before it is sealed: 1,280 (the least MTU of IPv6) less IPv6 and UDP headers, less 32 of seal. */
+export const GOSSIP_PACKET_MAX_BYTES = 1_200;
+/** Bytes of a record's key, and of one piece of its value: an entry with signature fits a packet. */
+export const GOSSIP_KEY_MAX_BYTES = 64;
+export const GOSSIP_PIECE_MAX_BYTES = 900;
+/** Entries of one owner, traces included, and the bytes of their keys and values: 1,000 containers' tasks. */
+export const GOSSIP_OWNER_ENTRIES_MAX = 1_024;
+export const GOSSIP_OWNER_BYTES_MAX = 256 << 10;
+/** Traces of deleted records that an owner keeps; who was away for more gets all of its records. */
+export const GOSSIP_TRACES_MAX = 64;
+/** Rows of one message of digests: 40 of 33 bytes fill a packet. */
+export const GOSSIP_SYNC_ROWS_MAX = 34;
+/** Items of one offer: a full packet. */
+export const GOSSIP_IHAVE_MAX = 53;
+/** Offers that wait for one neighbour; then it is compared with as a whole. */
+export const GOSSIP_OFFERS_MAX = 512;
+/** Versions that are known to exist and are not here yet; sources remembered for each. */
+export const GOSSIP_MISSING_MAX = 4_096;
+export const GOSSIP_MISSING_SOURCES_MAX = 8;
+/** Answers in pieces that are being put together, and how long they may take. */
+export const GOSSIP_STAGED_MAX = 64;
+export const GOSSIP_STAGED_MS = 2_000;
+/** Bulk: bytes per second and at once, bytes that may wait for one member and for all. */
+export const GOSSIP_BULK_BYTES_PER_SECOND = 1 << 20;
+export const GOSSIP_BULK_BURST_BYTES = 128 << 10;
+export const GOSSIP_LINK_QUEUE_MAX_BYTES = 128 << 10;
+export const GOSSIP_QUEUE_MAX_BYTES = 1 << 20;
+/** Probes in flight; and those that wait because a digest disagreed about who lives. */
+export const GOSSIP_PROBES_MAX = 64;
+export const GOSSIP_DOUBTS_MAX = 1_024;
+/** Testimonies that travel with an accusation. */
+export const GOSSIP_TESTIMONIES_MAX = 4;
+/** Pings on behalf of others in flight. */
+export const GOSSIP_RELAYS_MAX = 256;
+/** Members heard of last that are remembered: relays are chosen among them. */
+export const GOSSIP_HEARD_MAX = 24;
+export const GOSSIP_HEARD_MS = 3_000;
+/** Accusations without testimonies that wait for a second one, and how long. */
+export const GOSSIP_SOLO_MAX = 1_024;
+export const GOSSIP_SOLO_MS = 60_000;
+/** Versions that a new neighbour is offered at once, and how old they may be. */
+export const GOSSIP_RECENT_MAX = 256;
+export const GOSSIP_RECENT_MS = 10_000;
+/** Rows that one round of comparison asks about: 16 of 256 parts. */
+export const GOSSIP_SYNC_BUCKETS_AT_ONCE = 16;
+/** Addresses that a member tries to join by. */
+export const GOSSIP_SEEDS_MAX = 64;

@@ -1,0 +1,115 @@
+/**
+ * Many members of one gossip on one simulated network, without hosts around them: for figures and for what concerns gossip
+ * alone.
+ */
+import type { GossipEffect } from "../src/core/gossip/context.ts";
+import type { Gossip } from "../src/core/gossip/gossip.ts";
+import type { Head } from "../src/core/gossip/messages.ts";
+import type { OwnerState } from "../src/core/gossip/owner-state.ts";
+import { Publisher } from "../src/core/gossip/publisher.ts";
+import { Roster } from "../src/core/gossip/roster.ts";
+import { headBytes } from "../src/core/gossip/signed.ts";
+import { TIMING, type Timing } from "../src/core/gossip/timing.ts";
+import { seededRandom } from "../test/support/seeded-random.ts";
+import { Engine } from "./engine.ts";
+import { SimMember } from "./member.ts";
+import { Network, type NetworkShape, USUAL_NETWORK } from "./network.ts";
+import { SimTrust } from "./trust.ts";
+
+export interface GossipClusterShape {
+  readonly members: number;
+  readonly seed: number;
+  readonly network?: Partial<NetworkShape>;
+  readonly timing?: Timing;
+  /** How many of the first members are named as seeds of all. */
+  readonly seeds?: number;
+}
+
+type Effect = Exclude<GossipEffect, { type: "send" }>;
+
+export class GossipCluster {
+  readonly engine = new Engine();
+  readonly trust = new SimTrust();
+  readonly network: Network;
+  readonly members: readonly SimMember[];
+  readonly fraction: () => number;
+  /** Told of every effect but sends. */
+  onEffect: (member: SimMember, effect: Effect) => void = () => {};
+  readonly #roster = new Roster();
+
+  constructor({ members, seed, network, timing = TIMING, seeds = 3 }: GossipClusterShape) {
+    this.fraction = seededRandom(seed).fraction;
+    this.network = new Network(this.engine, { ...USUAL_NETWORK, ...network }, this.fraction);
+    const seedAddresses = Array.from({ length: Math.min(seeds, members) }, (_, n) => addressOf(n));
+    const deps = {
+      engine: this.engine,
+      network: this.network,
+      trust: this.trust,
+      roster: this.#roster,
+      fraction: this.fraction,
+      timing,
+      seeds: seedAddresses,
+      onEffect: (member: SimMember, effect: Effect) => this.onEffect(member, effect),
+    };
+    this.members = Array.from(
+      { length: members },
+      (_, n) => new SimMember(`m${n}`, this.trust.admitted(), addressOf(n), deps),
+    );
+  }
+
+  /** Starts all within `withinMs`; they find each other by the seeds. */
+  startCold(withinMs: number): void {
+    for (const member of this.members) this.engine.after(this.fraction() * withinMs, () => member.start());
+  }
+
+  /** Starts all with a table of everybody, as if they had run for long, with one record each; links are still to be made. */
+  startWarm(recordBytes = 400): void {
+    const known = this.members.map((member) => this.#introduction(member, recordBytes));
+    const warm = (gossip: Gossip) => {
+      for (const { head, state } of known) if (head.id !== gossip.self.id) gossip.restore(head, state);
+    };
+    for (const member of this.members)
+      this.engine.after(this.fraction() * 1_000, () => {
+        member.start(warm);
+        member.publish(new Map([["record", new Uint8Array(recordBytes)]]));
+      });
+  }
+
+  get up(): readonly SimMember[] {
+    return this.members.filter(({ isUp }) => isUp);
+  }
+
+  /** Digests of those that run: how many different ones. */
+  differentRoots(): number {
+    return new Set(this.up.map(({ gossip }) => gossip?.root)).size;
+  }
+
+  /** Whether links lead from each member that runs to each other one. */
+  isConnected(members: readonly SimMember[] = this.up): boolean {
+    const byId = new Map(members.map((member) => [member.id, member]));
+    const first = members[0];
+    if (first === undefined) return true;
+    const seen = new Set([first.id]);
+    const queue = [first];
+    for (let member = queue.pop(); member !== undefined; member = queue.pop())
+      for (const id of member.gossip?.neighbors() ?? []) {
+        const other = byId.get(id);
+        if (other === undefined || seen.has(id) || other.gossip?.neighbors().includes(member.id) !== true) continue;
+        seen.add(id);
+        queue.push(other);
+      }
+    return seen.size === byId.size;
+  }
+
+  #introduction(member: SimMember, recordBytes: number): { head: Head; state: OwnerState | undefined } {
+    const { id, credential, sign } = member.identity;
+    const unsigned = { id, gen: 1, inc: 0, hasLeft: false, address: member.address, credential };
+    const publisher = new Publisher(id, 1, sign);
+    publisher.write(new Map([["record", new Uint8Array(recordBytes)]]));
+    return { head: { ...unsigned, signature: sign(headBytes(unsigned)) }, state: publisher.state };
+  }
+}
+
+function addressOf(n: number): string {
+  return `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}:62501`;
+}

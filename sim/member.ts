@@ -1,0 +1,211 @@
+/**
+ * One member of the simulated gossip: the shipping machine, driven as a process drives it. It can crash with or without
+ * its disk, stand still, and handle late what arrives; a timer of a former life never fires in the next one.
+ */
+import type { GossipEffect, GossipEvent } from "../src/core/gossip/context.ts";
+import { Gossip } from "../src/core/gossip/gossip.ts";
+import type { Address, Head, MemberId, Message } from "../src/core/gossip/messages.ts";
+import type { OwnerState } from "../src/core/gossip/owner-state.ts";
+import type { Roster } from "../src/core/gossip/roster.ts";
+import type { Timing } from "../src/core/gossip/timing.ts";
+import { nextGen } from "../src/core/gossip/version.ts";
+import type { Engine } from "./engine.ts";
+import type { Network } from "./network.ts";
+import type { SimIdentity, SimTrust } from "./trust.ts";
+
+export interface MemberDependencies {
+  readonly engine: Engine;
+  readonly network: Network;
+  readonly trust: SimTrust;
+  readonly roster: Roster;
+  readonly fraction: () => number;
+  readonly timing: Timing;
+  readonly seeds: readonly Address[];
+  /** Told of every effect but sends. */
+  readonly onEffect: (member: SimMember, effect: Exclude<GossipEffect, { type: "send" }>) => void;
+}
+
+/** What survives a crash. */
+interface Disk {
+  gen: number;
+  readonly known: Map<MemberId, { readonly head: Head; readonly state: OwnerState | undefined }>;
+}
+
+/** Datagrams that wait in the socket of a process that stands still. */
+const SOCKET_PACKETS_MAX = 1_000;
+
+export class SimMember {
+  readonly name: string;
+  readonly identity: SimIdentity;
+  readonly address: Address;
+  readonly events: { readonly at: number; readonly event: GossipEvent }[] = [];
+  gossip: Gossip | undefined;
+  /** How late what arrives is handled, ms; asked for each packet. */
+  inboundDelay: (() => number) | undefined;
+  /** Bytes sent. */
+  sent = 0;
+  /** Members that this one was told to refuse. */
+  readonly refused = new Set<MemberId>();
+  readonly #deps: MemberDependencies;
+  #disk: Disk = { gen: 0, known: new Map() };
+  #life = 0;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #pausedUntil = 0;
+  #socket: (() => void)[] = [];
+
+  constructor(name: string, identity: SimIdentity, address: Address, deps: MemberDependencies) {
+    this.name = name;
+    this.identity = identity;
+    this.address = address;
+    this.#deps = deps;
+  }
+
+  get id(): MemberId {
+    return this.identity.id;
+  }
+
+  get isUp(): boolean {
+    return this.gossip !== undefined;
+  }
+
+  get isPaused(): boolean {
+    return this.#deps.engine.now < this.#pausedUntil;
+  }
+
+  /** @param warm what the member is to know from the first moment on */
+  start(warm?: (gossip: Gossip) => void): void {
+    const { engine, network, trust, roster, fraction, timing, seeds } = this.#deps;
+    const gen = nextGen(this.#disk.gen, fraction());
+    const known = [...this.#disk.known.values()].map(({ head }) => head.address);
+    this.#life += 1;
+    const gossip = new Gossip(
+      {
+        self: {
+          id: this.id,
+          address: this.address,
+          credential: this.identity.credential,
+          sign: this.identity.sign,
+        },
+        gen,
+        seeds: [...seeds, ...known.slice(0, 16)],
+        timing,
+      },
+      {
+        roster,
+        fraction,
+        verify: trust.verify,
+        admit: (head) => (this.refused.has(head.id) ? undefined : trust.publicKeyOf(head)),
+      },
+    );
+    for (const { head, state } of this.#disk.known.values()) gossip.restore(head, state);
+    warm?.(gossip);
+    this.gossip = gossip;
+    network.bind(this.address, (from, sender, messages) => this.#arrives(from, sender, messages));
+    this.#done(gossip.start(engine.now));
+  }
+
+  /** The process ends without a word. */
+  crash(): void {
+    if (this.gossip === undefined) return;
+    this.#save();
+    this.#gone();
+  }
+
+  loseDisk(): void {
+    this.#disk = { gen: 0, known: new Map() };
+  }
+
+  leave(): void {
+    if (this.gossip === undefined) return;
+    this.#save();
+    this.#done(this.gossip.leave(this.#deps.engine.now));
+    this.#gone();
+  }
+
+  /** Nothing happens in the process for so long, as when its host is suspended. */
+  pause(ms: number): void {
+    const { engine } = this.#deps;
+    const life = this.#life;
+    this.#pausedUntil = Math.max(this.#pausedUntil, engine.now + ms);
+    engine.at(this.#pausedUntil, () => {
+      if (life === this.#life && !this.isPaused) this.#resume();
+    });
+  }
+
+  publish(changes: ReadonlyMap<string, Uint8Array | undefined>): void {
+    const { gossip } = this;
+    if (gossip !== undefined) this.#done(gossip.publish(changes, this.#deps.engine.now));
+  }
+
+  expel(id: MemberId): void {
+    this.refused.add(id);
+    this.#disk.known.delete(id);
+    if (this.gossip !== undefined) this.#done(this.gossip.expel(id, this.#deps.engine.now));
+  }
+
+  #gone(): void {
+    this.#life += 1;
+    this.gossip = undefined;
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    this.#pausedUntil = 0;
+    this.#socket = [];
+    this.#deps.network.unbind(this.address);
+  }
+
+  #save(): void {
+    for (const { head } of this.gossip?.members() ?? [])
+      if (head.id !== this.id) this.#disk.known.set(head.id, { head, state: this.gossip?.state(head.id) });
+  }
+
+  #arrives(from: Address, sender: MemberId, messages: readonly Message[]): void {
+    const life = this.#life;
+    const handle = () => {
+      if (life === this.#life && this.gossip !== undefined)
+        this.#done(this.gossip.receive(from, sender, messages, this.#deps.engine.now));
+    };
+    if (this.inboundDelay !== undefined) this.#deps.engine.after(this.inboundDelay(), () => this.#whenAwake(handle));
+    else this.#whenAwake(handle);
+  }
+
+  #whenAwake(call: () => void): void {
+    if (!this.isPaused) call();
+    else if (this.#socket.length < SOCKET_PACKETS_MAX) this.#socket.push(call);
+  }
+
+  /** Timers come first, then what arrived meanwhile: the order of Node's event loop. */
+  #resume(): void {
+    const { gossip } = this;
+    if (gossip === undefined) return;
+    this.#done(gossip.tick(this.#deps.engine.now));
+    const waiting = this.#socket;
+    this.#socket = [];
+    for (const call of waiting) call();
+  }
+
+  #done(effects: readonly GossipEffect[]): void {
+    const { network, onEffect, engine } = this.#deps;
+    for (const effect of effects) {
+      if (effect.type === "send") {
+        this.sent += network.send(this.address, this.id, effect.to, effect.messages, effect.bytes);
+        continue;
+      }
+      if (effect.type === "gen") this.#disk.gen = effect.gen;
+      if (effect.type === "event") this.events.push({ at: engine.now, event: effect.event });
+      onEffect(this, effect);
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    const due = this.gossip?.nextDeadline() ?? Number.POSITIVE_INFINITY;
+    if (due >= this.#dueAt) return;
+    this.#dueAt = due;
+    const life = this.#life;
+    this.#deps.engine.at(due, () => {
+      if (life !== this.#life || this.#dueAt !== due) return;
+      this.#dueAt = Number.POSITIVE_INFINITY;
+      // One that stands still wakes by `pause` itself.
+      if (!this.isPaused && this.gossip !== undefined) this.#done(this.gossip.tick(this.#deps.engine.now));
+    });
+  }
+}

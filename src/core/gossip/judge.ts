@@ -1,0 +1,225 @@
+/**
+ * Who is believed about who lives. A member speaks for itself: its newest head counts. Others may only call it dead, with
+ * testimonies of at least `timing.testimonies` further members or a second accuser, over a link that works both ways; and
+ * the accused has the last word, by a head with a higher inc.
+ *
+ * What a comparison of tables says about life is never adopted: it makes this member look for itself.
+ */
+import { GOSSIP_SOLO_MAX, GOSSIP_SOLO_MS, GOSSIP_TESTIMONIES_MAX } from "../../model/limits.ts";
+import { memberItem } from "./broadcast.ts";
+import type { Context } from "./context.ts";
+import { ALIVE, type Belief, DEAD, type Death, type Head, LEFT, type MemberId, type Testimony } from "./messages.ts";
+import { deathBytes, headBytes, testimonyBytes } from "./signed.ts";
+import { headVersion, type Member } from "./table.ts";
+import { isNewer, memberVersion } from "./version.ts";
+
+/** A neighbour that was heard of this short a time ago is not believed dead, ms. */
+const VETO_MS = 300;
+/** A link is proven by a round trip this short a time ago, ms. */
+const PROVEN_MS = 1_600;
+/** Members that look for themselves when one accuser without testimonies is heard of. */
+const SOLO_CHECKERS = 6;
+
+export class Judge {
+  readonly #ctx: Context;
+  /** Accusations that wait for a second one: the accused's id and inc, with the accusers. */
+  readonly #solos = new Map<string, { readonly accusers: Set<MemberId>; readonly at: number }>();
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
+
+  get solos(): number {
+    return this.#solos.size;
+  }
+
+  /**
+   * Takes what a member says of itself, from whoever it came.
+   * @returns whether its signatures hold
+   */
+  onHead(from: MemberId, head: Head, isAsked: boolean): boolean {
+    const { self, table, broadcast } = this.#ctx;
+    if (head.id === self.id) return this.#aboutMyself(head);
+    const known = table.member(head.id);
+    const isNews = known === undefined || isNewer(head.gen, headVersion(head), known.head.gen, headVersion(known.head));
+    if (!isNews) {
+      if (!isAsked) broadcast.duplicate({ kind: "member", id: head.id }, from);
+      return true;
+    }
+    const publicKey = this.#ctx.admit(head);
+    if (publicKey === undefined) {
+      this.#ctx.refuse("bad-credential");
+      return false;
+    }
+    if (!this.#ctx.verify(publicKey, headBytes(head), head.signature)) {
+      this.#ctx.refuse("bad-signature");
+      return false;
+    }
+    if (!table.putHead(head, publicKey, this.#ctx.now)) {
+      if (table.member(head.id) === undefined) this.#ctx.refuse("table-full");
+      return true;
+    }
+    this.#forgetSolos(head.id);
+    this.#ctx.emit({ type: "member", id: head.id });
+    if (head.hasLeft) this.#ctx.links.drop(head.id, false);
+    const item = memberItem(head.id, head.gen, headVersion(head));
+    broadcast.news(item, [{ type: "member", head, isAsked: false }], from, isAsked);
+    return true;
+  }
+
+  onDeath(from: MemberId, death: Death, isAsked: boolean): void {
+    const { self, table, broadcast, timing, links, now } = this.#ctx;
+    if (death.id === self.id) {
+      this.refute(death);
+      return;
+    }
+    if (!isAsked && !this.#isProven(from)) {
+      this.#ctx.refuse("unproven-link");
+      return;
+    }
+    const member = table.member(death.id);
+    if (member === undefined) {
+      broadcast.pull(memberItem(death.id, 0, 0), from);
+      return;
+    }
+    const version = memberVersion(death.inc, DEAD);
+    if (member.status === LEFT || !isNewer(death.gen, version, member.gen, member.version)) {
+      if (!isAsked) broadcast.duplicate({ kind: "member", id: death.id }, from);
+      return;
+    }
+    if (!this.#isSigned(death)) {
+      this.#ctx.refuse("bad-signature");
+      return;
+    }
+    const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
+    if (links.has(death.id) && now - this.#ctx.lifecycle.heard.at(death.id) < VETO_MS) {
+      this.#ctx.count("vetoes");
+      this.#ctx.prober.probe(death.id, "doubt", belief);
+      return;
+    }
+    if (death.testimonies.length >= timing.testimonies || this.#isSeconded(death)) {
+      this.#adopt(death, from, isAsked);
+      return;
+    }
+    this.#ctx.refuse("no-testimonies");
+    this.#handOnSolo(death, from);
+    if (links.has(death.id) || this.#ctx.fraction() < SOLO_CHECKERS / Math.max(1, table.size))
+      this.#ctx.prober.probe(death.id, "doubt", belief);
+  }
+
+  /** This member's own verdict, after a suspicion that ran its time. */
+  accuse(target: Member, testimonies: readonly Testimony[]): void {
+    const { self } = this.#ctx;
+    const { gen, inc } = target;
+    const unsigned = { id: target.head.id, gen, inc, accuser: self.id };
+    const death: Death = {
+      ...unsigned,
+      signature: self.sign(deathBytes(unsigned)),
+      testimonies: testimonies.slice(0, GOSSIP_TESTIMONIES_MAX),
+    };
+    this.#ctx.count("accusations");
+    this.#ctx.emit({
+      type: "event",
+      event: { type: "accused", id: death.id, testimonies: death.testimonies.length },
+    });
+    if (death.testimonies.length >= this.#ctx.timing.testimonies || this.#isSeconded(death))
+      this.#adopt(death, undefined, false);
+    else this.#handOnSolo(death, undefined);
+  }
+
+  /** Somebody thinks that this member is dead, or suspects it: it says that it lives, if that was not said yet. */
+  refute({ gen, inc }: Pick<Belief, "gen" | "inc">): void {
+    const { head } = this.#ctx.lifecycle;
+    if (gen !== head.gen || inc < head.inc || head.hasLeft) return;
+    this.#ctx.health.worse();
+    this.#ctx.count("refutations");
+    this.#ctx.emit({ type: "event", event: { type: "refuted", inc: inc + 1 } });
+    this.#ctx.lifecycle.sayAlive(inc + 1);
+  }
+
+  /** @returns this member's word that it had no answer either */
+  testify(target: MemberId, { gen, inc }: Pick<Belief, "gen" | "inc">): Testimony {
+    const unsigned = { target, gen, inc, witness: this.#ctx.self.id };
+    return { ...unsigned, signature: this.#ctx.self.sign(testimonyBytes(unsigned)) };
+  }
+
+  /** Whether the testimony is one about this version of the member, by a member that may speak. */
+  isTestimony(testimony: Testimony, target: MemberId, { gen, inc }: Pick<Belief, "gen" | "inc">): boolean {
+    const { witness } = testimony;
+    if (testimony.target !== target || testimony.gen !== gen || testimony.inc !== inc || witness === target)
+      return false;
+    const publicKey = this.#ctx.table.member(witness)?.publicKey;
+    return publicKey !== undefined && this.#ctx.verify(publicKey, testimonyBytes(testimony), testimony.signature);
+  }
+
+  #aboutMyself(head: Head): boolean {
+    const mine = this.#ctx.lifecycle.head;
+    if (!isNewer(head.gen, headVersion(head), mine.gen, headVersion(mine))) return true;
+    const publicKey = this.#ctx.admit(head);
+    if (publicKey === undefined || !this.#ctx.verify(publicKey, headBytes(head), head.signature)) {
+      this.#ctx.refuse("bad-signature");
+      return false;
+    }
+    // A word of its own that it does not know: another life of this member spoke after this one began.
+    this.#ctx.lifecycle.jump(head.gen);
+    return true;
+  }
+
+  #isProven(from: MemberId): boolean {
+    const link = this.#ctx.links.get(from);
+    return link !== undefined && !link.isDoubtful && this.#ctx.now - link.provenAt <= PROVEN_MS;
+  }
+
+  #isSigned(death: Death): boolean {
+    const { table, verify } = this.#ctx;
+    const accuser = table.member(death.accuser);
+    if (accuser === undefined || death.accuser === death.id) return false;
+    if (!verify(accuser.publicKey, deathBytes(death), death.signature)) return false;
+    const witnesses = new Set(death.testimonies.map(({ witness }) => witness));
+    if (witnesses.size !== death.testimonies.length || witnesses.has(death.accuser)) return false;
+    return death.testimonies.every((testimony) => this.isTestimony(testimony, death.id, death));
+  }
+
+  #adopt(death: Death, from: MemberId | undefined, isAsked: boolean): void {
+    const { table, links, broadcast, prober, now } = this.#ctx;
+    if (!table.putDeath(death, now)) return;
+    this.#forgetSolos(death.id);
+    links.drop(death.id, false);
+    prober.settled(death.id);
+    this.#ctx.emit({ type: "member", id: death.id });
+    const item = memberItem(death.id, death.gen, memberVersion(death.inc, DEAD));
+    broadcast.news(item, [{ type: "death", death, isAsked: false }], from, isAsked);
+  }
+
+  /** Notes a solo accusation. @returns whether enough others said the same */
+  #isSeconded({ id, gen, inc, accuser }: Death): boolean {
+    const key = `${id} ${gen} ${inc}`;
+    const { now, timing } = this.#ctx;
+    for (const [other, { at }] of this.#solos) {
+      if (now - at <= GOSSIP_SOLO_MS && this.#solos.size <= GOSSIP_SOLO_MAX) break;
+      this.#solos.delete(other);
+    }
+    const solo = this.#solos.get(key) ?? { accusers: new Set<MemberId>(), at: now };
+    this.#solos.set(key, solo);
+    solo.accusers.add(accuser);
+    return solo.accusers.size >= timing.soloAccusers;
+  }
+
+  /** A solo accusation goes the way of news, once for each accuser, though it changes no table. */
+  #handOnSolo(death: Death, from: MemberId | undefined): void {
+    for (const link of this.#ctx.links.all())
+      if (link.id !== from && link.isEager) this.#ctx.push(link.id, { type: "death", death, isAsked: false });
+  }
+
+  #forgetSolos(id: MemberId): void {
+    for (const key of this.#solos.keys()) if (key.startsWith(`${id} `)) this.#solos.delete(key);
+  }
+}
+
+/** What is believed of a member, as pings carry it. */
+export function beliefOf(member: Member): Belief {
+  return { gen: member.gen, inc: member.inc, status: member.status };
+}
+
+/** What is believed of one that is not known. */
+export const NO_BELIEF: Belief = { gen: 0, inc: 0, status: ALIVE };

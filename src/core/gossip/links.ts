@@ -1,0 +1,214 @@
+/**
+ * A member's neighbours: some seven others, drawn by chance from the table, each of which counts it as one too. News are
+ * handed on along these links, and neighbours watch each other.
+ *
+ * A link is added when the other one agrees, and pinged at once. Pings and their answers say whether the speaker still
+ * holds the link, so one that only one side holds ends with the next ping.
+ */
+import type { Context } from "./context.ts";
+import { ALIVE, type Item, type MemberId } from "./messages.ts";
+import type { Timer } from "./timers.ts";
+
+export interface Link {
+  readonly id: MemberId;
+  readonly since: number;
+  /** News are pushed; else offered. */
+  isEager: boolean;
+  /** Last round trip. News of deaths are taken only over links that work both ways. */
+  provenAt: number;
+  /** A probe was not answered in time. */
+  isDoubtful: boolean;
+  /** Pushes that brought nothing new, in a row. */
+  duplicates: number;
+  /** Probes that only relays could bring through, in a row. */
+  relayed: number;
+  offers: Item[];
+}
+
+/** How long an answer to "will you be my neighbour" is awaited, ms. */
+const ASK_MS = 1_000;
+/** Asked at once when none or few are left. */
+const ASK_AT_ONCE = 3;
+
+export class Links {
+  readonly #ctx: Context;
+  readonly #links = new Map<MemberId, Link>();
+  readonly #asked = new Map<MemberId, number>();
+  #changedAt = Number.NEGATIVE_INFINITY;
+  #repairTimer: Timer | undefined;
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
+
+  start(): void {
+    this.#scheduleRepair();
+    this.#scheduleRewire();
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  /** When a link was last added or lost. */
+  get changedAt(): number {
+    return this.#changedAt;
+  }
+
+  get(id: MemberId): Link | undefined {
+    return this.#links.get(id);
+  }
+
+  has(id: MemberId): boolean {
+    return this.#links.has(id);
+  }
+
+  /** Whether the other one may count on the link: it is held, or was asked for. */
+  isWanted(id: MemberId): boolean {
+    return this.#links.has(id) || this.#asked.has(id);
+  }
+
+  all(): Iterable<Link> {
+    return this.#links.values();
+  }
+
+  ids(): MemberId[] {
+    return [...this.#links.keys()];
+  }
+
+  /** Asks a member to become a neighbour. */
+  ask(id: MemberId, isUrgent: boolean): void {
+    const { self, now, table } = this.#ctx;
+    if (id === self.id || this.#links.has(id) || table.member(id) === undefined) return;
+    this.#asked.set(id, now);
+    this.#ctx.tell(id, { type: "neighbor", isUrgent });
+  }
+
+  onNeighbor(from: MemberId, isUrgent: boolean): void {
+    const { timing } = this.#ctx;
+    if (this.#links.has(from)) {
+      this.#ctx.tell(from, { type: "neighbor-accept" });
+      return;
+    }
+    if (this.#links.size >= timing.degreeMax) {
+      if (!isUrgent) {
+        this.#ctx.tell(from, { type: "neighbor-deny" });
+        return;
+      }
+      this.#dropOne();
+    }
+    this.#ctx.tell(from, { type: "neighbor-accept" });
+    this.#add(from);
+  }
+
+  onAccept(from: MemberId): void {
+    const wasAsked = this.#asked.delete(from);
+    if (this.#links.has(from)) return;
+    // Two more than the most are borne for a moment: refusing now would leave the other one with half a link.
+    if (!wasAsked || this.#links.size >= this.#ctx.timing.degreeMax + 2) {
+      this.#ctx.tell(from, { type: "disconnect" });
+      return;
+    }
+    this.#add(from);
+  }
+
+  onDeny(from: MemberId): void {
+    this.#asked.delete(from);
+  }
+
+  /** Ends the link. @param tell whether the other one should hear of it */
+  drop(id: MemberId, tell: boolean): void {
+    if (!this.#links.delete(id)) return;
+    this.#changedAt = this.#ctx.now;
+    if (tell) this.#ctx.tell(id, { type: "disconnect" });
+    if (this.#links.size < this.#ctx.timing.degreeMin) this.#repairSoon();
+  }
+
+  dropAll(): void {
+    for (const id of this.ids()) this.drop(id, true);
+  }
+
+  #add(id: MemberId): void {
+    const { now } = this.#ctx;
+    const link: Link = {
+      id,
+      since: now,
+      isEager: true,
+      provenAt: Number.NEGATIVE_INFINITY,
+      isDoubtful: false,
+      duplicates: 0,
+      relayed: 0,
+      offers: [],
+    };
+    this.#links.set(id, link);
+    this.#changedAt = now;
+    this.#asked.delete(id);
+    this.#ctx.prober.probe(id, "link");
+    this.#ctx.broadcast.welcome(link);
+  }
+
+  #dropOne(): void {
+    const ids = this.ids();
+    const id = ids[Math.floor(this.#ctx.fraction() * ids.length)];
+    if (id !== undefined) this.drop(id, true);
+  }
+
+  // ---- upkeep --------------------------------------------------------------------------------------------------------
+
+  #scheduleRepair(): void {
+    const { timing } = this.#ctx;
+    const ms = this.#links.size <= 2 ? timing.repairUrgentMs : timing.repairMs;
+    this.#repairTimer = this.#ctx.after(this.#ctx.spread(ms, 0.3), () => {
+      this.#repair();
+      this.#scheduleRepair();
+    });
+  }
+
+  /** A lost link is replaced without waiting for the slow round. */
+  #repairSoon(): void {
+    const soon = this.#ctx.now + this.#ctx.timing.repairUrgentMs;
+    if (this.#repairTimer === undefined || this.#repairTimer.dueAt <= soon) return;
+    this.#repairTimer.isCancelled = true;
+    this.#repairTimer = this.#ctx.after(this.#ctx.spread(this.#ctx.timing.repairUrgentMs, 0.3), () => {
+      this.#repair();
+      this.#scheduleRepair();
+    });
+  }
+
+  #repair(): void {
+    const { timing, now } = this.#ctx;
+    for (const [id, at] of this.#asked) if (now - at > ASK_MS) this.#asked.delete(id);
+    if (this.#links.size > timing.degreeMax) {
+      this.#dropOne();
+      return;
+    }
+    const lacking = Math.min(timing.degree - this.#links.size - this.#asked.size, ASK_AT_ONCE);
+    if (this.#links.size >= timing.degreeMin || lacking <= 0) return;
+    const isUrgent = this.#links.size === 0;
+    for (let n = 0; n < lacking; n += 1) {
+      const id = this.#candidate();
+      if (id !== undefined) this.ask(id, isUrgent);
+    }
+  }
+
+  #scheduleRewire(): void {
+    this.#ctx.after(this.#ctx.spread(this.#ctx.timing.rewireMs, 0.5), () => {
+      const id = this.#links.size >= this.#ctx.timing.degree ? this.#candidate() : undefined;
+      if (id !== undefined) {
+        this.#dropOne();
+        this.ask(id, false);
+      }
+      this.#scheduleRewire();
+    });
+  }
+
+  /** A living member by chance that is no neighbour and was not asked. */
+  #candidate(): MemberId | undefined {
+    const { table, self } = this.#ctx;
+    for (let n = 0; n < 10 && table.size > 0; n += 1) {
+      const { head, status } = table.nth(Math.floor(this.#ctx.fraction() * table.size));
+      if (status === ALIVE && head.id !== self.id && !this.isWanted(head.id)) return head.id;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,383 @@
+/**
+ * Looks who answers: each neighbour once a second, and one random member. A probe is a ladder: ping; ping and ask
+ * relays; the same with other relays; suspicion. A suspect is pinged on, told what is thought of it, and accused when it
+ * stayed silent for long enough and others testify the same.
+ *
+ * Time counts only in rounds that ended on time here: a process that stood still, or whose queue is long, saw nothing, and
+ * judges nothing. Who gets no answer from the relays either doubts itself.
+ */
+import { GOSSIP_DOUBTS_MAX, GOSSIP_HEARD_MS, GOSSIP_PROBES_MAX } from "../../model/limits.ts";
+import type { Context } from "./context.ts";
+import { beliefOf } from "./judge.ts";
+import { ALIVE, type Belief, DEAD, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
+import { Relays } from "./relays.ts";
+import type { Member } from "./table.ts";
+
+/** Why somebody is probed; `doubt`: others think otherwise of it than this member. */
+type Reason = "link" | "random" | "doubt" | "heal";
+
+interface Probe {
+  readonly target: MemberId;
+  readonly reason: Reason;
+  readonly seq: number;
+  readonly startedAt: number;
+  sentAt: number;
+  belief: Belief;
+  /** Steps of the ladder that were taken. */
+  step: number;
+  readonly asked: Set<MemberId>;
+  readonly testimonies: Map<MemberId, Testimony>;
+  /** Rounds as a suspect that ended on time, and the time they stand for, ms. */
+  rounds: number;
+  countedMs: number;
+  isSuspicion: boolean;
+  /** Relays got through; the value tells whether the target hears this member. */
+  relayed: boolean | undefined;
+}
+
+/** Rounds before the short end of a suspicion. */
+const ROUNDS_MIN = 4;
+/** So many findings in a row that only relays get through: the direct way is broken, not lossy. */
+const RELAYED_MAX = 3;
+
+export class Prober {
+  readonly relays: Relays;
+  readonly #ctx: Context;
+  readonly #bySeq = new Map<number, Probe>();
+  readonly #byTarget = new Map<MemberId, Probe>();
+  readonly #doubts = new Map<MemberId, Belief>();
+  #seq = 0;
+  #turn = 0;
+  #stride = 1;
+  #offset = 0;
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+    this.relays = new Relays(ctx);
+  }
+
+  start(): void {
+    this.#scheduleNeighbors();
+    this.#scheduleRandom();
+    this.#scheduleHeal();
+  }
+
+  get inFlight(): number {
+    return this.#bySeq.size;
+  }
+
+  isSuspect(id: MemberId): boolean {
+    return this.#byTarget.get(id)?.isSuspicion === true;
+  }
+
+  /** Begins a probe, unless one runs. @param belief what the target is told that others think of it */
+  probe(target: MemberId, reason: Reason, belief?: Belief): void {
+    const { table, self, now } = this.#ctx;
+    const member = table.member(target);
+    if (member === undefined || target === self.id || member.status === LEFT) return;
+    const running = this.#byTarget.get(target);
+    if (running !== undefined) {
+      if (belief !== undefined) running.belief = belief;
+      return;
+    }
+    if (this.#bySeq.size >= GOSSIP_PROBES_MAX) {
+      if (reason === "doubt" && belief !== undefined && this.#doubts.size < GOSSIP_DOUBTS_MAX)
+        this.#doubts.set(target, belief);
+      return;
+    }
+    this.#seq = (this.#seq + 1) >>> 0;
+    const probe: Probe = {
+      target,
+      reason,
+      seq: this.#seq,
+      startedAt: now,
+      sentAt: now,
+      belief: belief ?? beliefOf(member),
+      step: 0,
+      asked: new Set(),
+      testimonies: new Map(),
+      rounds: 0,
+      countedMs: 0,
+      isSuspicion: false,
+      relayed: undefined,
+    };
+    this.#bySeq.set(probe.seq, probe);
+    this.#byTarget.set(target, probe);
+    this.#ctx.count("probes");
+    this.#ping(probe);
+    this.#ctx.after(this.#stepMs(probe), (late) => this.#climb(probe, late));
+  }
+
+  onAck(
+    from: MemberId,
+    seq: number,
+    { gen, inc, isLink, hasHeard }: { gen: number; inc: number; isLink: boolean; hasHeard: boolean },
+  ): void {
+    const { links, now, table } = this.#ctx;
+    const link = links.get(from);
+    if (link !== undefined) {
+      link.provenAt = now;
+      link.isDoubtful = false;
+      link.relayed = 0;
+      // Only a ping that said "you are my neighbour" is answered for the link.
+    }
+    const probe = this.#bySeq.get(seq);
+    if (probe === undefined || probe.target !== from) {
+      this.relays.onAck(from, seq, { gen, inc, hasHeard });
+      return;
+    }
+    if (probe.step <= 1) table.measured(from, now - probe.sentAt);
+    if (link !== undefined && !isLink && link.since < probe.startedAt) links.drop(from, false);
+    this.#ctx.health.better();
+    this.#end(probe);
+    this.#answered(probe);
+  }
+
+  /** It lives. Whether the direct way is broken shows when the ladder is climbed without an answer to a ping. */
+  onRelayedAck(seq: number, target: MemberId, hasHeard: boolean): void {
+    const probe = this.#bySeq.get(seq);
+    if (probe === undefined || probe.target !== target) return;
+    probe.relayed = hasHeard;
+    if (probe.isSuspicion) this.#onlyRelayed(probe, hasHeard);
+  }
+
+  onTestimony(from: MemberId, seq: number, testimony: Testimony): void {
+    const probe = this.#bySeq.get(seq);
+    if (probe === undefined || testimony.witness !== from || !probe.asked.has(from)) return;
+    const { judge } = this.#ctx;
+    if (!judge.isTestimony(testimony, probe.target, probe.belief)) this.#ctx.refuse("bad-signature");
+    else probe.testimonies.set(from, testimony);
+  }
+
+  onPingRequest(from: MemberId, seq: number, target: MemberId, address: string, belief: Belief): void {
+    this.#seq = (this.#seq + 1) >>> 0;
+    this.relays.start(this.#seq, { asker: from, askerSeq: seq, target, address, belief });
+  }
+
+  /** It was settled whether the member lives: a probe of it has nothing to find. */
+  settled(id: MemberId): void {
+    const probe = this.#byTarget.get(id);
+    if (probe !== undefined) this.#end(probe);
+    this.#doubts.delete(id);
+  }
+
+  /** Forgets all that runs, without a judgement: this member stood still. */
+  clear(): void {
+    this.#bySeq.clear();
+    this.#byTarget.clear();
+    this.#doubts.clear();
+    this.relays.clear();
+  }
+
+  // ---- the ladder ----------------------------------------------------------------------------------------------------
+
+  #climb(probe: Probe, late: number): void {
+    if (this.#bySeq.get(probe.seq) !== probe) return;
+    if (this.#isLate(late)) {
+      this.#ctx.after(Math.min(this.#stepMs(probe), 300), (again) => this.#climb(probe, again));
+      return;
+    }
+    const link = this.#ctx.links.get(probe.target);
+    if (link !== undefined && probe.step >= 1) link.isDoubtful = true;
+    probe.step += 1;
+    if (probe.step === this.#ctx.timing.probeStepsMs.length) {
+      this.#unanswered(probe);
+      return;
+    }
+    this.#ping(probe);
+    this.#askRelays(probe, this.#ctx.timing.relaysPerStep);
+    this.#ctx.after(this.#stepMs(probe), (again) => this.#climb(probe, again));
+  }
+
+  #unanswered(probe: Probe): void {
+    const member = this.#ctx.table.member(probe.target);
+    if (probe.relayed !== undefined) {
+      this.#onlyRelayed(probe, probe.relayed);
+      return;
+    }
+    const isSilence = probe.asked.size > 0 && probe.testimonies.size === 0;
+    if (isSilence) this.#ctx.health.worse();
+    if (member === undefined || member.status !== ALIVE) {
+      this.#end(probe);
+      return;
+    }
+    this.#ctx.count("suspicions");
+    this.#ctx.emit({ type: "event", event: { type: "suspect", id: probe.target } });
+    probe.isSuspicion = true;
+    probe.belief = { gen: member.gen, inc: member.inc, status: SUSPECT };
+    // Testimonies speak about the version that was asked about.
+    for (const [id, testimony] of probe.testimonies)
+      if (testimony.gen !== member.gen || testimony.inc !== member.inc) probe.testimonies.delete(id);
+    // News must not depend on it any more, long before it is known whether it is dead.
+    this.#ctx.links.drop(probe.target, true);
+    this.#suspectRound(probe);
+  }
+
+  #onlyRelayed(probe: Probe, hasHeard: boolean): void {
+    const { target } = probe;
+    this.#end(probe);
+    this.#answered(probe);
+    const link = this.#ctx.links.get(target);
+    if (link === undefined) return;
+    link.relayed += 1;
+    if (link.relayed < RELAYED_MAX) {
+      this.probe(target, "link");
+      return;
+    }
+    this.#ctx.links.drop(target, true);
+    const direction = hasHeard ? "from" : "to";
+    this.#ctx.emit({ type: "event", event: { type: "one-way", id: target, direction } });
+  }
+
+  #suspectRound(probe: Probe): void {
+    const { timing } = this.#ctx;
+    this.#ping(probe);
+    if (probe.testimonies.size < timing.testimonies) this.#askRelays(probe, timing.relaysPerStep);
+    const isSlow = probe.countedMs >= timing.suspicionSlowAfterMs;
+    const round = isSlow ? timing.suspicionSlowRoundMs : timing.suspicionRoundMs;
+    this.#ctx.after(round * this.#ctx.health.stretch, (late) => this.#roundEnds(probe, round, late));
+  }
+
+  #roundEnds(probe: Probe, round: number, late: number): void {
+    if (this.#bySeq.get(probe.seq) !== probe) return;
+    const { timing, health, table, judge } = this.#ctx;
+    const member = table.member(probe.target);
+    if (member === undefined || member.status !== ALIVE || member.inc !== probe.belief.inc) {
+      this.#end(probe);
+      return;
+    }
+    if (this.#isLate(late)) {
+      this.#ctx.after(Math.min(round, 300), (again) => this.#roundEnds(probe, round, again));
+      return;
+    }
+    probe.rounds += 1;
+    probe.countedMs += round;
+    const isEnough = probe.rounds >= ROUNDS_MIN && probe.countedMs >= timing.suspicionMinMs;
+    const isOver = probe.countedMs >= timing.suspicionMaxMs;
+    const hasWitnesses = probe.testimonies.size >= timing.testimonies;
+    if (isOver || (isEnough && hasWitnesses)) {
+      this.#end(probe);
+      // Alone, without one other who says the same, and not well itself: that is no ground to accuse.
+      if (hasWitnesses || health.score < timing.localHealthMax || timing.localHealthMax === 0)
+        judge.accuse(member, [...probe.testimonies.values()]);
+    } else this.#suspectRound(probe);
+  }
+
+  /** A judgement that comes late is none: what it waits for may lie unread in the process's own queue. */
+  #isLate(late: number): boolean {
+    if (late <= this.#ctx.timing.lagMs) return false;
+    this.#ctx.count("late-judgements");
+    this.#ctx.health.worse(late > 1_000 ? 2 : 1);
+    return true;
+  }
+
+  #stepMs(probe: Probe): number {
+    const { timing, health, table } = this.#ctx;
+    const [first] = timing.probeStepsMs;
+    const step = timing.probeStepsMs[probe.step] ?? first;
+    const slow = Math.max(1, (timing.roundTripsPerStep * table.rtt(probe.target)) / first);
+    return step * slow * health.stretch;
+  }
+
+  #ping(probe: Probe): void {
+    const { links, now } = this.#ctx;
+    if (probe.step === 0) probe.sentAt = now;
+    const isLink = links.isWanted(probe.target);
+    this.#ctx.tell(probe.target, { type: "ping", seq: probe.seq, belief: probe.belief, isLink });
+  }
+
+  #askRelays(probe: Probe, count: number): void {
+    const { lifecycle, now, table, self } = this.#ctx;
+    const address = table.member(probe.target)?.head.address;
+    if (address === undefined) return;
+    let left = count;
+    const { seq, target, belief } = probe;
+    for (const id of this.#shuffled(lifecycle.heard.since(now - GOSSIP_HEARD_MS))) {
+      if (left === 0) return;
+      if (id === target || id === self.id || probe.asked.has(id) || table.member(id)?.status !== ALIVE) continue;
+      probe.asked.add(id);
+      left -= 1;
+      this.#ctx.tell(id, { type: "ping-request", seq, target, address, belief });
+    }
+  }
+
+  #shuffled(ids: MemberId[]): MemberId[] {
+    for (let n = ids.length - 1; n > 0; n -= 1) {
+      const other = Math.floor(this.#ctx.fraction() * (n + 1));
+      [ids[n], ids[other]] = [ids[other] as MemberId, ids[n] as MemberId];
+    }
+    return ids;
+  }
+
+  /** It lives. If the table says otherwise the target has read so in the ping, and contradicts. */
+  #answered(probe: Probe): void {
+    if (probe.reason === "heal" || (probe.belief.status === DEAD && probe.reason !== "doubt"))
+      this.#ctx.lifecycle.reached(probe.target);
+  }
+
+  #end(probe: Probe): void {
+    this.#bySeq.delete(probe.seq);
+    if (this.#byTarget.get(probe.target) === probe) this.#byTarget.delete(probe.target);
+    const doubt = this.#doubts.entries().next().value;
+    if (doubt === undefined) return;
+    const [target, belief] = doubt;
+    this.#doubts.delete(target);
+    this.#ctx.after(0, () => this.probe(target, "doubt", belief));
+  }
+
+  // ---- who is probed when --------------------------------------------------------------------------------------------
+
+  #scheduleNeighbors(): void {
+    const { timing, links, health } = this.#ctx;
+    const ms = (timing.probeMs / Math.max(1, links.size)) * health.stretch;
+    this.#ctx.after(ms, () => {
+      const ids = links.ids();
+      const id = ids[this.#turn % Math.max(1, ids.length)];
+      this.#turn += 1;
+      if (id !== undefined) this.probe(id, "link");
+      this.#scheduleNeighbors();
+    });
+  }
+
+  #scheduleRandom(): void {
+    this.#ctx.after(this.#ctx.spread(this.#ctx.timing.probeMs, 0.1), () => {
+      const member = this.#nextRandom();
+      if (member !== undefined) this.probe(member.head.id, "random");
+      this.#scheduleRandom();
+    });
+  }
+
+  /** Walks through all members in an order of its own, so that each is met once before one is met again. */
+  #nextRandom(): Member | undefined {
+    const { table, self } = this.#ctx;
+    const { size } = table;
+    for (let n = 0; n < 10 && size > 1; n += 1) {
+      this.#offset = (this.#offset + this.#stride) % size;
+      if (this.#offset === 0 || gcd(this.#stride, size) !== 1) this.#stride = this.#coprimeTo(size);
+      const member = table.nth(this.#offset);
+      if (member.status === ALIVE && member.head.id !== self.id) return member;
+    }
+    return undefined;
+  }
+
+  #coprimeTo(size: number): number {
+    for (let n = 0; n < 20; n += 1) {
+      const stride = 1 + Math.floor(this.#ctx.fraction() * size);
+      if (gcd(stride, size) === 1) return stride;
+    }
+    return 1;
+  }
+
+  /** Who was called dead is tried again now and then: it may be the other side of a partition. */
+  #scheduleHeal(): void {
+    this.#ctx.after(this.#ctx.spread(this.#ctx.timing.healMs, 0.5), () => {
+      const member = this.#ctx.table.someDead(this.#ctx.fraction());
+      if (member !== undefined) this.probe(member.head.id, "heal", beliefOf(member));
+      this.#scheduleHeal();
+    });
+  }
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
