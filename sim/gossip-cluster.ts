@@ -10,6 +10,7 @@ import { Publisher } from "../src/core/gossip/publisher.ts";
 import { Roster } from "../src/core/gossip/roster.ts";
 import { headBytes } from "../src/core/gossip/signed.ts";
 import { TIMING, type Timing } from "../src/core/gossip/timing.ts";
+import { nextGen } from "../src/core/gossip/version.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { Engine } from "./engine.ts";
 import { SimMember } from "./member.ts";
@@ -24,6 +25,9 @@ export interface GossipClusterShape {
   /** How many of the first members are named as seeds of all. */
   readonly seeds?: number;
 }
+
+/** Of members that have run for long. */
+const WARM_GEN = nextGen(0, 0);
 
 type Effect = Exclude<GossipEffect, { type: "send" }>;
 
@@ -65,12 +69,12 @@ export class GossipCluster {
   /** Starts all with a table of everybody, as if they had run for long, with one record each; links are still to be made. */
   startWarm(recordBytes = 400): void {
     const known = this.members.map((member) => this.#introduction(member, recordBytes));
-    const warm = (gossip: Gossip) => {
+    const teach = (gossip: Gossip) => {
       for (const { head, state } of known) if (head.id !== gossip.self.id) gossip.restore(head, state);
     };
     for (const member of this.members)
       this.engine.after(this.fraction() * 1_000, () => {
-        member.start(warm);
+        member.start({ gen: WARM_GEN, teach });
         member.publish(new Map([["record", new Uint8Array(recordBytes)]]));
       });
   }
@@ -103,8 +107,8 @@ export class GossipCluster {
 
   #introduction(member: SimMember, recordBytes: number): { head: Head; state: OwnerState | undefined } {
     const { id, credential, sign } = member.identity;
-    const unsigned = { id, gen: 1, inc: 0, hasLeft: false, address: member.address, credential };
-    const publisher = new Publisher(id, 1, sign);
+    const unsigned = { id, gen: WARM_GEN, inc: 0, hasLeft: false, address: member.address, credential };
+    const publisher = new Publisher(id, WARM_GEN, sign);
     publisher.write(new Map([["record", new Uint8Array(recordBytes)]]));
     return { head: { ...unsigned, signature: sign(headBytes(unsigned)) }, state: publisher.state };
   }

@@ -72,10 +72,10 @@ export class SimMember {
     return this.#deps.engine.now < this.#pausedUntil;
   }
 
-  /** @param warm what the member is to know from the first moment on */
-  start(warm?: (gossip: Gossip) => void): void {
+  /** @param warm what the member is to know from the first moment on, and the gen that it is known by */
+  start(warm?: { readonly gen: number; readonly teach: (gossip: Gossip) => void }): void {
     const { engine, network, trust, roster, fraction, timing, seeds } = this.#deps;
-    const gen = nextGen(this.#disk.gen, fraction());
+    const gen = warm?.gen ?? nextGen(this.#disk.gen, fraction());
     const known = [...this.#disk.known.values()].map(({ head }) => head.address);
     this.#life += 1;
     const gossip = new Gossip(
@@ -88,7 +88,7 @@ export class SimMember {
         },
         gen,
         seeds: [...seeds, ...known.slice(0, 16)],
-        timing,
+        timing: warm === undefined ? timing : { ...timing, joinWaitMs: 0 },
       },
       {
         roster,
@@ -98,7 +98,7 @@ export class SimMember {
       },
     );
     for (const { head, state } of this.#disk.known.values()) gossip.restore(head, state);
-    warm?.(gossip);
+    warm?.teach(gossip);
     this.gossip = gossip;
     network.bind(this.address, (from, sender, messages) => this.#arrives(from, sender, messages));
     this.#done(gossip.start(engine.now));

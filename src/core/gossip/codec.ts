@@ -5,7 +5,7 @@
  */
 import { GOSSIP_IHAVE_MAX, GOSSIP_SYNC_ROWS_MAX } from "../../model/limits.ts";
 import { ByteReader, ByteWriter } from "./bytes.ts";
-import type { DigestRow, Item, MemberId, Message, MessageType } from "./messages.ts";
+import type { DigestRow, MemberId, Message, MessageType } from "./messages.ts";
 import {
   BELIEF_BYTES,
   deltaSize,
@@ -261,7 +261,7 @@ function bare<T extends "neighbor-accept" | "neighbor-deny" | "disconnect" | "pr
   code: number,
 ): CodecOf<T> {
   const codec: Codec<BareMessage> = { code, bytes: () => 0, write: () => {}, read: () => ({ type }) };
-  return codec as CodecOf<T>;
+  return codec as unknown as CodecOf<T>;
 }
 
 function items<T extends "ihave" | "doubts">(type: T, code: number): CodecOf<T> {
@@ -277,7 +277,7 @@ function items<T extends "ihave" | "doubts">(type: T, code: number): CodecOf<T> 
       return read && { type, items: read };
     },
   };
-  return codec as CodecOf<T>;
+  return codec as unknown as CodecOf<T>;
 }
 
 type BareMessage = Extract<Message, { type: "neighbor-accept" | "neighbor-deny" | "disconnect" | "prune" }>;
