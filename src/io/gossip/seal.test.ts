@@ -48,7 +48,10 @@ describe("a sealed datagram", () => {
   it("has this very form", () => {
     const sealer = new Sealer(ringOf(keyOf(7)), A, { newSession: () => SESSION });
     const datagrams = ["ping", ""].map((text) => sealer.seal(B, Buffer.from(text)).toString("hex"));
-    assert.deepEqual(datagrams, ["0107a0010203040506070000000000019af1377ee111a2acb1955540ca1d34964b3f02d0", "0107a001020304050607000000000002bbfdfcaa9038dfe134f4a9dab543ccd0"]);
+    assert.deepEqual(datagrams, [
+      "0107a0010203040506070000000000019af1377ee111a2acb1955540ca1d34964b3f02d0",
+      "0107a001020304050607000000000002bbfdfcaa9038dfe134f4a9dab543ccd0",
+    ]);
     const opener = new Opener(ringOf(keyOf(7)), B);
     assertOpens(opener, Buffer.from(datagrams[0] ?? "", "hex"), Buffer.from("ping"));
   });
