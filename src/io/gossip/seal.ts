@@ -93,8 +93,7 @@ export class Sealer {
     if (this.#counter > COUNTER_MAX) this.renewSession();
     const { current } = this.#ring;
     const key = this.#keyUnder(current);
-    // Not from Node's pool: a socket may hold on to it while it is sent.
-    const datagram = Buffer.allocUnsafeSlow(payload.length + SEAL_BYTES);
+    const datagram = Buffer.allocUnsafe(payload.length + SEAL_BYTES);
     datagram[0] = VERSION;
     datagram[KEY_ID_AT] = current.id;
     datagram.set(this.#session, SESSION_AT);
