@@ -63,7 +63,6 @@ class DgramSocket implements UdpSocket {
   }
 
   #receive(datagram: Buffer, rinfo: RemoteInfo, onDatagram: (datagram: Buffer, from: UdpAddress) => void): void {
-    if (this.#closed !== undefined) return;
     const ip = parseIp(rinfo.address);
     if (ip === undefined) {
       this.counters.unaddressable++;

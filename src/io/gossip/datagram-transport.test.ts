@@ -5,8 +5,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ip } from "../../model/ip.ts";
 import {
   DATAGRAM_MAX_BYTES,
+  NEW_SESSION_BURST,
+  RECEIVE_QUEUE_MAX,
   RECEIVE_STRETCH_MS,
   SENDER_BURST,
+  STRANGER_QUEUE_MAX,
   STRANGERS_BURST,
   UDP_BULK_QUEUE_MAX,
 } from "../../model/limits.ts";
@@ -93,6 +96,7 @@ describe("the transport", () => {
     assert.equal(world.heard.length, UDP_BULK_QUEUE_MAX + 1);
     const none = { closed: 0, "queue-full": 0, "too-long": 0, unreachable: 0 };
     assert.deepEqual(a.counters.refused.bulk, { ...none, "too-long": 1, "queue-full": 1 });
+    assert.equal(a.counters.udp.refused["queue-full-bulk"], 0, "what is refused is not even sealed");
     assert.deepEqual(a.counters.refused.control, { ...none, unreachable: 1 });
     assert.deepEqual(a.counters.sent, { control: 1, bulk: UDP_BULK_QUEUE_MAX });
   });
@@ -134,7 +138,9 @@ describe("the transport", () => {
       world.heard.map((line) => line.split(" ")[1]),
       ["one", "two", "three"],
     );
+    assert.equal(b.sessions, 2);
     b.replaceKeys({ current: keyOf(2), accepted: [] });
+    assert.equal(b.sessions, 1);
     a.replaceKeys({ current: keyOf(1), accepted: [keyOf(2)] });
     say("four");
     a.replaceKeys({ current: keyOf(2), accepted: [] });
@@ -218,6 +224,31 @@ describe("a flood", () => {
 });
 
 describe("received datagrams", () => {
+  it("wait in a queue with a bound, and strangers' in a lower one", async () => {
+    const world = new World();
+    const b = await world.open(B);
+    const peers = Array.from({ length: 60 }, (_, i) => {
+      const from = { ip: ip(`10.0.1.${i}`), port: 7_946 };
+      return { from, sealer: new Sealer(new KeyRing(keys), from) };
+    });
+    for (const { from, sealer } of peers) b.receive(sealer.seal(B, Buffer.from("x")), from);
+    world.clock.advance(0);
+    for (const { from } of peers) for (let i = 0; i < NEW_SESSION_BURST; i++) b.receive(junk(), from);
+    assert.equal(b.waiting, STRANGER_QUEUE_MAX);
+    assert.equal(
+      b.counters.dropped["queue-full"] + b.counters.dropped["stranger-rate"],
+      60 * NEW_SESSION_BURST - b.waiting,
+    );
+    assert.ok(b.counters.dropped["queue-full"] > 0);
+    for (const { from, sealer } of peers.slice(0, 3))
+      for (let i = 0; i < SENDER_BURST; i++) b.receive(sealer.seal(B, Buffer.from("x")), from);
+    assert.equal(b.waiting, RECEIVE_QUEUE_MAX);
+    world.clock.advance(0);
+    assert.deepEqual([b.waiting, b.counters.opened], [0, 60 + RECEIVE_QUEUE_MAX - STRANGER_QUEUE_MAX]);
+    b.receive(junk(), A);
+    assert.equal(b.waiting, 1, "there is room for strangers again");
+  });
+
   it("are handled in stretches, between which the event loop goes on", async () => {
     const world = new World();
     const turns: (() => void)[] = [];

@@ -116,7 +116,13 @@ describe("a sealed datagram", () => {
     ])
       assert.equal(opener.open(datagram, other), "bad-tag");
     assertOpens(opener, datagram, Buffer.from("for B"));
-    assert.equal(opener.open(sealer.seal(B, Buffer.from("more")), { ...A, port: 1 }), "wrong-source");
+    const more = sealer.seal(B, Buffer.from("more"));
+    for (const other of [
+      { ...A, port: 1 },
+      { ...A, ip: ip("10.0.0.9") },
+    ])
+      assert.equal(opener.open(more, other), "wrong-source");
+    assertOpens(opener, more, Buffer.from("more"));
   });
 });
 
@@ -202,6 +208,7 @@ describe("noise", () => {
       { numRuns: 2_000 },
     );
     assert.equal(opener.sessions, 0);
+    assert.notEqual(Error.stackTraceLimit, 0, "other errors keep their stacks");
     assertOpens(opener, sealer.seal(B, SESSION), SESSION);
   });
 });
