@@ -193,7 +193,7 @@ export const UDP_RECEIVE_BUFFER_BYTES = 4 << 20;
 export const CLUSTER_KEYS_MAX = 4;
 /** How far a datagram may be overtaken by others of its sender, to whomever those went (RFC 4303 §3.4.3 asks for 64). */
 export const REPLAY_WINDOW_COUNTERS = 1_024;
-/** Sessions whose keys and windows are kept, 1.2 kB each (40 MB in all): three starts of each of 10,000 agents. */
+/** Sessions whose keys and windows are kept, 1.2 to 1.6 kB each (50 MB in all): three starts of each of 10,000 agents. */
 export const SESSIONS_MAX = 32_768;
 /** Sessions of which only the highest counter is kept once the table above is full, about 0.1 kB each. */
 export const FORGOTTEN_SESSIONS_MAX = 65_536;

@@ -117,7 +117,10 @@ const FIRST_BLOCK = Uint8Array.of(1);
 
 /** RFC 5869 §2.2. */
 function extract(secret: KeyObject): KeyObject {
-  return secretOf(createHmac("sha256", SALT).update(secret.export()).digest());
+  const bytes = secret.export();
+  const extracted = secretOf(createHmac("sha256", SALT).update(bytes).digest());
+  bytes.fill(0);
+  return extracted;
 }
 
 /** A KeyObject keeps its own copy, outside of the heap; the one that was here need not lie about. */
