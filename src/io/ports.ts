@@ -144,6 +144,64 @@ export interface AgentStore {
   close(): void;
 }
 
+// ---- datagrams between agents ------------------------------------------------------------------------------------
+
+/** Where a datagram comes from or goes to. `port` is 1 … 65,535. */
+export interface UdpAddress {
+  readonly ip: Ip;
+  readonly port: number;
+}
+
+/** What of the sender's may wait when the network takes less than is sent: bulk gives way to control. */
+export type SendClass = "control" | "bulk";
+
+export interface Udp {
+  /**
+   * Opens a socket at one address of this host; it takes and sends datagrams of that address's family only.
+   * @param at port 0: any free one
+   * @param onDatagram called once for each datagram that arrives, never during a call of `send`; the bytes are the
+   * receiver's to keep. Datagrams may be lost, doubled and reordered, and anyone may have sent them under any address.
+   * @throws Fault port-taken, bad-request (no address of this host), no-rights
+   */
+  open(at: UdpAddress, onDatagram: (datagram: Buffer, from: UdpAddress) => void): Promise<UdpSocket>;
+}
+
+export interface UdpSocket {
+  readonly local: UdpAddress;
+  /** Bytes that the kernel said it lets wait for this process (as Linux counts them: twice the payload's share). */
+  readonly receiveBufferBytes: number;
+  /** Datagrams that were taken by `send`, and that the kernel has not taken yet. */
+  readonly queued: number;
+  readonly counters: Readonly<UdpCounters>;
+  /**
+   * Sends one datagram of at most DATAGRAM_MAX_BYTES, whose bytes the caller leaves alone from then on. What the kernel
+   * refuses later is counted in `counters.failed`; nobody hears of what is lost on the way.
+   * @returns why it was not taken; `undefined` when it was
+   */
+  send(to: UdpAddress, datagram: Uint8Array, sendClass: SendClass): UdpRefusal | undefined;
+  /** Nothing is received once this is called. Closing twice is no error. */
+  close(): Promise<void>;
+}
+
+/** `queue-full`: for this class; `unreachable`: the other family, or no port. */
+export type UdpRefusal = "closed" | "queue-full" | "too-long" | "unreachable";
+
+/** Each a count since the socket was opened. */
+export interface UdpCounters {
+  sent: number;
+  sentBytes: number;
+  received: number;
+  receivedBytes: number;
+  /** By UdpRefusal, and bulk and control apart where the queue was full. */
+  readonly refused: Record<Exclude<UdpRefusal, "queue-full"> | "queue-full-bulk" | "queue-full-control", number>;
+  /** What the kernel refused after `send` took it, by errno: `EACCES`, `ENETUNREACH`. */
+  readonly failed: Record<string, number>;
+  /** Errors of receiving, by errno. */
+  readonly receiveFailed: Record<string, number>;
+  /** Came from an address that has no text of its own (a link-local one, with a zone), and were dropped. */
+  unaddressable: number;
+}
+
 // ---- time and chance -----------------------------------------------------------------------------------------------
 
 export interface Clock {

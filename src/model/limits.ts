@@ -226,3 +226,43 @@ export const GOSSIP_RECENT_MS = 10_000;
 export const GOSSIP_SYNC_BUCKETS_AT_ONCE = 16;
 /** Addresses that a member tries to join by. */
 export const GOSSIP_SEEDS_MAX = 64;
+/** Bytes of one gossip datagram: IPv6 carries 1,280 bytes over every link (RFC 8200 §5), less its header and UDP's, so
+ * that none is ever cut into fragments. */
+export const DATAGRAM_MAX_BYTES = 1_232;
+/**
+ * Datagrams that may wait inside this process when the kernel's send buffer (about 90 full datagrams) is full too. Bulk:
+ * 64 of them hold up what is sent behind them by 0.6 ms at 1 Gbit/s. Control: a second of probes and answers.
+ */
+export const UDP_BULK_QUEUE_MAX = 64;
+export const UDP_CONTROL_QUEUE_MAX = 1_024;
+/** Bytes asked for in SO_RCVBUF: a second of the most that a healing partition was seen to send to one agent. The kernel
+ * gives no more than net.core.rmem_max. */
+export const UDP_RECEIVE_BUFFER_BYTES = 4 << 20;
+/** Keys of the cluster that are valid at once: the current one, the previous one, the next one, and one to spare. */
+export const CLUSTER_KEYS_MAX = 4;
+/** How far a datagram may be overtaken by others of its sender, to whomever those went (RFC 4303 §3.4.3 asks for 64). */
+export const REPLAY_WINDOW_COUNTERS = 1_024;
+/** Sessions whose keys and windows are kept, 1.2 to 1.6 kB each (50 MB in all): three starts of each of 10,000 agents. */
+export const SESSIONS_MAX = 32_768;
+/** Sessions of which only the highest counter is kept once the table above is full, about 0.1 kB each. */
+export const FORGOTTEN_SESSIONS_MAX = 65_536;
+/** Addresses that have proved that they hold the key, and whose rates are kept: more than a cluster has agents. */
+export const SENDERS_MAX = 16_384;
+/** Datagrams a second, and at once, from one address under sessions that are known: ten times what the busiest agent was
+ * seen to send to all others, and about 1 % of a core. */
+export const SENDER_RATE = 2_000;
+export const SENDER_BURST = 4_000;
+/** Datagrams of unknown sessions from one address that has proved itself: an agent that starts anew needs one. */
+export const NEW_SESSION_RATE = 20;
+export const NEW_SESSION_BURST = 40;
+/** The same for all such addresses together: their address can be forged. */
+export const NEW_SESSIONS_RATE = 1_000;
+export const NEW_SESSIONS_BURST = 2_000;
+/** Datagrams from addresses that never proved themselves, all together. */
+export const STRANGERS_RATE = 500;
+export const STRANGERS_BURST = 1_000;
+/** Received datagrams that wait to be opened: of known sessions (two bursts), and of others. */
+export const RECEIVE_QUEUE_MAX = 8_192;
+export const STRANGER_QUEUE_MAX = 1_024;
+/** How long received datagrams are opened and handled before the event loop goes on. */
+export const RECEIVE_STRETCH_MS = 2;

@@ -64,7 +64,7 @@ export const TIMING: Timing = {
   roundTripsPerStep: 4,
   relaySecondPingMs: 70,
   testimonyMs: 160,
-  suspicionRoundMs: 140,
+  suspicionRoundMs: 125,
   suspicionSlowRoundMs: 400,
   suspicionSlowAfterMs: 1_500,
   suspicionMinMs: 500,
