@@ -17,6 +17,7 @@ import {
 import type { Context } from "./context.ts";
 import type { Link } from "./links.ts";
 import { DEAD, type Item, type MemberId, type Message } from "./messages.ts";
+import { headVersion } from "./table.ts";
 import { isNewer } from "./version.ts";
 
 interface Missing {
@@ -95,8 +96,13 @@ export class Broadcast {
     if (kind === "records") return this.#ctx.records.since(id, gen, version);
     const member = this.#ctx.table.member(id);
     if (member === undefined || !isNewer(member.gen, member.version, gen, version)) return [];
-    if (member.death === undefined) return [{ type: "member", head: member.head, isAsked: true }];
-    return [{ type: "death", death: member.death, isAsked: true }];
+    const { head, death } = member;
+    const messages: Message[] = [];
+    // Without its head a death says nothing to who does not know the member.
+    if (isNewer(head.gen, headVersion(head), gen, version) || gen === 0)
+      messages.push({ type: "member", head, isAsked: true });
+    if (death !== undefined) messages.push({ type: "death", death, isAsked: true });
+    return messages;
   }
 
   /** A push that brought nothing new. */

@@ -17,6 +17,8 @@ import { isNewer, memberVersion } from "./version.ts";
 const VETO_MS = 300;
 /** A link is proven by a round trip this short a time ago, ms. */
 const PROVEN_MS = 1_600;
+/** 32 bits on the wire; one is left for a goodbye. */
+const INC_MAX = 2 ** 32 - 2;
 /** Members that look for themselves when one accuser without testimonies is heard of. */
 const SOLO_CHECKERS = 6;
 
@@ -79,11 +81,13 @@ export class Judge {
     }
     const member = table.member(death.id);
     if (member === undefined) {
-      broadcast.pull(memberItem(death.id, 0, 0), from);
+      // An answer had the head with it; who was refused is not asked for again and again.
+      if (!isAsked) broadcast.pull(memberItem(death.id, 0, 0), from);
       return;
     }
     const version = memberVersion(death.inc, DEAD);
-    if (member.status === LEFT || !isNewer(death.gen, version, member.gen, member.version)) {
+    const isOver = member.status === LEFT && death.gen <= member.gen;
+    if (isOver || !isNewer(death.gen, version, member.gen, member.version)) {
       if (!isAsked) broadcast.duplicate({ kind: "member", id: death.id }, from);
       return;
     }
@@ -97,11 +101,14 @@ export class Judge {
       this.#ctx.prober.probe(death.id, "doubt", belief);
       return;
     }
-    if (death.testimonies.length >= timing.testimonies || this.#isSeconded(death)) {
+    const isEnough = death.testimonies.length >= timing.testimonies;
+    const isRepeated = !isEnough && this.#hasSaid(death);
+    if (isEnough || this.#isSeconded(death)) {
       this.#adopt(death, from, isAsked);
       return;
     }
     this.#ctx.refuse("no-testimonies");
+    if (isRepeated) return;
     this.#handOnSolo(death, from);
     if (links.has(death.id) || this.#ctx.fraction() < SOLO_CHECKERS / Math.max(1, table.size))
       this.#ctx.prober.probe(death.id, "doubt", belief);
@@ -134,7 +141,9 @@ export class Judge {
     this.#ctx.health.worse();
     this.#ctx.count("refutations");
     this.#ctx.emit({ type: "event", event: { type: "refuted", inc: inc + 1 } });
-    this.#ctx.lifecycle.sayAlive(inc + 1);
+    // What is thought of this member is no signed word: a made-up inc must not be the last one.
+    if (inc >= INC_MAX) this.#ctx.lifecycle.jump(gen);
+    else this.#ctx.lifecycle.sayAlive(inc + 1);
   }
 
   /** @returns this member's word that it had no answer either */
@@ -189,6 +198,11 @@ export class Judge {
     this.#ctx.emit({ type: "member", id: death.id });
     const item = memberItem(death.id, death.gen, memberVersion(death.inc, DEAD));
     broadcast.news(item, [{ type: "death", death, isAsked: false }], from, isAsked);
+  }
+
+  /** Whether this solo accusation is known: links lead in circles. */
+  #hasSaid({ id, gen, inc, accuser }: Death): boolean {
+    return this.#solos.get(`${id} ${gen} ${inc}`)?.accusers.has(accuser) === true;
   }
 
   /** Notes a solo accusation. @returns whether enough others said the same */

@@ -145,6 +145,8 @@ export class Prober {
     const probe = this.#bySeq.get(seq);
     if (probe === undefined || testimony.witness !== from || !probe.asked.has(from)) return;
     const { judge } = this.#ctx;
+    // The question has changed since.
+    if (testimony.gen !== probe.belief.gen || testimony.inc !== probe.belief.inc) return;
     if (!judge.isTestimony(testimony, probe.target, probe.belief)) this.#ctx.refuse("bad-signature");
     else probe.testimonies.set(from, testimony);
   }
@@ -199,6 +201,8 @@ export class Prober {
     if (isSilence) this.#ctx.health.worse();
     if (member === undefined || member.status !== ALIVE) {
       this.#end(probe);
+      // It asked for a link, and does not hear the answer.
+      this.#ctx.links.drop(probe.target, true);
       return;
     }
     this.#ctx.count("suspicions");

@@ -15,6 +15,7 @@ import type { Delta, Entry, Item, MemberId, Message } from "./messages.ts";
 import { applyEntries, deltaSince, type OwnerState, piecesOf } from "./owner-state.ts";
 import { entryBytes } from "./signed.ts";
 import { Staging } from "./staging.ts";
+import { isNewer } from "./version.ts";
 import { entrySize } from "./wire-parts.ts";
 
 const PIECE_BYTES = GOSSIP_PACKET_MAX_BYTES - PACKET_HEADER_BYTES - DELTA_FIXED_BYTES;
@@ -109,7 +110,9 @@ export class Records {
   /** @param pieces what is handed on */
   #take(from: MemberId, delta: Delta, known: OwnerState | undefined, isAsked: boolean, pieces: readonly Delta[]): void {
     const { table, broadcast } = this.#ctx;
-    const fresh = known?.gen === delta.gen ? delta.entries.filter(({ seq }) => seq > known.seq) : delta.entries;
+    // What begins anew replaces all: an old entry's value is under no signature but its own.
+    const isOnTop = delta.from > 0 && known?.gen === delta.gen;
+    const fresh = isOnTop ? delta.entries.filter(({ seq }) => seq > known.seq) : delta.entries;
     if (!this.#areSigned(delta, fresh)) {
       this.#ctx.refuse("bad-signature");
       return;
@@ -138,10 +141,9 @@ export class Records {
 
   /** Somebody holds records in this member's own hand that it does not know: it lost its memory. */
   #aboutMyself(delta: Delta, publicKey: Uint8Array): void {
-    const mine = this.#ctx.table.state(delta.owner);
-    const isNews = mine === undefined || delta.gen > mine.gen || (delta.gen === mine.gen && delta.to > mine.seq);
+    const mine = this.#ctx.lifecycle.written;
     const newest = delta.entries.at(-1);
-    if (!isNews || newest === undefined) return;
+    if (!isNewer(delta.gen, delta.to, mine.gen, mine.seq) || newest === undefined) return;
     if (!this.#ctx.verify(publicKey, entryBytes(delta.owner, delta.gen, newest), newest.signature))
       this.#ctx.refuse("bad-signature");
     else this.#ctx.lifecycle.jump(delta.gen);
