@@ -228,8 +228,9 @@ export class Broadcast {
       this.#missing.delete(key);
       return;
     }
-    missing.tries += 1;
-    this.pull(this.#have(missing.item), source);
+    const isArriving = missing.item.kind === "records" && this.#ctx.records.isArriving(missing.item.id);
+    if (!isArriving) missing.tries += 1;
+    if (!isArriving) this.pull(this.#have(missing.item), source);
     this.#ctx.after(timing.pullAgainMs + outbox.delayMs, () => this.#pullMissing(key, missing));
   }
 

@@ -7,7 +7,7 @@
  */
 import { GOSSIP_SOLO_MAX, GOSSIP_SOLO_MS, GOSSIP_TESTIMONIES_MAX } from "../../model/limits.ts";
 import { memberItem } from "./broadcast.ts";
-import type { Context } from "./context.ts";
+import type { Context, Refusal } from "./context.ts";
 import { ALIVE, type Belief, DEAD, type Death, type Head, LEFT, type MemberId, type Testimony } from "./messages.ts";
 import { deathBytes, headBytes, testimonyBytes } from "./signed.ts";
 import { headVersion, type Member } from "./table.ts";
@@ -91,8 +91,9 @@ export class Judge {
       if (!isAsked) broadcast.duplicate({ kind: "member", id: death.id }, from);
       return;
     }
-    if (!this.#isSigned(death)) {
-      this.#ctx.refuse("bad-signature");
+    const flaw = this.#flawOf(death);
+    if (flaw !== undefined) {
+      this.#ctx.refuse(flaw);
       return;
     }
     const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
@@ -179,14 +180,18 @@ export class Judge {
     return link !== undefined && !link.isDoubtful && this.#ctx.now - link.provenAt <= PROVEN_MS;
   }
 
-  #isSigned(death: Death): boolean {
+  #flawOf(death: Death): Refusal | undefined {
     const { table, verify } = this.#ctx;
     const accuser = table.member(death.accuser);
-    if (accuser === undefined || death.accuser === death.id) return false;
-    if (!verify(accuser.publicKey, deathBytes(death), death.signature)) return false;
     const witnesses = new Set(death.testimonies.map(({ witness }) => witness));
-    if (witnesses.size !== death.testimonies.length || witnesses.has(death.accuser)) return false;
-    return death.testimonies.every((testimony) => this.isTestimony(testimony, death.id, death));
+    // They may have been removed since, or be too new to be known here: then this member finds out for itself.
+    if (accuser === undefined || [...witnesses].some((id) => table.member(id) === undefined)) return "unknown-sender";
+    const isDoubled = witnesses.size !== death.testimonies.length || witnesses.has(death.accuser);
+    if (isDoubled || death.accuser === death.id) return "no-testimonies";
+    const isSigned =
+      verify(accuser.publicKey, deathBytes(death), death.signature) &&
+      death.testimonies.every((testimony) => this.isTestimony(testimony, death.id, death));
+    return isSigned ? undefined : "bad-signature";
   }
 
   #adopt(death: Death, from: MemberId | undefined, isAsked: boolean): void {

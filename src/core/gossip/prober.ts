@@ -77,7 +77,8 @@ export class Prober {
     if (member === undefined || target === self.id || member.status === LEFT) return;
     const running = this.#byTarget.get(target);
     if (running !== undefined) {
-      if (belief !== undefined) running.belief = belief;
+      // A suspicion is about one version, as are the testimonies that it has gathered.
+      if (belief !== undefined && !running.isSuspicion) running.belief = belief;
       return;
     }
     if (this.#bySeq.size >= GOSSIP_PROBES_MAX) {
@@ -246,7 +247,8 @@ export class Prober {
     if (this.#bySeq.get(probe.seq) !== probe) return;
     const { timing, health, table, judge } = this.#ctx;
     const member = table.member(probe.target);
-    if (member === undefined || member.status !== ALIVE || member.inc !== probe.belief.inc) {
+    const { gen, inc } = probe.belief;
+    if (member === undefined || member.status !== ALIVE || member.gen !== gen || member.inc !== inc) {
       this.#end(probe);
       return;
     }

@@ -7,7 +7,6 @@ import {
   GOSSIP_OWNER_BYTES_MAX,
   GOSSIP_OWNER_ENTRIES_MAX,
   GOSSIP_PACKET_MAX_BYTES,
-  GOSSIP_STAGED_MS,
 } from "../../model/limits.ts";
 import { DELTA_FIXED_BYTES, PACKET_HEADER_BYTES } from "./codec.ts";
 import type { Context } from "./context.ts";
@@ -21,10 +20,22 @@ import { entrySize } from "./wire-parts.ts";
 const PIECE_BYTES = GOSSIP_PACKET_MAX_BYTES - PACKET_HEADER_BYTES - DELTA_FIXED_BYTES;
 /** The rest of an answer in pieces is asked for again after this, ms. */
 const PIECES_AGAIN_MS = 250;
+/** So often without a further piece. */
+const PIECES_TRIES = 8;
+
+interface Rest {
+  readonly from: MemberId;
+  readonly gen: number;
+  readonly last: number;
+  tries: number;
+  reached: number;
+}
 
 export class Records {
   readonly #ctx: Context;
   readonly #staging = new Staging();
+  /** Answers in pieces of which the rest is asked for, by their owners; bounded as the staging is, and by tries. */
+  readonly #resumed = new Map<MemberId, Rest>();
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
@@ -72,7 +83,13 @@ export class Records {
     else this.#take(from, delta, known, isAsked, [delta]);
   }
 
+  /** Whether pieces of the owner's records come in at the moment: no need to ask somebody else. */
+  isArriving(owner: MemberId): boolean {
+    return this.#staging.isArriving(owner, this.#ctx.now - PIECES_AGAIN_MS);
+  }
+
   clear(): void {
+    this.#resumed.clear();
     this.#staging.clear();
   }
 
@@ -92,19 +109,31 @@ export class Records {
       this.#ctx.count("gaps");
       this.#ctx.broadcast.pull({ kind: "records", id: owner, gen, version: have }, from);
     }
-    const giveUpAt = this.#ctx.now + GOSSIP_STAGED_MS;
-    if (piece.to === last || this.#staging.reach(owner, gen, have) === piece.to)
-      this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(from, owner, gen, last, giveUpAt));
+    const resumed = this.#resumed.get(owner);
+    if (resumed !== undefined && !isNewer(gen, last, resumed.gen, resumed.last)) return;
+    const rest: Rest = { from, gen, last, tries: 0, reached: have };
+    this.#resumed.set(owner, rest);
+    this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(owner, rest));
   }
 
-  /** A piece was lost: what follows the ones that are here is asked for. */
-  #pullRest(from: MemberId, owner: MemberId, gen: number, last: number, giveUpAt: number): void {
-    const known = this.#ctx.table.state(owner);
-    if (known !== undefined && (known.gen > gen || (known.gen === gen && known.seq >= last))) return;
+  /** No piece came for a while: what follows those that are here is asked for, until nothing more comes of it. */
+  #pullRest(owner: MemberId, rest: Rest): void {
+    if (this.#resumed.get(owner) !== rest) return;
+    const { now, table, broadcast } = this.#ctx;
+    const { from, gen, last } = rest;
+    const known = table.state(owner);
     const have = known?.gen === gen ? known.seq : 0;
-    if (this.#ctx.now >= giveUpAt) return;
-    this.#ctx.broadcast.pull({ kind: "records", id: owner, gen, version: have }, from);
-    this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(from, owner, gen, last, giveUpAt));
+    const reached = this.#staging.reach(owner, gen, have);
+    rest.tries = reached > rest.reached ? 0 : rest.tries + 1;
+    rest.reached = reached;
+    const isDone = known !== undefined && !isNewer(gen, last, known.gen, known.seq);
+    if (isDone || rest.tries > PIECES_TRIES) {
+      this.#resumed.delete(owner);
+      return;
+    }
+    if (!this.#staging.isArriving(owner, now - PIECES_AGAIN_MS))
+      broadcast.pull({ kind: "records", id: owner, gen, version: reached }, from);
+    this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(owner, rest));
   }
 
   /** @param pieces what is handed on */
