@@ -31,6 +31,8 @@ export const GOSSIP_INVARIANTS: readonly MakeInvariant[] = [...STEADY_INVARIANTS
 export const SETTLE_MS = 40_000;
 /** Members that were told late of an expulsion, or start again, do so within this. */
 const SPREAD_MS = 5_000;
+/** In a handful of members 5 % makes one suspect another once in a while, which is right, and no rest. */
+const REST_LOSS = 0.01;
 const REST_MS = 5_000;
 /** Publications at rest, this far apart; each is everywhere within PULSE_KNOWN_MS (twice what the design promises, for
  * a cluster of any size, without any luck). */
@@ -282,13 +284,18 @@ class Simulation implements World {
     if (step.do === "expel") this.#expel(fate);
   }
 
+  /** Seeds are never removed: without one nobody can join, which would show nothing. */
   #expel(fate: Fate): void {
-    if (living(this).length <= 3 && fate.member.isUp) return;
+    if (this.#isSeed(fate) || (living(this).length <= 3 && fate.member.isUp)) return;
     fate.isExpelled = true;
     const { engine, fraction } = this.cluster;
     for (const { member } of this.fates.values())
       if (member !== fate.member && member.isUp)
         engine.after(fraction() * SPREAD_MS, () => member.expel(fate.member.id));
+  }
+
+  #isSeed({ member }: Pick<Fate, "member">): boolean {
+    return this.cluster.members.indexOf(member) < this.#scenario.seeds;
   }
 
   #doTrouble(step: Extract<Step, { do: "pause" | "clock-jump" | "slow" }>): void {
@@ -356,7 +363,7 @@ class Simulation implements World {
   #quiet(dead: "restart" | "expel" | "stay"): void {
     const { engine, fraction, network } = this.cluster;
     this.#heal();
-    network.shape = this.#usual;
+    network.shape = { ...this.#usual, loss: REST_LOSS };
     for (const fate of this.fates.values()) {
       if (fate.isSlow) fate.troubledAt = this.now;
       fate.isSlow = false;
@@ -365,7 +372,8 @@ class Simulation implements World {
     engine.runUntil(Math.max(this.now, ...this.cluster.up.map(({ pausedUntil }) => pausedUntil)));
     for (const fate of this.fates.values()) {
       if (fate.member.isUp || fate.isExpelled || fate.hasLeft) continue;
-      if (dead === "restart") engine.after(fraction() * SPREAD_MS, () => this.#start(fate.member));
+      const isNeeded = this.#isSeed(fate) && !this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
+      if (dead === "restart" || isNeeded) engine.after(fraction() * SPREAD_MS, () => this.#start(fate.member));
       if (dead === "expel") this.#expel(fate);
     }
     engine.runFor(SPREAD_MS + SETTLE_MS);

@@ -209,6 +209,8 @@ export class Prober {
     this.#ctx.count("suspicions");
     this.#ctx.emit({ type: "event", event: { type: "suspect", id: probe.target } });
     probe.isSuspicion = true;
+    // Who was asked about another version is asked again.
+    if (probe.belief.gen !== member.gen || probe.belief.inc !== member.inc) probe.asked.clear();
     probe.belief = { gen: member.gen, inc: member.inc, status: SUSPECT };
     // Testimonies speak about the version that was asked about.
     for (const [id, testimony] of probe.testimonies)
