@@ -229,35 +229,47 @@ class Simulation implements World {
       case "leave":
       case "join":
       case "expel":
-        return this.#doLife(step);
+        this.#doLife(step);
+        break;
       case "pause":
       case "clock-jump":
       case "slow":
-        return this.#doTrouble(step);
+        this.#doTrouble(step);
+        break;
       case "cut":
-        this.#cuts.add(`${this.#named(step.from).member.address} ${this.#named(step.to).member.address}`);
-        return this.#pathsChange();
-      case "partition": {
-        const { members } = this.cluster;
-        const first = Math.round(step.share * members.length);
-        this.#side = new Map(members.map(({ address }, n) => [address, n < first ? 1 : 2]));
-        return this.#pathsChange();
-      }
+      case "partition":
       case "heal":
-        return this.#heal();
-      case "network": {
-        const { at: _, do: __, ...shape } = step;
-        this.cluster.network.shape = { ...this.cluster.network.shape, ...(shape as Partial<NetworkShape>) };
-        return this.#pathsChange();
-      }
+      case "network":
+        this.#doPaths(step);
+        break;
       case "forge":
         this.hasLiars = true;
-        return this.#forger.lie(step.kind, this.#named(step.member).member);
+        this.#forger.lie(step.kind, this.#named(step.member).member);
+        break;
       case "quiet":
-        return this.#quiet(step.dead);
+        this.#quiet(step.dead);
+        break;
       default:
-        return this.#doRecords(step);
+        this.#doRecords(step);
     }
+  }
+
+  #doPaths(step: Extract<Step, { do: "cut" | "partition" | "heal" | "network" }>): void {
+    const { members, network } = this.cluster;
+    if (step.do === "heal") {
+      this.#heal();
+      return;
+    }
+    if (step.do === "cut")
+      this.#cuts.add(`${this.#named(step.from).member.address} ${this.#named(step.to).member.address}`);
+    else if (step.do === "partition") {
+      const first = Math.round(step.share * members.length);
+      this.#side = new Map(members.map(({ address }, n) => [address, n < first ? 1 : 2]));
+    } else {
+      const { at: _, do: __, ...shape } = step;
+      network.shape = { ...network.shape, ...(shape as Partial<NetworkShape>) };
+    }
+    this.#pathsChange();
   }
 
   #doLife(step: Extract<Step, { do: "crash" | "restart" | "leave" | "join" | "expel" }>): void {
@@ -372,7 +384,8 @@ class Simulation implements World {
     engine.runUntil(Math.max(this.now, ...this.cluster.up.map(({ pausedUntil }) => pausedUntil)));
     for (const fate of this.fates.values()) {
       if (fate.member.isUp || fate.isExpelled || fate.hasLeft) continue;
-      const isNeeded = this.#isSeed(fate) && !this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
+      const isNeeded =
+        this.#isSeed(fate) && !this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
       if (dead === "restart" || isNeeded) engine.after(fraction() * SPREAD_MS, () => this.#start(fate.member));
       if (dead === "expel") this.#expel(fate);
     }

@@ -3,11 +3,7 @@
  * missing, put together when they come in pieces, handed on when they were news. What is not understood is carried like
  * everything else.
  */
-import {
-  GOSSIP_OWNER_BYTES_MAX,
-  GOSSIP_OWNER_ENTRIES_MAX,
-  GOSSIP_PACKET_MAX_BYTES,
-} from "../../model/limits.ts";
+import { GOSSIP_OWNER_BYTES_MAX, GOSSIP_OWNER_ENTRIES_MAX, GOSSIP_PACKET_MAX_BYTES } from "../../model/limits.ts";
 import { DELTA_FIXED_BYTES, PACKET_HEADER_BYTES } from "./codec.ts";
 import type { Context } from "./context.ts";
 import type { Delta, Entry, Item, MemberId, Message } from "./messages.ts";

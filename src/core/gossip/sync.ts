@@ -91,8 +91,7 @@ export class Sync {
   onDoubts(from: MemberId, items: readonly Item[]): void {
     for (const { id, gen, version } of items)
       if (id === this.#ctx.self.id) this.#ctx.broadcast.pull(memberItem(id, 0, 0), from);
-      else
-        this.#doubt(this.#ctx.table.member(id), gen, Math.floor(version / 4), version);
+      else this.#doubt(this.#ctx.table.member(id), gen, Math.floor(version / 4), version);
   }
 
   clear(): void {
