@@ -173,8 +173,9 @@ const theWellAreNotCalledDead: MakeInvariant = (world) => ({
       const accuser = world.fates.get(member.id);
       if (!isWell(world, accused) || accuser === undefined || !isInMajority(world, accused)) return undefined;
       const hasJustPaused = world.now - accuser.pausedTill < PAUSED_SILENT_MS;
-      const isFit = isWell(world, member) && isInMajority(world, member);
-      if (testimonies < TIMING.testimonies && !isFit && !hasJustPaused) return undefined;
+      if (!isInMajority(world, member)) return undefined;
+      // One that is slow may think what it likes; it must find nobody who says the same.
+      if (testimonies < TIMING.testimonies && !isWell(world, member) && !hasJustPaused) return undefined;
       return `${member.name} accused ${accused.name} with ${testimonies} testimonies`;
     }
     if (effect.type !== "member" || !isWell(world, member) || !isInMajority(world, member)) return undefined;

@@ -38,10 +38,7 @@ export class Staging {
       return undefined;
     }
     staged.pieces.set(piece.from, piece);
-    const onTop = chain(staged, have);
-    // What begins at 0 leaves out forgotten traces: a part of it says nothing to who has less than the floor.
-    const isOnTop = have > 0 && onTop !== undefined && have >= (onTop.entries.at(-1)?.floor ?? 0);
-    const whole = isOnTop ? onTop : chain(staged, 0);
+    const whole = (isOnTop(staged.pieces.values(), have) ? chain(staged, have) : undefined) ?? chain(staged, 0);
     if (whole === undefined) return undefined;
     this.#staged.delete(piece.owner);
     return { ...piece, from: whole.from, to: staged.last, entries: whole.entries };
@@ -51,7 +48,7 @@ export class Staging {
   reach(owner: MemberId, gen: number, have: number): number {
     const staged = this.#staged.get(owner);
     if (staged === undefined || staged.gen !== gen) return have;
-    let at = have;
+    let at = isOnTop(staged.pieces.values(), have) ? have : 0;
     for (let piece = staged.pieces.get(at); piece !== undefined; piece = staged.pieces.get(at)) at = piece.to;
     return at;
   }
@@ -85,6 +82,12 @@ export class Staging {
     const [oldest] = [...this.#staged].sort(([, a], [, b]) => a.at - b.at);
     if (oldest !== undefined) this.#staged.delete(oldest[0]);
   }
+}
+
+/** What begins at 0 leaves out forgotten traces: a part of it says nothing to who has less than the floor. */
+function isOnTop(pieces: Iterable<Delta>, have: number): boolean {
+  for (const { entries } of pieces) if ((entries.at(-1)?.floor ?? 0) > have) return false;
+  return true;
 }
 
 function chain({ pieces, last }: Staged, from: number): { from: number; entries: Entry[] } | undefined {
