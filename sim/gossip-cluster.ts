@@ -33,6 +33,8 @@ const WARM_GEN = nextGen(0, 0);
 
 /** Of a life's clock, ms. */
 const CLOCK_ORIGIN_MAX = 1_000_000;
+/** Gens of members that have lived for long do not fit 32 bits, nor their counts the signed ones. */
+const FIRST_GEN_MAX = 2 ** 52 - 2 ** 40;
 
 export type Effect = Exclude<GossipEffect, { type: "send" }>;
 type Send = Extract<GossipEffect, { type: "send" }>;
@@ -66,6 +68,7 @@ export class GossipCluster {
       onEffect: (member, effect) => this.onEffect(member, effect),
       onSend: (member, send) => this.onSend(member, send),
       onReceive: (member, from, messages) => this.onReceive(member, from, messages),
+      firstGen: () => (hasOwnClocks ? Math.floor(this.fraction() * FIRST_GEN_MAX) : 0),
       clockOrigin: () => (hasOwnClocks ? Math.floor(this.fraction() * CLOCK_ORIGIN_MAX) : 0),
     };
     for (let n = 0; n < members; n += 1) this.add();

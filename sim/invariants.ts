@@ -23,6 +23,8 @@ export interface Fate {
   troubledAt: number;
   /** Its last pause ended then. */
   pausedTill: number;
+  /** It said goodbye to its neighbours over a good network. */
+  hasLeftInPeace: boolean;
 }
 
 export interface World {
@@ -30,6 +32,10 @@ export interface World {
   readonly fates: ReadonlyMap<MemberId, Fate>;
   /** Ways between members and the network's quality are as they are since then. */
   readonly pathsSince: number;
+  /** The network's quality is as it is since then. */
+  readonly qualitySince: number;
+  /** When the way between the two was last cut, in either direction; -Infinity: never. */
+  cutAt(one: SimMember, other: SimMember): number;
   /** Somebody told lies. */
   readonly hasLiars: boolean;
   /** Virtual ms. */
@@ -77,10 +83,20 @@ export function isWell(world: World, member: SimMember | undefined): member is S
   return world.now - fate.troubledAt >= WELL_MS;
 }
 
-/** Whether the network is good enough, and unchanged for long enough, that errors are defects. */
-export function isCalm(world: World): boolean {
+/** Whether the network is good enough, and for long enough, that errors are defects. */
+export function isGood(world: World): boolean {
   const { loss, delayMs } = world.cluster.network.shape;
-  return loss <= GOOD_LOSS && delayMs[1] <= GOOD_DELAY_MS && world.now - world.pathsSince >= WELL_MS;
+  return loss <= GOOD_LOSS && delayMs[1] <= GOOD_DELAY_MS && world.now - world.qualitySince >= WELL_MS;
+}
+
+/** And no way was cut or mended lately. */
+export function isCalm(world: World): boolean {
+  return isGood(world) && world.now - world.pathsSince >= WELL_MS;
+}
+
+/** Whether the two could talk to each other all the time lately. */
+export function areInTouch(world: World, one: SimMember, other: SimMember): boolean {
+  return world.now - world.cutAt(one, other) >= WELL_MS;
 }
 
 /** Whether packets travel both ways between the member and more than half of those that are well. */

@@ -43,19 +43,23 @@ function difference(world: World, one: SimMember, other: SimMember): string {
   return at < 0 ? "in nothing that can be seen" : `${left[at]} against ${right[at]}`;
 }
 
-/** With fewer than three nobody can have the witnesses that a death needs, nor a second accuser. */
-const JURY = 3;
+/** A single one has neither the witnesses that a death needs nor a second accuser. */
+const JURY = 2;
 
 const viewsAreTrue: MakeInvariant = (world) => {
   const seenBy = (observer: SimMember) =>
-    first(world.fates.values(), ({ member, isExpelled, hasLeft }) => {
+    first(world.fates.values(), ({ member, isExpelled, hasLeft, hasLeftInPeace }) => {
       const known = observer.gossip?.member(member.id);
-      if (isExpelled) return known && `${observer.name} still knows ${member.name}, which was expelled`;
+      const isRemembered = known !== undefined || observer.gossip?.state(member.id) !== undefined;
+      if (isExpelled)
+        return isRemembered ? `${observer.name} still knows ${member.name}, which was expelled` : undefined;
       if (member.isUp) {
         const own = member.gossip?.member(member.id);
         if (known?.status === ALIVE && known.gen === own?.gen && known.inc === own.inc) return undefined;
         return `${observer.name} holds ${member.name}, which runs, for ${statusOf(known?.status)}`;
       }
+      if (hasLeftInPeace && known?.status === DEAD)
+        return `${observer.name} holds ${member.name}, which said goodbye, for dead`;
       if (known === undefined || known.status !== ALIVE || living(world).length < JURY) return undefined;
       return `${observer.name} holds ${member.name} for alive, which ${hasLeft ? "left" : "is dead"}`;
     });

@@ -8,6 +8,8 @@ import { GossipCluster } from "./gossip-cluster.ts";
 import {
   type Fate,
   type Invariant,
+  isCalm,
+  isWell,
   living,
   type MakeInvariant,
   type Problem,
@@ -86,6 +88,7 @@ class Simulation implements World {
   readonly cluster: GossipCluster;
   readonly fates = new Map<string, Fate>();
   pathsSince = 0;
+  qualitySince = 0;
   hasLiars = false;
   readonly #scenario: Scenario;
   readonly #usual: NetworkShape;
@@ -93,6 +96,8 @@ class Simulation implements World {
   readonly #invariants: readonly Invariant[];
   readonly #forger: Forger;
   readonly #cuts = new Set<string>();
+  /** When each pair was last cut that is not cut any more. */
+  readonly #cutAt = new Map<string, number>();
   #side = new Map<string, number>();
   #pulse = 0;
   #rests = 0;
@@ -195,6 +200,7 @@ class Simulation implements World {
         isSlow: false,
         troubledAt: this.now,
         pausedTill: Number.NEGATIVE_INFINITY,
+        hasLeftInPeace: false,
       };
       this.fates.set(member.id, fate);
     }
@@ -212,6 +218,7 @@ class Simulation implements World {
     if (member.isUp || fate.isExpelled) return;
     fate.troubledAt = this.now;
     fate.hasLeft = false;
+    fate.hasLeftInPeace = false;
     for (const invariant of this.#invariants) invariant.started?.(member);
     member.start();
     // What its host wants said was not lost with the process.
@@ -268,6 +275,7 @@ class Simulation implements World {
     } else {
       const { at: _, do: __, ...shape } = step;
       network.shape = { ...network.shape, ...(shape as Partial<NetworkShape>) };
+      this.qualitySince = this.now;
     }
     this.#pathsChange();
   }
@@ -290,6 +298,7 @@ class Simulation implements World {
       }
     }
     if (step.do === "leave" && member.isUp) {
+      fate.hasLeftInPeace = isCalm(this) && isWell(this, member) && (member.gossip?.neighbors().length ?? 0) >= 2;
       member.leave();
       fate.hasLeft = true;
     }
@@ -355,13 +364,22 @@ class Simulation implements World {
     return value;
   }
 
+  cutAt(one: SimMember, other: SimMember): number {
+    const { network } = this.cluster;
+    const isCut = network.isCut(one.address, other.address) || network.isCut(other.address, one.address);
+    return isCut ? this.now : (this.#cutAt.get(pairOf(one, other)) ?? Number.NEGATIVE_INFINITY);
+  }
+
   #pathsChange(): void {
     this.pathsSince = this.now;
-    this.cluster.network.cut(
-      this.#cuts.size === 0 && this.#side.size === 0
-        ? undefined
-        : (from, to) => this.#cuts.has(`${from} ${to}`) || (this.#side.get(from) ?? 1) !== (this.#side.get(to) ?? 1),
-    );
+    const { members } = this.cluster;
+    for (const [n, one] of members.entries())
+      for (const other of members.slice(0, n))
+        if (this.cutAt(one, other) === this.now) this.#cutAt.set(pairOf(one, other), this.now);
+    const [cuts, side] = [new Set(this.#cuts), this.#side];
+    const isCut = (from: string, to: string) =>
+      cuts.has(`${from} ${to}`) || (side.get(from) ?? 1) !== (side.get(to) ?? 1);
+    this.cluster.network.cut(cuts.size === 0 && side.size === 0 ? undefined : isCut);
   }
 
   #heal(): void {
@@ -376,6 +394,7 @@ class Simulation implements World {
     const { engine, fraction, network } = this.cluster;
     this.#heal();
     network.shape = { ...this.#usual, loss: REST_LOSS };
+    this.qualitySince = this.now;
     for (const fate of this.fates.values()) {
       if (fate.isSlow) fate.troubledAt = this.now;
       fate.isSlow = false;
@@ -422,6 +441,10 @@ class Simulation implements World {
     }
     engine.runFor(PULSE_KNOWN_MS);
   }
+}
+
+function pairOf(one: SimMember, other: SimMember): string {
+  return one.id < other.id ? `${one.id} ${other.id}` : `${other.id} ${one.id}`;
 }
 
 /** The message, and where in the product it was thrown. */

@@ -15,8 +15,10 @@ import {
   GOSSIP_SOLO_MAX,
 } from "../src/model/limits.ts";
 import {
+  areInTouch,
   type Invariant,
   isCalm,
+  isGood,
   isInMajority,
   isWell,
   type MakeInvariant,
@@ -163,6 +165,18 @@ const contentIsTheOwners: MakeInvariant = ({ cluster: { trust }, nameOf, fates }
 /** A member that stood still may be wrong about all others for so long, and says nothing against them. */
 const PAUSED_SILENT_MS = 5_000;
 
+const whoTalkDoNotBelieveDead: MakeInvariant = (world) => ({
+  name: "I11 who could talk all the time do not take each other for dead",
+  effect: (member, effect) => {
+    if (effect.type !== "member" || !isGood(world) || !isWell(world, member)) return undefined;
+    const known = member.gossip?.member(effect.id);
+    const accused = memberById(world, effect.id);
+    if (known?.status !== DEAD || !isWell(world, accused) || !areInTouch(world, member, accused)) return undefined;
+    const own = accused.gossip?.member(accused.id);
+    return own?.gen === known.gen ? `${member.name} took ${accused.name} for dead` : undefined;
+  },
+});
+
 const theWellAreNotCalledDead: MakeInvariant = (world) => ({
   name: "I11 I17 nobody calls dead who runs, answers in time and is in reach of most",
   effect: (member, effect) => {
@@ -278,6 +292,7 @@ export const STEADY_INVARIANTS: readonly MakeInvariant[] = [
   onlyOwnersWrite,
   contentIsTheOwners,
   theWellAreNotCalledDead,
+  whoTalkDoNotBelieveDead,
   answersLeaveAtOnce,
   jumpsHaveAReason,
   everythingIsBounded,

@@ -88,7 +88,9 @@ export class Judge {
     const version = memberVersion(death.inc, DEAD);
     const isOver = member.status === LEFT && death.gen <= member.gen;
     if (isOver || !isNewer(death.gen, version, member.gen, member.version)) {
-      if (!isAsked) broadcast.duplicate({ kind: "member", id: death.id }, from);
+      if (isAsked) return;
+      broadcast.duplicate({ kind: "member", id: death.id }, from);
+      this.#second(from, death, member);
       return;
     }
     const flaw = this.#flawOf(death);
@@ -224,10 +226,20 @@ export class Judge {
     return solo.accusers.size >= timing.soloAccusers;
   }
 
-  /** A solo accusation goes the way of news, once for each accuser, though it changes no table. */
+  /** One accuses alone whom this member holds for dead already: it says so too. Where two are left, nobody else can. */
+  #second(from: MemberId, { accuser, testimonies, ...death }: Death, { status, gen, inc }: Member): void {
+    const { self, timing } = this.#ctx;
+    const isSame = status === DEAD && gen === death.gen && inc === death.inc;
+    if (!isSame || accuser !== from || testimonies.length >= timing.testimonies) return;
+    const unsigned = { id: death.id, gen, inc, accuser: self.id };
+    const own = { ...unsigned, signature: self.sign(deathBytes(unsigned)), testimonies: [] };
+    this.#ctx.push(from, { type: "death", death: own, isAsked: true });
+  }
+
+  /** A solo accusation goes to all neighbours, once for each accuser; it changes no table, so nobody could pull it. */
   #handOnSolo(death: Death, from: MemberId | undefined): void {
     for (const link of this.#ctx.links.all())
-      if (link.id !== from && link.isEager) this.#ctx.push(link.id, { type: "death", death, isAsked: false });
+      if (link.id !== from) this.#ctx.push(link.id, { type: "death", death, isAsked: false });
   }
 
   #forgetSolos(id: MemberId): void {
