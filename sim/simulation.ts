@@ -401,12 +401,13 @@ class Simulation implements World {
       fate.member.inboundDelay = undefined;
     }
     engine.runUntil(Math.max(this.now, ...this.cluster.up.map(({ pausedUntil }) => pausedUntil)));
+    // Without a seed that runs nobody could join, which would show nothing.
+    const isSeedUp = this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
     for (const fate of this.fates.values()) {
-      if (fate.member.isUp || fate.isExpelled || fate.hasLeft) continue;
-      const isNeeded =
-        this.#isSeed(fate) && !this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
+      const isNeeded = this.#isSeed(fate) && !isSeedUp;
+      if (fate.member.isUp || fate.isExpelled || (fate.hasLeft && !isNeeded)) continue;
       if (dead === "restart" || isNeeded) engine.after(fraction() * SPREAD_MS, () => this.#start(fate.member));
-      if (dead === "expel") this.#expel(fate);
+      else if (dead === "expel") this.#expel(fate);
     }
     engine.runFor(SPREAD_MS + SETTLE_MS);
     for (const invariant of this.#invariants) this.#hold(invariant, invariant.atRest?.());

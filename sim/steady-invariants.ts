@@ -165,17 +165,33 @@ const contentIsTheOwners: MakeInvariant = ({ cluster: { trust }, nameOf, fates }
 /** A member that stood still may be wrong about all others for so long, and says nothing against them. */
 const PAUSED_SILENT_MS = 5_000;
 
-const whoTalkDoNotBelieveDead: MakeInvariant = (world) => ({
-  name: "I11 who could talk all the time do not take each other for dead",
-  effect: (member, effect) => {
-    if (effect.type !== "member" || !isGood(world) || !isWell(world, member)) return undefined;
-    const known = member.gossip?.member(effect.id);
-    const accused = memberById(world, effect.id);
-    if (known?.status !== DEAD || !isWell(world, accused) || !areInTouch(world, member, accused)) return undefined;
-    const own = accused.gossip?.member(accused.id);
-    return own?.gen === known.gen ? `${member.name} took ${accused.name} for dead` : undefined;
-  },
-});
+/** An accusation that was right may be on its way at the moment when a partition ends. */
+const RACES = 2;
+
+const whoTalkDoNotBelieveDead: MakeInvariant = (world) => {
+  let pathsSince = 0;
+  const accusedByOthers = new Set<MemberId>();
+  const isRace = (death: Death | undefined, accused: SimMember): boolean => {
+    if (pathsSince !== world.pathsSince) accusedByOthers.clear();
+    pathsSince = world.pathsSince;
+    const accuser = death && memberById(world, death.accuser);
+    if (accuser === undefined || areInTouch(world, accuser, accused)) return false;
+    accusedByOthers.add(accused.id);
+    return accusedByOthers.size <= RACES;
+  };
+  return {
+    name: "I11 who could talk all the time do not take each other for dead",
+    effect: (member, effect) => {
+      if (effect.type !== "member" || !isGood(world) || !isWell(world, member)) return undefined;
+      const known = member.gossip?.member(effect.id);
+      const accused = memberById(world, effect.id);
+      if (known?.status !== DEAD || !isWell(world, accused) || !areInTouch(world, member, accused)) return undefined;
+      const own = accused.gossip?.member(accused.id);
+      if (own?.gen !== known.gen || isRace(known.death, accused)) return undefined;
+      return `${member.name} took ${accused.name} for dead`;
+    },
+  };
+};
 
 const theWellAreNotCalledDead: MakeInvariant = (world) => ({
   name: "I11 I17 nobody calls dead who runs, answers in time and is in reach of most",
