@@ -98,10 +98,10 @@ export class Broadcast {
     if (member === undefined || !isNewer(member.gen, member.version, gen, version)) return [];
     const { head, death } = member;
     const messages: Message[] = [];
-    // Without its head a death says nothing to who does not know the member.
-    if (isNewer(head.gen, headVersion(head), gen, version) || gen === 0)
-      messages.push({ type: "member", head, isAsked: true });
-    if (death !== undefined) messages.push({ type: "death", death, isAsked: true });
+    if (isNewer(head.gen, headVersion(head), gen, version)) messages.push({ type: "member", head, isAsked: true });
+    // Without its head a death says nothing; and one that is new here looks for itself whether the other side of a
+    // partition is dead.
+    if (death !== undefined && gen > 0) messages.push({ type: "death", death, isAsked: true });
     return messages;
   }
 
