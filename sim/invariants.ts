@@ -8,6 +8,7 @@
 import type { Address, MemberId, Message } from "../src/core/gossip/messages.ts";
 import type { Effect, GossipCluster } from "./gossip-cluster.ts";
 import type { SimMember } from "./member.ts";
+import type { NetworkShape } from "./network.ts";
 
 /** What befell a member, and what it wants to say: kept beside it, by the simulation. */
 export interface Fate {
@@ -83,10 +84,13 @@ export function isWell(world: World, member: SimMember | undefined): member is S
   return world.now - fate.troubledAt >= WELL_MS;
 }
 
+export function isGoodShape({ loss, delayMs }: NetworkShape): boolean {
+  return loss <= GOOD_LOSS && delayMs[1] <= GOOD_DELAY_MS;
+}
+
 /** Whether the network is good enough, and for long enough, that errors are defects. */
 export function isGood(world: World): boolean {
-  const { loss, delayMs } = world.cluster.network.shape;
-  return loss <= GOOD_LOSS && delayMs[1] <= GOOD_DELAY_MS && world.now - world.qualitySince >= WELL_MS;
+  return isGoodShape(world.cluster.network.shape) && world.now - world.qualitySince >= WELL_MS;
 }
 
 /** And no way was cut or mended lately. */

@@ -29,7 +29,7 @@ export interface MemberDependencies {
   readonly onReceive: (member: SimMember, from: Address, messages: readonly Message[]) => void;
   /** What a member's monotonic clock shows when it starts, ms. */
   readonly clockOrigin: () => number;
-  /** A gen that it begins above when it has no disk. */
+  /** A gen that its first life begins above; who loses its disk begins at 0. */
   readonly firstGen: () => number;
 }
 
@@ -95,7 +95,7 @@ export class SimMember {
   /** @param warm what the member is to know from the first moment on, and the gen that it is known by */
   start(warm?: { readonly gen: number; readonly teach: (gossip: Gossip) => void }): void {
     const { network, trust, roster, fraction, timing, seeds } = this.#deps;
-    if (this.#disk.gen === 0) this.#disk.gen = this.#deps.firstGen();
+    if (this.#life === 0) this.#disk.gen = this.#deps.firstGen();
     const gen = warm?.gen ?? nextGen(this.#disk.gen, fraction());
     const known = [...this.#disk.known.values()].map(({ head }) => head.address);
     this.#life += 1;

@@ -64,7 +64,7 @@ class Maker {
       case "partition":
         return [
           { at: begin, do: "partition", share: 0.2 + 0.6 * this.#fraction() },
-          { at: begin + 12_000 + this.#at(4_000), do: "heal" },
+          { at: begin + this.#one([6_000, 12_000]) + this.#at(4_000), do: "heal" },
         ];
       case "one-way":
         return Array.from({ length: 1 + this.#int(3) }, () => this.#cut(begin));

@@ -9,6 +9,7 @@ import {
   type Fate,
   type Invariant,
   isCalm,
+  isGoodShape,
   isWell,
   living,
   type MakeInvariant,
@@ -274,8 +275,7 @@ class Simulation implements World {
       this.#side = new Map(members.map(({ address }, n) => [address, n < first ? 1 : 2]));
     } else {
       const { at: _, do: __, ...shape } = step;
-      network.shape = { ...network.shape, ...(shape as Partial<NetworkShape>) };
-      this.qualitySince = this.now;
+      this.#qualityChanges(network.shape, { ...network.shape, ...(shape as Partial<NetworkShape>) });
     }
     this.#pathsChange();
   }
@@ -364,6 +364,12 @@ class Simulation implements World {
     return value;
   }
 
+  #qualityChanges(before: NetworkShape, after: NetworkShape): void {
+    this.cluster.network.shape = after;
+    // From good to good nobody has to get used to anything.
+    if (!isGoodShape(before)) this.qualitySince = this.now;
+  }
+
   cutAt(one: SimMember, other: SimMember): number {
     const { network } = this.cluster;
     const isCut = network.isCut(one.address, other.address) || network.isCut(other.address, one.address);
@@ -393,8 +399,7 @@ class Simulation implements World {
   #quiet(dead: "restart" | "expel" | "stay"): void {
     const { engine, fraction, network } = this.cluster;
     this.#heal();
-    network.shape = { ...this.#usual, loss: REST_LOSS };
-    this.qualitySince = this.now;
+    this.#qualityChanges(network.shape, { ...this.#usual, loss: REST_LOSS });
     for (const fate of this.fates.values()) {
       if (fate.isSlow) fate.troubledAt = this.now;
       fate.isSlow = false;
