@@ -9,7 +9,6 @@ import {
   type Fate,
   type Invariant,
   isCalm,
-  isGoodShape,
   isWell,
   living,
   type MakeInvariant,
@@ -19,6 +18,7 @@ import {
 } from "./invariants.ts";
 import type { SimMember } from "./member.ts";
 import { type NetworkShape, USUAL_NETWORK } from "./network.ts";
+import { Paths } from "./paths.ts";
 import { REST_INVARIANTS } from "./rest-invariants.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { STEADY_INVARIANTS } from "./steady-invariants.ts";
@@ -88,18 +88,13 @@ export function simulate(options: SimulationOptions): Outcome {
 class Simulation implements World {
   readonly cluster: GossipCluster;
   readonly fates = new Map<string, Fate>();
-  pathsSince = 0;
-  qualitySince = 0;
   hasLiars = false;
   readonly #scenario: Scenario;
   readonly #usual: NetworkShape;
   readonly #transcript: Transcript;
   readonly #invariants: readonly Invariant[];
   readonly #forger: Forger;
-  readonly #cuts = new Set<string>();
-  /** When each pair was last cut that is not cut any more. */
-  readonly #cutAt = new Map<string, number>();
-  #side = new Map<string, number>();
+  readonly #paths: Paths;
   #pulse = 0;
   #rests = 0;
 
@@ -115,6 +110,7 @@ class Simulation implements World {
     });
     this.#transcript = new Transcript(print);
     this.#forger = new Forger(this.cluster);
+    this.#paths = new Paths(this.cluster);
     for (const member of this.cluster.members) this.#fateOf(member);
     this.#invariants = invariants.map((make) => make(this));
     this.#listen();
@@ -122,6 +118,18 @@ class Simulation implements World {
 
   get now(): number {
     return this.cluster.engine.now;
+  }
+
+  get pathsSince(): number {
+    return this.#paths.since;
+  }
+
+  get qualitySince(): number {
+    return this.#paths.qualitySince;
+  }
+
+  cutAt(one: SimMember, other: SimMember): number {
+    return this.#paths.cutAt(one, other);
   }
 
   nameOf(id: string): string {
@@ -263,21 +271,13 @@ class Simulation implements World {
   }
 
   #doPaths(step: Extract<Step, { do: "cut" | "partition" | "heal" | "network" }>): void {
-    const { members, network } = this.cluster;
-    if (step.do === "heal") {
-      this.#heal();
-      return;
-    }
-    if (step.do === "cut")
-      this.#cuts.add(`${this.#named(step.from).member.address} ${this.#named(step.to).member.address}`);
-    else if (step.do === "partition") {
-      const first = Math.round(step.share * members.length);
-      this.#side = new Map(members.map(({ address }, n) => [address, n < first ? 1 : 2]));
-    } else {
+    if (step.do === "heal") this.#paths.heal();
+    else if (step.do === "cut") this.#paths.cut(this.#named(step.from).member, this.#named(step.to).member);
+    else if (step.do === "partition") this.#paths.partition(step.share);
+    else {
       const { at: _, do: __, ...shape } = step;
-      this.#qualityChanges(network.shape, { ...network.shape, ...(shape as Partial<NetworkShape>) });
+      this.#paths.shape({ ...this.cluster.network.shape, ...(shape as Partial<NetworkShape>) });
     }
-    this.#pathsChange();
   }
 
   #doLife(step: Extract<Step, { do: "crash" | "restart" | "leave" | "join" | "expel" }>): void {
@@ -364,42 +364,12 @@ class Simulation implements World {
     return value;
   }
 
-  #qualityChanges(before: NetworkShape, after: NetworkShape): void {
-    this.cluster.network.shape = after;
-    // From good to good nobody has to get used to anything.
-    if (!isGoodShape(before)) this.qualitySince = this.now;
-  }
-
-  cutAt(one: SimMember, other: SimMember): number {
-    const { network } = this.cluster;
-    const isCut = network.isCut(one.address, other.address) || network.isCut(other.address, one.address);
-    return isCut ? this.now : (this.#cutAt.get(pairOf(one, other)) ?? Number.NEGATIVE_INFINITY);
-  }
-
-  #pathsChange(): void {
-    this.pathsSince = this.now;
-    const { members } = this.cluster;
-    for (const [n, one] of members.entries())
-      for (const other of members.slice(0, n))
-        if (this.cutAt(one, other) === this.now) this.#cutAt.set(pairOf(one, other), this.now);
-    const [cuts, side] = [new Set(this.#cuts), this.#side];
-    const isCut = (from: string, to: string) =>
-      cuts.has(`${from} ${to}`) || (side.get(from) ?? 1) !== (side.get(to) ?? 1);
-    this.cluster.network.cut(cuts.size === 0 && side.size === 0 ? undefined : isCut);
-  }
-
-  #heal(): void {
-    this.#cuts.clear();
-    this.#side = new Map();
-    this.#pathsChange();
-  }
-
   // ---- rest ----------------------------------------------------------------------------------------------------------
 
   #quiet(dead: "restart" | "expel" | "stay"): void {
-    const { engine, fraction, network } = this.cluster;
-    this.#heal();
-    this.#qualityChanges(network.shape, { ...this.#usual, loss: REST_LOSS });
+    const { engine, fraction } = this.cluster;
+    this.#paths.heal();
+    this.#paths.shape({ ...this.#usual, loss: REST_LOSS });
     for (const fate of this.fates.values()) {
       if (fate.isSlow) fate.troubledAt = this.now;
       fate.isSlow = false;
@@ -447,10 +417,6 @@ class Simulation implements World {
     }
     engine.runFor(PULSE_KNOWN_MS);
   }
-}
-
-function pairOf(one: SimMember, other: SimMember): string {
-  return one.id < other.id ? `${one.id} ${other.id}` : `${other.id} ${one.id}`;
 }
 
 /** The message, and where in the product it was thrown. */
