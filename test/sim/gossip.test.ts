@@ -69,6 +69,7 @@ describe("gossip, simulated", () => {
     "partition-with-changes.json",
     "pauses.json",
     "short-partition.json",
+    "two-left.json",
   ])
     it(`stands ${name.replace(".json", "").replaceAll("-", " ")}`, () => {
       const { violation } = simulate({ scenario: scenarioOf(name), seed: 1, wire: true });

@@ -29,10 +29,11 @@ interface Found {
   readonly ms: number;
 }
 
-function argumentsOf({ seed, hosts, wire }: Pick<SeededBug, "seed" | "hosts" | "wire">): string[] {
+function argumentsOf({ seed, hosts, wire, scenario }: SeededBug): string[] {
   const words = ["--seed", String(seed)];
   if (hosts !== undefined) words.push("--hosts", String(hosts));
   if (wire === true) words.push("--wire");
+  if (scenario !== undefined) words.push("--scenario", `sim/scenarios/${scenario}.json`);
   return words;
 }
 
