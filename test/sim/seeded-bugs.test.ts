@@ -75,7 +75,7 @@ describe("the simulation, with a bug put into the source", { concurrency: AT_ONC
       const { status, invariant, output, ms } = await run(folder, argumentsOf(bug));
       rmSync(folder, { recursive: true, force: true });
       assert.equal(status, 1, `the run ended with ${status}:\n${output}`);
-      assert.ok(invariant !== undefined, output);
+      assert.ok(invariant?.startsWith(bug.by), `${invariant}, and not ${bug.by}, found it:\n${output}`);
       test.diagnostic(`${(ms / 1_000).toFixed(1)} s: ${invariant}`);
     });
 });

@@ -4,6 +4,8 @@
  */
 export interface SeededBug {
   readonly name: string;
+  /** The invariant that finds it, by the beginning of its name. */
+  readonly by: string;
   readonly file: string;
   readonly find: string;
   readonly replace: string;
@@ -18,6 +20,7 @@ export interface SeededBug {
 export const SEEDED_BUGS: readonly SeededBug[] = [
   {
     name: "the hash of the state is not checked",
+    by: "I5",
     file: "src/core/gossip/owner-state.ts",
     find: "if (high !== newest.stateHigh || low !== newest.stateLow) return undefined;",
     replace: "",
@@ -25,6 +28,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a delta is applied over a gap",
+    by: "I9",
     file: "src/core/gossip/records.ts",
     find: "known.gen === gen && from <= known.seq);",
     replace: "known.gen === gen);",
@@ -32,6 +36,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "an answer to who has nothing is taken for one that goes on",
+    by: "I9",
     file: "src/core/gossip/staging.ts",
     find: "if ((entries.at(-1)?.floor ?? 0) > have) return false;",
     replace: "",
@@ -39,6 +44,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "traces below the floor stay at who receives it",
+    by: "no input makes the machine throw",
     file: "src/core/gossip/owner-state.ts",
     find: "if (newest.floor > (isOnTop ? before.floor : 0))",
     replace: "if (newest.floor < 0)",
@@ -46,6 +52,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "only traces of former changes are forgotten",
+    by: "no input makes the machine throw",
     file: "src/core/gossip/owner-state.ts",
     find: "for (const entry of map.values())\n      if (entry.seq <= newest.floor && entry.value === undefined) {",
     replace:
@@ -54,6 +61,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a word in its own hand that it does not know is ignored",
+    by: "I9",
     file: "src/core/gossip/judge.ts",
     find: "this.#ctx.lifecycle.jump(head.gen);",
     replace: "",
@@ -61,6 +69,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "old own records make it jump each time",
+    by: "I3",
     file: "src/core/gossip/records.ts",
     find: "if (!isNewer(delta.gen, delta.to, mine.gen, mine.seq) || newest === undefined) return;",
     replace: "if (newest === undefined) return;",
@@ -68,6 +77,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a link that the other side does not hold is kept",
+    by: "I1",
     file: "src/core/gossip/prober.ts",
     find: "if (link !== undefined && !isLink && link.since < probe.startedAt) links.drop(from, false);",
     replace: "",
@@ -75,6 +85,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a comparison takes deaths over",
+    by: "I11",
     file: "src/core/gossip/sync.ts",
     find: "const isDoubtful = theirs.status === DEAD && status === ALIVE && head.id !== this.#ctx.self.id;",
     replace: "const isDoubtful = false;",
@@ -83,6 +94,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "local health never recovers",
+    by: "I19",
     file: "src/core/gossip/local-health.ts",
     find: "this.#score = Math.max(0, this.#score - 1);",
     replace: "",
@@ -90,6 +102,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a head of an expelled member is admitted",
+    by: "I9",
     file: "sim/member.ts",
     find: "(this.refused.has(head.id) ? undefined : trust.publicKeyOf(head))",
     replace: "trust.publicKeyOf(head)",
@@ -97,6 +110,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a head's signature is not verified",
+    by: "I3",
     file: "src/core/gossip/judge.ts",
     find: "    if (!this.#ctx.verify(publicKey, headBytes(head), head.signature)) {",
     replace: "    if (publicKey.length === 0) {",
@@ -104,6 +118,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "testimonies are not verified",
+    by: "I3",
     file: "src/core/gossip/judge.ts",
     find: "death.testimonies.every((testimony) => this.isTestimony(testimony, death.id, death));",
     replace: "death.testimonies.length >= 0;",
@@ -111,6 +126,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "one witness counts twice",
+    by: "I3",
     file: "src/core/gossip/judge.ts",
     find: "witnesses.size !== death.testimonies.length || witnesses.has",
     replace: "witnesses.has",
@@ -118,6 +134,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "the accuser is its own witness",
+    by: "I3",
     file: "src/core/gossip/judge.ts",
     find: "witnesses.size !== death.testimonies.length || witnesses.has(death.accuser)",
     replace: "witnesses.size !== death.testimonies.length",
@@ -125,6 +142,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "entries are not verified",
+    by: "I5",
     file: "src/core/gossip/records.ts",
     find: "if (publicKey === undefined) return false;\n    return entries.every",
     replace: "if (publicKey !== undefined) return true;\n    return entries.every",
@@ -132,6 +150,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "control waits with bulk",
+    by: "I19",
     file: "src/core/gossip/outbox.ts",
     find: "    const waiting = { message, bytes: messageBytes(message) };\n    const before",
     replace:
@@ -140,6 +159,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "the dead are never tried again",
+    by: "I9",
     file: "src/core/gossip/prober.ts",
     find: 'if (member !== undefined) this.probe(member.head.id, "heal", beliefOf(member));',
     replace: "",
@@ -148,6 +168,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "the heal is tried only by who has no neighbour",
+    by: "I9",
     file: "src/core/gossip/prober.ts",
     find: "const member = this.#ctx.table.someDead(this.#ctx.fraction());",
     replace: "const member = this.#ctx.links.size > 0 ? undefined : this.#ctx.table.someDead(this.#ctx.fraction());",
@@ -156,6 +177,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "the digest keeps what a member was before",
+    by: "I9",
     file: "src/core/gossip/table.ts",
     find: "    else this.#toggle(member.head.id, before.hash);",
     replace: "",
@@ -163,6 +185,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "the digest keeps the records of the expelled",
+    by: "I9",
     file: "src/core/gossip/table.ts",
     find: "    if (state !== undefined) this.#toggle(id, state.hash);",
     replace: "",
@@ -170,6 +193,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "records of the expelled stay",
+    by: "I9",
     file: "src/core/gossip/table.ts",
     find: "    this.#states[number] = undefined;",
     replace: "",
@@ -177,6 +201,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "gens are written in 48 bits",
+    by: "I9",
     file: "src/core/gossip/bytes.ts",
     find: "return this.u8(Math.floor(value / 2 ** 48)).u48(value % 2 ** 48);",
     replace: "return this.u8(0).u48(value % 2 ** 48);",
@@ -185,6 +210,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a gen is used twice",
+    by: "I3",
     file: "src/core/gossip/lifecycle.ts",
     find: '    this.#ctx.emit({ type: "gen", gen: this.#head.gen });',
     replace: "",
@@ -192,13 +218,16 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a life without records says nothing",
-    file: "src/core/gossip/publisher.ts",
-    find: "if (this.#state.seq === 0) this.#append([[NOTHING, undefined]]);",
-    replace: "",
+    by: "I9",
+    file: "src/core/gossip/lifecycle.ts",
+    find: "    const delta = this.#publisher.whole();\n",
+    replace: "    if (this.#publisher.state.seq === 0) return;\n    const delta = this.#publisher.whole();\n",
     seed: 1,
+    scenario: "empty-life",
   },
   {
     name: "solo accusations take eager links only",
+    by: "I9",
     file: "src/core/gossip/judge.ts",
     find: "if (link.id !== from) this.#ctx.push",
     replace: "if (link.id !== from && link.isEager) this.#ctx.push",
@@ -207,6 +236,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "nobody seconds who accuses late",
+    by: "I9",
     file: "src/core/gossip/judge.ts",
     find: "      this.#second(from, death, member);\n",
     replace: "",
@@ -215,6 +245,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "two strangers ask each other for ever",
+    by: "I14",
     file: "src/core/gossip/gossip.ts",
     find: 'if (isSilent || messages.some(({ type }) => type === "member")) return;',
     replace: 'if (isSilent && messages.every(({ type }) => type !== "member" && type !== "pull")) return;',
@@ -222,6 +253,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "what was offered is never pulled",
+    by: "I9",
     file: "src/core/gossip/broadcast.ts",
     find: "    const ms = this.#ctx.timing.pullFirstMs + this.#ctx.outbox.delayMs;",
     replace: "    const ms = 1e12;",
@@ -229,6 +261,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "nothing is offered",
+    by: "I9",
     file: "src/core/gossip/broadcast.ts",
     find: '      this.#ctx.push(link.id, { type: "ihave", items: offers.slice(at, at + GOSSIP_IHAVE_MAX) });',
     replace: "      void at;",
@@ -236,6 +269,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "nobody compares",
+    by: "I9",
     file: "src/core/gossip/sync.ts",
     find: "      if (id !== undefined) this.with(id);",
     replace: "      void id;",
@@ -243,6 +277,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "nobody is told of a goodbye",
+    by: "I9",
     file: "src/core/gossip/gossip.ts",
     find: "    this.#ctx.outbox.flushAll();\n",
     replace: "",
@@ -250,6 +285,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a jump keeps the old head",
+    by: "I9",
     file: "src/core/gossip/lifecycle.ts",
     find: "    this.#say(this.#signed(gen, 0, this.#head.hasLeft));",
     replace: "    this.#head = this.#signed(gen, 0, this.#head.hasLeft);",
@@ -257,6 +293,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a jump keeps the old records",
+    by: "I9",
     file: "src/core/gossip/lifecycle.ts",
     find: "    if (!this.#isJoining) this.#ctx.records.publish(delta, this.#publisher.state);",
     replace: "    void delta;",
@@ -264,6 +301,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "a joiner publishes nothing of before",
+    by: "I9",
     file: "src/core/gossip/lifecycle.ts",
     find: "    this.#ctx.records.publish(delta, this.#publisher.state);\n  }\n\n  #someone",
     replace: "    void delta;\n  }\n\n  #someone",
@@ -271,6 +309,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "pieces of a longer value stay",
+    by: "I5",
     file: "src/core/gossip/publisher.ts",
     find: "for (let n = count; this",
     replace: "for (let n = 1e9; this",
@@ -278,6 +317,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "links have no bound",
+    by: "I7",
     file: "src/core/gossip/links.ts",
     find: "if (this.#links.size >= timing.degreeMax) {",
     replace: "if (this.#links.size > 1e9) {",
@@ -286,6 +326,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "who left is not let go of",
+    by: "I1",
     file: "src/core/gossip/judge.ts",
     find: "    if (head.hasLeft) this.#ctx.links.drop(head.id, false);\n",
     replace: "",
