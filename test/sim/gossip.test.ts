@@ -65,6 +65,7 @@ describe("gossip, simulated", () => {
   for (const name of [
     "all-seeds-but-one.json",
     "empty-life.json",
+    "islands.json",
     "large-owners.json",
     "partition.json",
     "partition-with-changes.json",

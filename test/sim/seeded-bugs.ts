@@ -332,4 +332,13 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     replace: "",
     seed: 3,
   },
+  {
+    name: "two parts that began apart never meet",
+    by: "I9",
+    file: "src/core/gossip/lifecycle.ts",
+    find: "    this.#scheduleMeeting();\n    this.#ctx.after(this.#ctx.timing.joinWaitMs",
+    replace: "    this.#ctx.after(this.#ctx.timing.joinWaitMs",
+    seed: 1,
+    scenario: "islands",
+  },
 ];
