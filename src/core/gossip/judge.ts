@@ -43,7 +43,7 @@ export class Judge {
     const known = table.member(head.id);
     const isNews = known === undefined || isNewer(head.gen, headVersion(head), known.head.gen, headVersion(known.head));
     if (!isNews) {
-      if (!isAsked) broadcast.duplicate({ kind: "member", id: head.id }, from);
+      if (!isAsked) broadcast.duplicate(memberItem(head.id, head.gen, headVersion(head)), from);
       return true;
     }
     const publicKey = this.#ctx.admit(head);
@@ -73,25 +73,27 @@ export class Judge {
       this.refute(death);
       return;
     }
-    if (!isAsked && !this.#isProven(from)) {
-      this.#ctx.refuse("unproven-link");
-      return;
-    }
     const member = table.member(death.id);
     if (member === undefined) {
       broadcast.pull(memberItem(death.id, 0, 0), from);
       return;
     }
     const version = memberVersion(death.inc, DEAD);
+    const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
     if (member.status === LEFT || !isNewer(death.gen, version, member.gen, member.version)) {
-      if (!isAsked) broadcast.duplicate({ kind: "member", id: death.id }, from);
+      if (!isAsked) broadcast.duplicate(memberItem(death.id, death.gen, version), from);
+      return;
+    }
+    if (!isAsked && !this.#isProven(from)) {
+      // Where only one direction works, each side holds the other one for dead. This member looks for itself.
+      this.#ctx.refuse("unproven-link");
+      this.#ctx.prober.probe(death.id, "doubt", belief);
       return;
     }
     if (!this.#isSigned(death)) {
       this.#ctx.refuse("bad-signature");
       return;
     }
-    const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
     if (links.has(death.id) && now - this.#ctx.lifecycle.heard.at(death.id) < VETO_MS) {
       this.#ctx.count("vetoes");
       this.#ctx.prober.probe(death.id, "doubt", belief);

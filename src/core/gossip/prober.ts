@@ -37,6 +37,8 @@ interface Probe {
 
 /** Rounds before the short end of a suspicion. */
 const ROUNDS_MIN = 4;
+/** Probes in flight up to which each silence starts another one. */
+const PROBES_AFTER_SILENCE = 16;
 /** So many findings in a row that only relays get through: the direct way is broken, not lossy. */
 const RELAYED_MAX = 3;
 
@@ -48,7 +50,8 @@ export class Prober {
   readonly #doubts = new Map<MemberId, Belief>();
   #seq = 0;
   #turn = 0;
-  #stride = 1;
+  /** 0: to be drawn. Members that walked alike would all look at the same few. */
+  #stride = 0;
   #offset = 0;
 
   constructor(ctx: Context) {
@@ -211,6 +214,8 @@ export class Prober {
     // News must not depend on it any more, long before it is known whether it is dead.
     this.#ctx.links.drop(probe.target, true);
     this.#suspectRound(probe);
+    // Where one fell silent more may have: after a mass crash most have nobody left who watches them.
+    if (this.#bySeq.size < PROBES_AFTER_SILENCE) this.#probeRandom();
   }
 
   #onlyRelayed(probe: Probe, hasHeard: boolean): void {
@@ -276,7 +281,9 @@ export class Prober {
     const [first] = timing.probeStepsMs;
     const step = timing.probeStepsMs[probe.step] ?? first;
     const slow = Math.max(1, (timing.roundTripsPerStep * table.rtt(probe.target)) / first);
-    return step * slow * health.stretch;
+    // A neighbour that is dropped too early costs little; one that is kept too long cuts this member off.
+    const stretch = probe.reason === "link" ? Math.min(2, health.stretch) : health.stretch;
+    return step * slow * stretch;
   }
 
   #ping(probe: Probe): void {
@@ -341,10 +348,14 @@ export class Prober {
 
   #scheduleRandom(): void {
     this.#ctx.after(this.#ctx.spread(this.#ctx.timing.probeMs, 0.1), () => {
-      const member = this.#nextRandom();
-      if (member !== undefined) this.probe(member.head.id, "random");
+      this.#probeRandom();
       this.#scheduleRandom();
     });
+  }
+
+  #probeRandom(): void {
+    const member = this.#nextRandom();
+    if (member !== undefined) this.probe(member.head.id, "random");
   }
 
   /** Walks through all members in an order of its own, so that each is met once before one is met again. */
@@ -352,8 +363,10 @@ export class Prober {
     const { table, self } = this.#ctx;
     const { size } = table;
     for (let n = 0; n < 10 && size > 1; n += 1) {
+      if (this.#stride === 0) this.#offset = Math.floor(this.#ctx.fraction() * size);
+      if (this.#stride === 0 || this.#offset === 0 || gcd(this.#stride, size) !== 1)
+        this.#stride = this.#coprimeTo(size);
       this.#offset = (this.#offset + this.#stride) % size;
-      if (this.#offset === 0 || gcd(this.#stride, size) !== 1) this.#stride = this.#coprimeTo(size);
       const member = table.nth(this.#offset);
       if (member.status === ALIVE && member.head.id !== self.id) return member;
     }
