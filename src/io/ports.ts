@@ -202,6 +202,22 @@ export interface UdpCounters {
   unaddressable: number;
 }
 
+/** What a member of the gossip must not forget: the gen, so as never to speak under one twice; the others, to find them. */
+export interface GossipStore {
+  /** 0 at first. */
+  gossipGen(): number;
+  /** Durable when it returns. */
+  saveGossipGen(gen: number): void;
+  gossipMembers(): readonly StoredMember[];
+  /** Adds, replaces, or (without a blob) deletes. A crash may lose the last ones. */
+  saveGossipMembers(members: readonly StoredMember[]): void;
+}
+
+export interface StoredMember {
+  readonly id: string;
+  readonly blob: Uint8Array | undefined;
+}
+
 // ---- time and chance -----------------------------------------------------------------------------------------------
 
 export interface Clock {
