@@ -7,6 +7,7 @@ import { createLog } from "../../io/log.ts";
 import { openMasterStore } from "../../io/store/sqlite-store.ts";
 import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
 import { readClusterConfig } from "./config-file.ts";
+import { secretsIn } from "./secrets.ts";
 import { startMaster } from "./start.ts";
 
 interface MasterFlags extends LogFlags {
@@ -28,8 +29,9 @@ A changed configuration is read at the next start. Additions are taken; what
 would take a network or a pool of VTEP addresses away from agents is refused,
 logged and shown by 'weft status', and the rest is served.
 
-Agents use the TCP address; whoever can reach it can register, so let only the
-cluster's hosts reach it. Agents are deleted through the socket.
+Agents use the TCP address, and join with a token: at its first start the master
+writes one to DATA-DIR/join-token, for any number of agents; copy that file to
+each host. 'weft token --help' tells how to make and revoke others.
 
 SIGTERM and SIGINT end the master; what it answered before is on the disk,
 whichever way it ends.
@@ -59,7 +61,7 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
     const ending = awaitEnding();
     const master = await startMaster(
       { ...parsed, listen: flags.listen, socket: flags.socket, version },
-      { store, clock: SYSTEM_CLOCK, log, onBug: ending.fail },
+      { store, clock: SYSTEM_CLOCK, log, secrets: secretsIn(flags.dataDir), onBug: ending.fail },
     );
     try {
       log.info({ signal: await ending.signal }, "master ends");

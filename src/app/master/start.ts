@@ -12,6 +12,7 @@ import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
 import { createMasterApp } from "./app.ts";
 import { Cluster, type ClusterState } from "./cluster.ts";
+import { ClusterTrust, type MasterSecrets } from "./cluster-trust.ts";
 import { MasterMetrics } from "./metrics.ts";
 
 export interface MasterOptions {
@@ -30,6 +31,7 @@ export interface MasterDeps {
   readonly store: MasterStore;
   readonly clock: Clock;
   readonly log: Log;
+  readonly secrets: MasterSecrets;
   /** Told of what was thrown while a request was served and is no fault. */
   readonly onBug: (thrown: unknown) => void;
 }
@@ -75,11 +77,12 @@ function storedNetwork(network: unknown): NetworkSource | undefined {
 
 /** @throws Fault bad-request, corrupt-store, storage, port-taken, no-rights */
 export async function startMaster(options: MasterOptions, deps: MasterDeps): Promise<RunningMaster> {
-  const { log, clock, store, onBug } = deps;
+  const { log, clock, store, secrets, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
   const { state, refused } = loadState(options, store);
   const metrics = new MasterMetrics();
-  const cluster = new Cluster(state, { store, clock, log, metrics });
+  const trust = new ClusterTrust({ store, clock, log, secrets });
+  const cluster = new Cluster(state, { store, clock, log, metrics, trust });
   const appDeps = {
     cluster,
     metrics,
