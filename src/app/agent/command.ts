@@ -46,10 +46,10 @@ Masters are tried in turn; a URL is http://HOST:PORT, https://HOST:PORT or
 unix:/PATH. The agent keeps trying for ever, and serves what its disk holds
 meanwhile.
 
-It joins a cluster once, by a token that the master made: copy the file join-token
-from the master's data directory, mode 0600, and name it. From then on the key
-in DATA-DIR/identity.key shows who it is, and it talks to that cluster's masters
-only. A token is no argument, because every user sees arguments.
+It joins a cluster once, by a token that the master made: copy the file
+join-token from the master's data directory, mode 0600, and name it. From then
+on the key in DATA-DIR/identity.key shows who it is, and it talks to masters of
+that cluster only. A token is no argument: every user of a host sees arguments.
 
 In the host's network namespace it makes vtep1024, m-NAME and d-NAME for each
 network, and one veth per container; its routes have protocol 87 and its

@@ -1,12 +1,12 @@
 /**
  * `weft token create|list|revoke` and `weft gossip keys|rotate-key`: who may join the cluster, and the key of its gossip.
  */
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
 import { keyRingViewSchema, tokenViewSchema } from "../master/views.ts";
 import { callService } from "./api-client.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
-import { table } from "./table.ts";
+import { renderTable } from "./table.ts";
 
 interface Flags extends MasterFlags {
   readonly json?: true;
@@ -22,6 +22,8 @@ interface CreateFlags extends Flags {
 type TokenView = z.infer<typeof tokenViewSchema>;
 type KeyRingView = z.infer<typeof keyRingViewSchema>;
 
+/** Two times and a reason do not fit 80 characters. */
+const TABLE_WIDTH = 132;
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
 const HELP = `
@@ -119,7 +121,9 @@ function tokensTable(tokens: readonly TokenView[]): string {
     state,
     note,
   ]);
-  return table(["id", "for", "used", "made", "ends", "state", "note"], rows);
+  const columns = ["ID", "FOR", "USED", "MADE", "ENDS"].map((title) => ({ title }));
+  const cut = ["STATE", "NOTE"].map((title) => ({ title, cut: true }));
+  return renderTable([...columns, ...cut], rows, TABLE_WIDTH);
 }
 
 function keysText({ phase, keys }: KeyRingView): string {

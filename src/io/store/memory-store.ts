@@ -124,8 +124,8 @@ export function openMemoryMasterStore(disk = new MemoryDisk()): MasterStore {
       file.change((contents) => {
         contents.tokens = contents.tokens.filter((each) => each.id !== id);
       }, true),
-    saveEpochs: (epochs) => file.change((contents) => void (contents.epochs = epochs), true),
-    saveKeyRing: (ring) => file.change((contents) => void (contents.keyRing = ring), true),
+    saveEpochs: (epochs) => file.change((contents) => Object.assign(contents, { epochs }), true),
+    saveKeyRing: (ring) => file.change((contents) => Object.assign(contents, { keyRing: ring }), true),
     atomically: (writes) => file.atomically(writes),
     close: () => file.close(),
   };
