@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { readSecretFile } from "../io/crypto/secret-file.ts";
+import type { TlsServer } from "../io/http-server.ts";
 import type { TlsClient } from "../io/master-call.ts";
 import { Fault, messageOf } from "../model/fault.ts";
 
@@ -22,6 +23,29 @@ export function addTlsClientOptions(command: Command): Command {
     .addOption(new Option("--tls-key <file>", "its private key").env("WEFT_TLS_KEY"));
 }
 
+export interface TlsServerFlags {
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsClientCa?: string;
+}
+
+/** Adds --tls-cert, --tls-key and --tls-client-ca, for a master that serves https. */
+export function addTlsServerOptions(command: Command): Command {
+  return command
+    .option("--tls-cert <file>", "serve https, with this certificate")
+    .option("--tls-key <file>", "its private key, mode 0600")
+    .option("--tls-client-ca <file>", "authority whose certificates let agents join without a token");
+}
+
+/** @returns `undefined` when none of them is given @throws Fault bad-config, no-rights */
+export function tlsServerOf({ tlsCert, tlsKey, tlsClientCa }: TlsServerFlags): TlsServer | undefined {
+  const pair = keyPairOf(tlsCert, tlsKey);
+  if (pair !== undefined)
+    return { ...pair, ...(tlsClientCa !== undefined && { clientCa: readPem("--tls-client-ca", tlsClientCa) }) };
+  if (tlsClientCa === undefined) return undefined;
+  throw new Fault("bad-config", "--tls-client-ca is of no use without --tls-cert and --tls-key; give all three");
+}
+
 /** @returns `undefined` when none of them is given @throws Fault bad-config, no-rights */
 export function tlsClientOf({ tlsCert, tlsKey, tlsCa }: TlsClientFlags): TlsClient | undefined {
   if (tlsCert === undefined && tlsKey === undefined && tlsCa === undefined) return undefined;
@@ -29,7 +53,7 @@ export function tlsClientOf({ tlsCert, tlsKey, tlsCa }: TlsClientFlags): TlsClie
 }
 
 /** @throws Fault bad-config when one of the two is missing or cannot be read; no-rights */
-export function keyPairOf(
+function keyPairOf(
   cert: string | undefined,
   key: string | undefined,
 ): { readonly cert: string; readonly key: string } | undefined {
@@ -42,7 +66,7 @@ export function keyPairOf(
 }
 
 /** @throws Fault bad-config */
-export function readPem(option: string, path: string): string {
+function readPem(option: string, path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (thrown) {

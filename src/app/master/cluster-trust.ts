@@ -302,7 +302,7 @@ export class ClusterTrust {
       store.putToken(first);
     });
     this.tokens.put(first);
-    log.info({ token: first.id }, "join token made for this cluster");
+    log.debug({ token: first.id }, "join token made for this cluster");
   }
 }
 

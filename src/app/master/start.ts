@@ -4,7 +4,7 @@
  */
 import { parseNetworkSource, withoutIpv6 } from "../../core/config/cluster-config.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
-import { type HttpServer, listenTcp, listenUnix, parseTcpAddress } from "../../io/http-server.ts";
+import { type HttpServer, listenTcp, listenUnix, parseTcpAddress, type TlsServer } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterStore } from "../../io/ports.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
@@ -22,6 +22,8 @@ export interface MasterOptions {
   readonly warnings: readonly string[];
   /** `ADDRESS:PORT`; port 0 takes any free one. */
   readonly listen: string;
+  /** For `listen`; absent: plain HTTP. */
+  readonly tls?: TlsServer;
   /** Path of the Unix socket. */
   readonly socket: string;
   readonly version: string;
@@ -75,7 +77,7 @@ function storedNetwork(network: unknown): NetworkSource | undefined {
   }
 }
 
-/** @throws Fault bad-request, corrupt-store, storage, port-taken, no-rights */
+/** @throws Fault bad-request, bad-config, corrupt-store, storage, port-taken, no-rights */
 export async function startMaster(options: MasterOptions, deps: MasterDeps): Promise<RunningMaster> {
   const { log, clock, store, secrets, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
@@ -100,7 +102,7 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
     const unixApp = createMasterApp({ ...appDeps, local: true });
     servers.push(await listenUnix((request) => unixApp.fetch(request), options.socket));
     const tcpApp = createMasterApp({ ...appDeps, local: false });
-    const server = await listenTcp((request) => tcpApp.fetch(request), tcp);
+    const server = await listenTcp((request, connection) => tcpApp.fetch(request, connection), tcp, options.tls);
     servers.push(server);
     for (const warning of options.warnings) log.warn({ warning }, "configuration");
     for (const reason of refused) log.error({ reason }, "change of the configuration refused");
