@@ -51,8 +51,8 @@ export class MasterHome {
   }
 
   /** Starts a master and waits until it serves. */
-  start(): Promise<MasterProcess> {
-    return this.#ready(spawnWeft(this.arguments()));
+  start(...more: string[]): Promise<MasterProcess> {
+    return this.#ready(spawnWeft(this.arguments(...more)));
   }
 
   /** As `start`, with files that cannot grow over `blocks` of 1,024 bytes: what a full disk looks like. */
