@@ -8,13 +8,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
-import { Agent, WEFT } from "../../src/app/demo/weft-process.ts";
+import { Agent, Master, WEFT } from "../../src/app/demo/weft-process.ts";
 import { tokenKeyOf } from "../../src/io/crypto/call-keys.ts";
 import { openAgentStore } from "../../src/io/store/sqlite-store.ts";
 import { readTokenFile } from "../../src/io/token-file.ts";
 import { parseToken } from "../../src/model/trust/token.ts";
 import { labOrReason } from "../support/lab.ts";
-import { type Cluster, createCluster, hostOf, weft } from "../support/lab-cluster.ts";
+import { type Cluster, configFile, createCluster, hostOf, weft } from "../support/lab-cluster.ts";
 import { RawSocket } from "../support/packet-socket.ts";
 
 const skip = await labOrReason();
@@ -151,6 +151,34 @@ test("a host joins by a token that nobody sees, and is let in by its key from th
     assert.match(rotated.stdout, /phase: spreading\nkey 1: sent with\nkey 2: next/);
     assert.match((await afar("gossip", "keys")).stdout, /phase: (spreading|retiring)\n/);
   });
+
+  await t.test(
+    "an agent of another cluster is refused by its own memory, until it is told to change over",
+    async () => {
+      const folder = join(LAB_DIR, "other-master");
+      const listen = `${lab.hosts[0]?.address}:6050`;
+      const other = new Master({ host: hostOf(lab, 1), folder, config: configFile(""), args: ["--listen", listen] });
+      await other.start();
+      const file = secretFile("other-token", readFileSync(other.joinTokenFile, "utf8"));
+      const elsewhere = {
+        ...cluster,
+        master: Object.assign(Object.create(other) as Master, { url: `http://${listen}` }),
+      };
+      const faithful = agentOn2(elsewhere, "first", file);
+      await faithful.start();
+      await waitFor("it to see that", WAIT_MS, async () =>
+        /it is the master of another cluster .*--new-cluster/.test(faithful.log) ? true : undefined,
+      );
+      await faithful.stop();
+      const moved = agentOn2(elsewhere, "first", file, "--new-cluster");
+      await moved.start();
+      await waitFor("it to be a member there", WAIT_MS, async () =>
+        /agent registered/.test(other.log) ? true : undefined,
+      );
+      await moved.stop();
+      await other.stop();
+    },
+  );
 
   await t.test("who was removed is refused, and comes back by a new token", async () => {
     const agent = agentOn2(cluster, "second", master.joinTokenFile);

@@ -12,6 +12,7 @@ import { verifyAssignmentStatement } from "../../src/model/trust/assignment-stat
 import { fromText, toText } from "../../src/model/trust/bytes.ts";
 import { formatProof, PROOF_HEADER, parseProof, transcriptOf } from "../../src/model/trust/call-proof.ts";
 import { verifyCredential } from "../../src/model/trust/credential.ts";
+import type { EpochRecord } from "../../src/model/trust/epoch-record.ts";
 import { memberIdOf } from "../../src/model/trust/member.ts";
 import { isRefused } from "../../src/model/trust/standing.ts";
 import { formatToken, parseToken, type Token } from "../../src/model/trust/token.ts";
@@ -187,6 +188,54 @@ test("who is removed stays out with all it had, and comes back by a token that i
   assert.equal(rig.cluster.trust.epoch, 2, "the epoch is durable");
   const back = await rig.admission(request(1), rig.proverOf(request(1), await makeToken(rig)));
   assert.deepEqual([refused(mine), refused(back), back.membership.removals.length], [true, false, 1]);
+});
+
+test("who takes over the record of a lost host ends what that host was, and one key does so under another id", async () => {
+  const rig = new MasterRig();
+  const lost = await rig.admission(request(1));
+  const heir = request(1, { agentId: "heir", instanceId: "heir" });
+  const { membership, assignment } = await rig.admission(heir);
+  assert.equal(assignment.agent.backend.vtepMac, lost.assignment.agent.backend.vtepMac);
+  const { epoch, removals } = rig.cluster.trust.refusals as never as EpochRecord;
+  assert.deepEqual([epoch, removals.map(({ agentId }) => agentId)], [2, ["agent-1"]]);
+  const credential = verifyCredential(membership.credential, membership.clusterKey, verifySignature);
+  assert.equal(credential?.epoch, 2);
+  assert.equal(await refusal(await rig.tryRegister(request(1))), "403 not-admitted", "the lost one is out");
+  // Its database is lost and its key is not: another id, the same key, the same address.
+  const renamed = request(1, { agentId: "renamed", instanceId: "renamed" });
+  const { membership: own } = await rig.admission(renamed, {
+    signer: rig.signerOf("heir"),
+    token: await makeToken(rig),
+  });
+  const named = verifyCredential(own.credential, own.clusterKey, verifySignature);
+  assert.ok(named !== undefined);
+  assert.ok(!isRefused({ ...named, memberId: memberIdOf(named.publicKey) }, rig.cluster.trust.refusals));
+});
+
+test("an agent from before there were keys joins by a token, and by nothing else", async () => {
+  const rig = new MasterRig();
+  const first = await rig.register(request(1));
+  rig.forgetMembers();
+  assert.equal(await refusal(await rig.tryRegister(request(1), { signer: newSigner() })), "403 not-admitted");
+  assert.deepEqual(await rig.register(request(1)), first, "it keeps its record");
+});
+
+test("a revision rises with what is assigned, and an epoch with removals; what is alike is signed alike", async () => {
+  const rig = new MasterRig();
+  const said = async (delta = {}) => {
+    const { membership } = await rig.admission(request(1, delta));
+    const words = verifyAssignmentStatement(membership.statement, membership.clusterKey, verifySignature);
+    return [words?.epoch, words?.revision, words?.hostname];
+  };
+  assert.deepEqual(await said(), [1, 1, "host-1"]);
+  assert.deepEqual(await said({ instanceId: "again" }), [1, 1, "host-1"]);
+  assert.deepEqual(await said({ hostname: "renamed" }), [1, 2, "renamed"]);
+  await rig.register(request(2));
+  await rig.call("DELETE", "/v1/agents/agent-2", undefined, true);
+  assert.deepEqual(await said({ hostname: "renamed" }), [2, 2, "renamed"]);
+  rig.restart();
+  assert.deepEqual(await said({ hostname: "renamed" }), [2, 2, "renamed"]);
+  assert.deepEqual(await said(), [2, 3, "host-1"]);
 });
 
 test("somebody on the path who changes keys gets nothing through, and one who only listens learns no secret", async (t) => {

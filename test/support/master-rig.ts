@@ -54,6 +54,12 @@ export class MasterRig {
     this.cluster = this.#load(yaml);
   }
 
+  /** The store as one that was written before there were members. */
+  forgetMembers(): void {
+    this.#store.deleteMembers(this.#store.loadTrust().members.map(({ agentId }) => agentId));
+    this.restart();
+  }
+
   restart(yaml = ""): void {
     this.cluster.close();
     this.#store.close();

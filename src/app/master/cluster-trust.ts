@@ -60,6 +60,8 @@ export class ClusterTrust {
   readonly tokens: Tokens;
   readonly callers: Callers;
   readonly gossipKeys: GossipKeyRing;
+  /** Told after epochs or keys have changed: what the accessors below give is no longer what it was. */
+  onChange: () => void = () => {};
   readonly #deps: ClusterTrustDeps;
   readonly #members = new Map<string, MemberRecord>();
   /** By public key in base64url. */
@@ -79,6 +81,7 @@ export class ClusterTrust {
     const ring = keyRing ?? { phase: "steady", current: { id: 1, key: toText(newSecret(GOSSIP_KEY_BYTES)) } };
     if (epochs === undefined || keyRing === undefined) this.#begin(ring);
     this.gossipKeys = new GossipKeyRing(ring, deps);
+    this.gossipKeys.onChange = () => this.onChange();
   }
 
   // ---- what gossip stands on -----------------------------------------------------------------------------------------
@@ -230,6 +233,7 @@ export class ClusterTrust {
     if (epochs === undefined) return false;
     this.#epochs = epochs;
     this.#signed = undefined;
+    this.onChange();
     return isFloorDue(epochs) && gone.length > 0;
   }
 

@@ -30,6 +30,8 @@ export class GossipKeyRing {
   /** Who is connected, and how they are asked to come; the cluster sets both. */
   connected: () => readonly string[] = () => [];
   announce: () => void = () => {};
+  /** Told after the ring has changed, for the master's own part in the gossip. */
+  onChange: () => void = () => {};
 
   constructor(ring: KeyRing, deps: GossipKeyRingDeps) {
     this.#deps = deps;
@@ -71,6 +73,7 @@ export class GossipKeyRing {
         const { phase, current } = this.ring;
         log.info({ phase, sendingKey: current.id }, "gossip keys changed");
         this.announce();
+        this.onChange();
         continue;
       }
       try {
