@@ -62,10 +62,11 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
   const tls = tlsServerOf(flags);
   const store = openMasterStore(flags.dataDir);
   try {
+    const secrets = secretsIn(flags.dataDir, store.loadTrust().epochs === undefined);
     const ending = awaitEnding();
     const master = await startMaster(
       { ...parsed, listen: flags.listen, socket: flags.socket, version, ...(tls && { tls }) },
-      { store, clock: SYSTEM_CLOCK, log, secrets: secretsIn(flags.dataDir), onBug: ending.fail },
+      { store, clock: SYSTEM_CLOCK, log, secrets, onBug: ending.fail },
     );
     try {
       log.info({ signal: await ending.signal }, "master ends");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -154,6 +154,38 @@ test("on a full disk agents are refused one by one, and everything else is serve
   const { agents } = (await (await fetch(`${master.url}/overlay-master/state`)).json()) as { agents: unknown[] };
   assert.equal(agents.length, n - 1);
   assert.equal((await members.register(master.url, 1)).agent.id, "agent-1", "who is known is answered");
+});
+
+test("keys are made once, with the first start's token; a lost cluster key is not made up anew", async (context) => {
+  const files = home(context);
+  await (await files.start()).stop();
+  const names = ["cluster.key", "identity.key", "join-token", "master.db"].map((name) => join(files.data, name));
+  for (const path of names) assert.equal(statSync(path).mode & 0o777, 0o600, path);
+  const before = names.slice(0, 3).map((path) => readFileSync(path, "utf8"));
+  rmSync(names[2] as string);
+  await (await files.start()).stop();
+  assert.ok(!existsSync(names[2] as string), "whoever took the token's file away wanted it away");
+  assert.deepEqual(
+    names.slice(0, 2).map((path) => readFileSync(path, "utf8")),
+    before.slice(0, 2),
+  );
+  chmodSync(names[0] as string, 0o644);
+  assert.deepEqual((await files.refusal()).status, 77);
+  rmSync(names[0] as string);
+  const { status, message } = await files.refusal();
+  assert.equal(status, 65);
+  assert.match(message, /cluster\.key is missing, .* restore it from a backup/);
+});
+
+test("a master begins with the join token that it finds", async (context) => {
+  const files = home(context);
+  mkdirSync(files.data, { mode: 0o700 });
+  const text = `weft-join-abcdefgh-${"A".repeat(43)}\n`;
+  writeFileSync(join(files.data, "join-token"), text, { mode: 0o600 });
+  const master = await files.start();
+  await new Agents(files).register(master.url, 1);
+  assert.equal(readFileSync(join(files.data, "join-token"), "utf8"), text);
+  await master.stop();
 });
 
 test("a second data directory serves a second master beside the first", async (context) => {

@@ -9,10 +9,22 @@ import { formatToken, parseToken, type Token } from "../../model/trust/token.ts"
 import type { MasterSecrets } from "./cluster-trust.ts";
 import { newToken } from "./tokens.ts";
 
-/** Opens the keys in the data directory, and makes those that are missing. @throws Fault no-rights, storage, corrupt-store */
-export function secretsIn(dataDir: string): MasterSecrets {
+/**
+ * Opens the keys in the data directory, and makes those that are missing.
+ * @param isNew whether the cluster begins now: the key of one that has agents is not made up anew, they would not know it
+ * @throws Fault no-rights, storage, corrupt-store
+ */
+export function secretsIn(dataDir: string, isNew: boolean): MasterSecrets {
+  const clusterKey = join(dataDir, "cluster.key");
+  if (!isNew && readSecretFile(clusterKey) === undefined)
+    throw new Fault(
+      "corrupt-store",
+      `${clusterKey} is missing, and agents know this cluster by it; restore it from a backup. Without one move ` +
+        "master.db away as well, and let every agent join anew with --new-cluster",
+      { path: clusterKey },
+    );
   return {
-    cluster: signerInFile(join(dataDir, "cluster.key")),
+    cluster: signerInFile(clusterKey),
     member: signerInFile(join(dataDir, "identity.key")),
     firstToken: () => firstToken(join(dataDir, "join-token")),
   };
