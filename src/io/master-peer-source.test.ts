@@ -15,6 +15,7 @@ import {
 } from "../model/limits.ts";
 import { peerSchema } from "../model/schemas.ts";
 import type { Log } from "./log.ts";
+import { parseMasterAddress } from "./master-call.ts";
 import { openMasterPeerSource } from "./master-peer-source.ts";
 import type { PeerSource, PeerUpdate } from "./ports.ts";
 import { SimClock } from "./sim-clock.ts";
@@ -54,7 +55,11 @@ class Rig {
     };
     const log: Log = { debug: () => {}, info: () => {}, warn, error: warn };
     this.source = openMasterPeerSource({
-      client: { current: () => this.master },
+      client: {
+        current: () => this.master,
+        address: () => parseMasterAddress(this.master),
+        prove: async () => ({ "weft-proof": "v1" }),
+      },
       agentId: "a-0",
       instanceId: "i-0",
       clock: {

@@ -10,13 +10,12 @@ import {
   PEER_STREAM_HEARTBEAT_MS,
 } from "../model/limits.ts";
 import type { Log } from "./log.ts";
-import { parseMasterAddress } from "./master-call.ts";
-import { PeerStream, type StreamReader } from "./peer-stream.ts";
+import { PeerStream, type StreamMaster, type StreamReader } from "./peer-stream.ts";
 import type { Clock, PeerSource, PeerUpdate, Random } from "./ports.ts";
 
 export interface MasterPeerSourceDeps extends StreamReader {
-  /** Tells the URL of the master to read from. */
-  readonly client: { current(): string };
+  /** Tells the URL of the master to read from, and proves whose stream it is. */
+  readonly client: StreamMaster & { current(): string };
   readonly clock: Clock;
   readonly random: Pick<Random, "fraction">;
   readonly log: Log;
@@ -62,7 +61,7 @@ class MasterPeerSource implements PeerSource {
     const { client, clock, log } = this.#deps;
     const master = client.current();
     let openedAt: number | undefined;
-    this.#stream = new PeerStream(parseMasterAddress(master), this.#deps, clock, {
+    this.#stream = new PeerStream(client, this.#deps, clock, {
       onOpen: () => {
         openedAt = clock.now();
         log.info({ master }, "peer stream opened");

@@ -16,6 +16,13 @@ export interface StreamReader {
   readonly instanceId: string;
 }
 
+/** Where the stream is, and what shows the master whose it is. */
+export interface StreamMaster {
+  address(): MasterAddress;
+  /** @returns headers for the request; rejects when the master does not answer or refuses */
+  prove(method: string, path: string): Promise<Readonly<Record<string, string>>>;
+}
+
 /** None of these is called after `close`. */
 export interface PeerStreamEvents {
   onOpen(): void;
@@ -29,27 +36,37 @@ export interface PeerStreamEvents {
 export class PeerStream {
   readonly #clock: Clock;
   readonly #events: PeerStreamEvents;
-  readonly #request: ClientRequest;
+  #request: ClientRequest | undefined;
   readonly #lines = new LineSplitter(PEER_STREAM_LINE_MAX_BYTES);
   #hasSnapshot = false;
   #isOver = false;
   #cancelSilence: () => void = () => {};
 
-  constructor(address: MasterAddress, { agentId, instanceId }: StreamReader, clock: Clock, events: PeerStreamEvents) {
+  constructor(master: StreamMaster, { agentId, instanceId }: StreamReader, clock: Clock, events: PeerStreamEvents) {
     this.#clock = clock;
     this.#events = events;
     const query = new URLSearchParams({ agent: agentId, instance: instanceId });
-    this.#request = requestTo(address, { method: "GET", path: `/v1/peers/stream?${query}` });
-    this.#request.on("response", (answer) => this.#answered(answer));
-    this.#request.on("error", (error) => this.#end(whyUnreachable(error)));
-    this.#request.end();
+    const path = `/v1/peers/stream?${query}`;
+    const address = master.address();
+    void master.prove("GET", path).then(
+      (headers) => this.#ask(address, path, headers),
+      (error: unknown) => this.#end(whyUnreachable(error)),
+    );
     this.#awaitBytes();
   }
 
   close(): void {
     this.#isOver = true;
     this.#cancelSilence();
-    this.#request.destroy();
+    this.#request?.destroy();
+  }
+
+  #ask(address: MasterAddress, path: string, headers: Readonly<Record<string, string>>): void {
+    if (this.#isOver) return;
+    this.#request = requestTo(address, { method: "GET", path, headers });
+    this.#request.on("response", (answer) => this.#answered(answer));
+    this.#request.on("error", (error) => this.#end(whyUnreachable(error)));
+    this.#request.end();
   }
 
   #answered(answer: IncomingMessage): void {

@@ -6,6 +6,10 @@ import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
 import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
 import type { Ip } from "../model/ip.ts";
+import type { EpochRecord } from "../model/trust/epoch-record.ts";
+import type { KeyRing } from "../model/trust/key-ring.ts";
+import type { MemberRecord, Membership } from "../model/trust/membership.ts";
+import type { TokenRecord } from "../model/trust/token.ts";
 
 // ---- kernel --------------------------------------------------------------------------------------------------------
 
@@ -119,18 +123,41 @@ export interface MasterStore {
   /** Adds the agent, or replaces the record with the id `replaces` (by default its own) in its place in the order. */
   putAgent(record: AgentRecord, replaces?: string): void;
   deleteAgents(ids: readonly string[]): void;
+  loadTrust(): StoredTrust;
+  /** Adds the member, or replaces that of the same agent. */
+  putMember(member: MemberRecord): void;
+  deleteMembers(agentIds: readonly string[]): void;
+  /** Adds the token, or replaces that with the same id. */
+  putToken(token: TokenRecord): void;
+  deleteToken(id: string): void;
+  saveEpochs(epochs: EpochRecord): void;
+  saveKeyRing(ring: KeyRing): void;
+  /** Carries out these writes together, or none of them when one throws. */
+  atomically(writes: () => void): void;
   close(): void;
 }
 
+/** Whom the cluster trusts, and by what. In the order in which they were first written; the two facts are absent at first. */
+export interface StoredTrust {
+  readonly members: readonly MemberRecord[];
+  readonly tokens: readonly TokenRecord[];
+  readonly epochs?: EpochRecord;
+  readonly keyRing?: KeyRing;
+}
+
 /**
- * What an agent must not forget. Each call that returned survives the end of the process; identity and assignment survive
- * a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
+ * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment and
+ * membership survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
  */
 export interface AgentStore {
   identity(): string | undefined;
   saveIdentity(id: string): void;
   assignment(): Assignment | undefined;
   saveAssignment(assignment: Assignment): void;
+  /** Absent until a master let the agent in. */
+  membership(): Membership | undefined;
+  saveMembership(membership: Membership): void;
+  forgetMembership(): void;
   /** In the order in which they were first written. */
   leases(): readonly (Lease | Attachment)[];
   /** Adds the lease or replaces the one of the same container and interface. */
@@ -223,7 +250,7 @@ export interface StoredMember {
 export interface Clock {
   /** Milliseconds of a clock that never goes back. */
   now(): number;
-  /** The wall clock, RFC 3339 in UTC to the second: for people. It may jump; nothing is decided by it. */
+  /** The wall clock, RFC 3339 in UTC to the second: for people. It may jump; nothing is decided by it but the end of tokens. */
   date(): string;
   /** Calls once after `ms`; the result cancels it. */
   after(ms: number, call: () => void): () => void;
@@ -246,9 +273,18 @@ export interface RegisterRequest {
   readonly networkConfig: AgentNetworkConfig;
 }
 
+/** A master's answer: what this agent has, and what makes it a member of the cluster. */
+export interface Admission {
+  readonly assignment: Assignment;
+  readonly membership: Membership;
+}
+
 export interface MasterClient {
-  /** @throws Fault as the master refused, or `not-ready` when it cannot be reached */
-  register(request: RegisterRequest): Promise<Assignment>;
+  /**
+   * @throws Fault as the master refused; `not-ready` when it cannot be reached; `unauthorized` when what answers is not
+   * the master of this agent's cluster
+   */
+  register(request: RegisterRequest): Promise<Admission>;
   /** @throws as `register` */
   reportStatus(report: StatusReport): Promise<void>;
 }

@@ -268,3 +268,40 @@ export const STRANGER_QUEUE_MAX = 1_024;
 export const RECEIVE_STRETCH_MS = 2;
 /** What was learnt of members is written to disk this long after, all of it at once. */
 export const GOSSIP_SAVE_MS = 1_000;
+/** Bytes of a credential: it travels in gossip packets. */
+export const CREDENTIAL_MAX_BYTES = 256;
+/** Bytes of a signed assignment: 256 networks of both families are about 20 kB. */
+export const ASSIGNMENT_STATEMENT_MAX_BYTES = 32 << 10;
+/** Bytes of a signed removal or epoch floor. */
+export const REMOVAL_MAX_BYTES = 256;
+/** Epochs and revisions are 32 bits; a removal a second lasts for a century. */
+export const EPOCH_MAX = 0xffff_ffff;
+export const REVISION_MAX = 0xffff_ffff;
+/** Removals that are kept before the epoch floor rises in their stead, and how many may wait for it: each is told to every
+ * agent, in about 140 bytes. */
+export const REMOVALS_KEPT = 256;
+export const REMOVALS_MAX = 1_024;
+/** Ids of gossip keys are 32 bits. */
+export const KEY_ID_MAX = 0xffff_ffff;
+/** Tokens that the master keeps, those that do not count any more with them; the oldest of these make room. */
+export const TOKENS_MAX = 1_000;
+/** Characters of the note that an operator puts on a token. */
+export const TOKEN_NOTE_MAX_LENGTH = 200;
+/** Bytes of a file with a token or a key in it. */
+export const SECRET_FILE_MAX_BYTES = 64 << 10;
+/** Bytes of the nonce in a challenge: when it ends (8), chance (16), and the master's own mark (16). */
+export const NONCE_BYTES = 40;
+/** How long a challenge may be answered. Longer than MASTER_CALL_TIMEOUT_MS: the answer to it may take that long to come. */
+export const CHALLENGE_LIFE_MS = 30_000;
+/** Challenges that were answered and are remembered until they end, so that no answer counts twice; only members and
+ * holders of tokens make any. 10,000 agents that come back at once make 30,000. */
+export const CHALLENGES_ANSWERED_MAX = 131_072;
+/** Characters of the header that proves a call: six fields, the longest of 86. */
+export const CALL_PROOF_MAX_LENGTH = 512;
+/** A phase of a change of the gossip key lasts at least so long: an agent whose stream broke comes back meanwhile. */
+export const KEY_PHASE_MIN_MS = 15_000;
+/** … and at most so long, whoever has not come for the keys by then: who comes later gets them at once. */
+export const KEY_PHASE_MAX_MS = 120_000;
+/** How many agents one token may let in, and the seconds for which it may: more are no bounds. */
+export const TOKEN_USES_MAX = 1_000_000;
+export const TOKEN_TTL_MAX_S = 10 * 366 * 24 * 3_600;

@@ -56,7 +56,8 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const agents = lab.hosts.slice(0, count).map((host, i) => {
     const folder = join(LAB_DIR, host.name);
     const ip = underlay === 4 ? host.address : host.address6;
-    return new Agent({ host, folder, masters: [master.url], ip, args: agentArgs(i + 1) });
+    const { joinTokenFile } = master;
+    return new Agent({ host, folder, masters: [master.url], ip, joinTokenFile, args: agentArgs(i + 1) });
   });
   for (const agent of agents) {
     await agent.start();

@@ -28,7 +28,8 @@ export interface MachineAgent {
 /** Adds the agent of a host that has none yet. */
 export async function agentOnMachine({ lab, master }: Cluster, number: number): Promise<MachineAgent> {
   const host = hostOf(lab, number);
-  const options = { folder: join(LAB_DIR, host.name), masters: [master.url] };
+  const { joinTokenFile } = master;
+  const options = { folder: join(LAB_DIR, host.name), masters: [master.url], joinTokenFile };
   const machine = await Machine.start(new Agent({ ...options, host }));
   const onMachine = Object.assign(Object.create(host) as LabHost, { spawn: machine.spawn.bind(machine) });
   const agent = new Agent({ ...options, host: onMachine });

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seedAssignment } from "../../../test/support/seed-cluster.ts";
+import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import type { Log } from "../../io/log.ts";
-import type { PeerUpdate, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { Admission, PeerUpdate, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import { SimClock } from "../../io/sim-clock.ts";
 import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
@@ -21,6 +22,12 @@ const REQUEST: RegisterRequest = {
 const OK: OverlayStatus[] = [{ name: "dcos", status: "STATUS_OK" }];
 const CONFIGURING: OverlayStatus[] = [{ name: "dcos", status: "STATUS_CONFIGURING" }];
 const failed = (error: string): OverlayStatus[] => [{ name: "dcos", status: "STATUS_FAILED", error }];
+
+const SIGNER = newSigner();
+const admissionOf = (assignment: Assignment): Admission => ({
+  assignment,
+  membership: membershipFor(assignment, SIGNER, SIGNER),
+});
 
 /** A session whose master says what the test says, on virtual time. */
 class Rig {
@@ -48,7 +55,7 @@ class Rig {
       client: {
         register: () => {
           this.registrations.push(this.clock.now());
-          return this.register();
+          return this.register().then(admissionOf);
         },
         reportStatus: (report) => {
           this.reports.push({ at: this.clock.now(), overlays: report.overlays });
@@ -69,7 +76,7 @@ class Rig {
       random: { fraction: () => 0.5, uuid: () => "unused" },
       log: { debug: () => {}, info: () => {}, warn, error: () => {} },
       metrics: new AgentMetrics(),
-      onAssigned: (assignment) => {
+      onAdmitted: ({ assignment }) => {
         this.onAssigned();
         this.assigned.push(assignment);
         this.session.report(this.#said);

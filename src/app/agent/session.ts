@@ -4,8 +4,16 @@
  */
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterClient, PeerSource, PeerUpdate, Random, RegisterRequest } from "../../io/ports.ts";
-import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
+import type {
+  Admission,
+  Clock,
+  MasterClient,
+  PeerSource,
+  PeerUpdate,
+  Random,
+  RegisterRequest,
+} from "../../io/ports.ts";
+import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -19,7 +27,7 @@ export interface SessionDependencies {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: AgentMetrics;
-  readonly onAssigned: (assignment: Assignment) => void;
+  readonly onAdmitted: (admission: Admission) => void;
   readonly onPeers: (update: PeerUpdate) => void;
   /** The agent cannot go on: somebody else has its identity, or its disk refused to write. */
   readonly onFatal: (fault: Fault) => void;
@@ -98,16 +106,16 @@ export class Session {
     try {
       this.#registered(answer);
     } catch (error) {
-      // This host's own disk: what follows from an assignment must not begin before it is durable.
+      // This host's own disk: what follows from an admission must not begin before it is durable.
       onFatal(faultOf(error));
     }
   }
 
-  #registered(assignment: Assignment): void {
-    const { id, ip, backend } = assignment.agent;
+  #registered(admission: Admission): void {
+    const { id, ip, backend } = admission.assignment.agent;
     this.#deps.log.info({ agent: id, ip, vtep: backend.vtepIp }, "registered");
     this.#refusals.over();
-    this.#deps.onAssigned(assignment);
+    this.#deps.onAdmitted(admission);
     this.#step({ type: "registered" });
     this.#reporter.registered();
     if (this.#isStreaming) return;

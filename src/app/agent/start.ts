@@ -58,7 +58,7 @@ export interface RunningAgent {
 export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<RunningAgent> {
   const { log, onBug, random, store } = deps;
   const tcp = parseTcpAddress(options.listen);
-  const identity = { agentId: identityIn(store, random), instanceId: random.uuid() };
+  const identity = { agentId: agentIdIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
     ...deps,
     onStatus: (statuses) => session.report(statuses),
@@ -70,7 +70,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       ...deps,
       openPeers: (onLost) => deps.openPeers(identity, onLost),
       metrics: agent.metrics,
-      onAssigned: (assignment) => agent.assigned(assignment),
+      onAdmitted: ({ assignment, membership }) => {
+        store.saveMembership(membership);
+        agent.assigned(assignment);
+      },
       onPeers: (update) => agent.peersChanged(update),
     },
   );
@@ -108,7 +111,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
 }
 
 /** Chosen once and kept: the address of a host may change, who it is does not. */
-function identityIn(store: AgentStore, random: Random): string {
+function agentIdIn(store: AgentStore, random: Random): string {
   const known = store.identity();
   if (known !== undefined) return known;
   const fresh = random.uuid();

@@ -9,6 +9,7 @@ import { type TestContext, test } from "node:test";
 import { callBody, type TestCall } from "../../../test/support/cni.ts";
 import { NOBODY_ELSE } from "../../../test/support/host-world.ts";
 import { seedAssignment } from "../../../test/support/seed-cluster.ts";
+import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { FakeMachine } from "../../io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../io/log.ts";
@@ -35,6 +36,7 @@ async function startHost(t: TestContext): Promise<Host> {
   kernel.addDevice("eth0", ["10.0.0.11/24"]);
   const isUp = Promise.withResolvers<void>();
   const socketPath = join(folder, "agent.sock");
+  const membership = membershipFor(seedAssignment(1), newSigner(), newSigner());
   const agent = await startAgent(
     {
       ip: ip("10.0.0.11"),
@@ -52,7 +54,7 @@ async function startHost(t: TestContext): Promise<Host> {
       random: { fraction: () => 0, uuid: () => "agent-1" },
       log: SILENT_LOG,
       client: {
-        register: async () => seedAssignment(1),
+        register: async () => ({ assignment: seedAssignment(1), membership }),
         reportStatus: async ({ overlays }) => {
           if (overlays.some(({ status }) => status === "STATUS_OK")) isUp.resolve();
         },

@@ -9,6 +9,7 @@ import { addCniCommand } from "./cni-command.ts";
 import { addConfigCommand } from "./config-command.ts";
 import { addLeaseCommands } from "./lease-command.ts";
 import { addStatusCommands } from "./status-command.ts";
+import { addTrustCommands } from "./trust-command.ts";
 
 function packageVersion(): string {
   const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
@@ -30,6 +31,7 @@ export function createProgram(): Command {
   addStatusCommands(program);
   addCniCommand(program);
   addLeaseCommands(program);
+  addTrustCommands(program);
   addConfigCommand(program);
   return program;
 }

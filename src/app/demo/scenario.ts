@@ -71,8 +71,11 @@ export async function createScenario(): Promise<Scenario> {
   assert(masterHost !== undefined, "the lab has hosts");
   const master = new Master({ host: masterHost, folder: join(LAB_DIR, "master"), config: CONFIG });
   await step("a master on host1, with the networks of examples/config.yaml", () => master.start());
-  const agents = lab.hosts.map((host) => new Agent({ host, folder: join(LAB_DIR, host.name), masters: [master.url] }));
-  await step("an agent on each host", async () => {
+  const { joinTokenFile } = master;
+  const agents = lab.hosts.map(
+    (host) => new Agent({ host, folder: join(LAB_DIR, host.name), masters: [master.url], joinTokenFile }),
+  );
+  await step("an agent on each host, which joins by the master's token", async () => {
     // One after another, so that host1 gets the first slice of each network, host2 the second …
     for (const agent of agents) {
       await agent.start();

@@ -94,6 +94,11 @@ export class Master extends WeftProcess {
     super("master", options, [...files, ...args]);
     this.url = `http://${this.host.address}:5050`;
   }
+
+  /** The file with the join token that it made at its first start. */
+  get joinTokenFile(): string {
+    return join(this.folder, "join-token");
+  }
 }
 
 /** The parts of `/overlay-agent/overlay` that a lab looks at. */
@@ -101,16 +106,24 @@ interface AgentDocument {
   readonly overlays?: readonly { readonly state?: { readonly status: string; readonly error?: string } }[];
 }
 
+export interface AgentProcessOptions extends ProcessOptions {
+  readonly masters: readonly string[];
+  readonly ip?: string;
+  /** What it joins by. */
+  readonly joinTokenFile?: string;
+}
+
 export class Agent extends WeftProcess implements RuntimeHost {
   readonly confDir: string;
   readonly binDir: string;
 
-  constructor(options: ProcessOptions & { readonly masters: readonly string[]; readonly ip?: string }) {
+  constructor(options: AgentProcessOptions) {
     const { folder, masters, args = [] } = options;
     const confDir = join(folder, "cni/net.d");
     const files = ["--data-dir", folder, "--socket", join(folder, "agent.sock"), "--cni-conf-dir", confDir];
     const identity = ["--ip", options.ip ?? options.host.address, "--hostname", options.host.name];
-    super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...args]);
+    const token = options.joinTokenFile === undefined ? [] : ["--join-token-file", options.joinTokenFile];
+    super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...token, ...args]);
     this.confDir = confDir;
     this.binDir = join(dirname(folder), "cni/bin");
   }

@@ -30,7 +30,7 @@ export function logEvent(log: Log, event: GossipEvent, nameOf: (id: MemberId) =>
       );
       return;
     case "deaf":
-      log.warn("nobody answers this member; is its own network down?");
+      log.warn({}, "nobody answers this member; is its own network down?");
       return;
     case "paused":
       log.warn({ milliseconds: Math.round(event.ms) }, "this process stood still; gossip begins anew");

@@ -1,14 +1,24 @@
 /**
- * The master's own HTTP interface under `/v1`, with its OpenAPI document. Changing calls of agents are open to the network
- * that agents are in; those of operators are served on the Unix socket only.
+ * The master's own HTTP interface under `/v1`, with its OpenAPI document. Calls of agents are signed by the agent's key, and
+ * a registration is answered for that agent's eyes only; changing calls of operators come by the Unix socket or with an
+ * operator's token. Reading is open to all.
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { instanceIdSchema, peerUpdateSchema, registerRequestSchema, statusReportSchema } from "../../io/messages.ts";
+import {
+  admissionJson,
+  instanceIdSchema,
+  peerUpdateSchema,
+  registerRequestSchema,
+  sealedAnswerSchema,
+  statusReportSchema,
+} from "../../io/messages.ts";
 import { Fault } from "../../model/fault.ts";
-import { agentIdSchema, assignmentSchema } from "../../model/schemas.ts";
-import { json, REFUSED, requireLocal } from "../http-api.ts";
+import { agentIdSchema } from "../../model/schemas.ts";
+import { toText } from "../../model/trust/bytes.ts";
+import { json, REFUSED } from "../http-api.ts";
 import type { Cluster } from "./cluster.ts";
 import type { MasterMetrics } from "./metrics.ts";
+import { callerOf, requireOperator } from "./trust-routes.ts";
 import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from "./views.ts";
 
 /** What one listener of the master serves. */
@@ -28,9 +38,9 @@ const idParam = z.object({ id: agentIdSchema });
 const REGISTER = createRoute({
   method: "post",
   path: "/v1/agents/register",
-  summary: "An agent registers: the answer is its record, and what its kernel must know of the cluster.",
+  summary: "An agent registers: the answer, sealed for it, is its record and what makes it a member of the cluster.",
   request: { body: { required: true, content: { "application/json": { schema: registerRequestSchema } } } },
-  responses: { 200: json(assignmentSchema, "Durable when it is sent."), ...REFUSED },
+  responses: { 200: json(sealedAnswerSchema, "Durable when it is sent."), ...REFUSED },
 });
 const REPORT = createRoute({
   method: "post",
@@ -61,7 +71,7 @@ const AGENTS = createRoute({
 const DELETE_AGENT = createRoute({
   method: "delete",
   path: "/v1/agents/{id}",
-  summary: "Frees what an agent holds. Unix socket only; refused while the agent is connected.",
+  summary: "Frees what an agent holds. By the Unix socket, or with an operator's token; refused while it is connected.",
   request: { params: idParam },
   responses: { 204: { description: "Deleted." }, ...REFUSED },
 });
@@ -80,17 +90,23 @@ const STATUS = createRoute({
 
 export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   const { cluster } = deps;
-  app.openapi(REGISTER, (context) => context.json(cluster.register(context.req.valid("json")), 200));
+  app.openapi(REGISTER, (context) => {
+    const caller = callerOf(context);
+    const admission = cluster.register(context.req.valid("json"), caller);
+    const { signature, sealed } = cluster.trust.answer(admissionJson(admission), caller);
+    const clusterKey = toText(cluster.trust.clusterKey);
+    return context.json({ clusterKey, signature: toText(signature), sealed: toText(sealed) }, 200);
+  });
   app.openapi(REPORT, (context) => {
     const report = context.req.valid("json");
     if (report.agentId !== context.req.valid("param").id)
       throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
-    cluster.reportStatus(report);
+    cluster.reportStatus(report, callerOf(context));
     return context.body(null, 204);
   });
   app.openapi(STREAM, (context) => {
     const { agent, instance } = context.req.valid("query");
-    const body = cluster.openPeerStream(agent, instance);
+    const body = cluster.openPeerStream(agent, instance, callerOf(context));
     // The types of routes know answers in JSON only.
     return context.body(body, 200, { "content-type": "application/x-ndjson", "cache-control": "no-store" }) as never;
   });
@@ -106,7 +122,7 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
     ),
   );
   app.openapi(DELETE_AGENT, (context) => {
-    requireLocal(deps.local, "master");
+    requireOperator(context, deps);
     cluster.deleteOne(context.req.valid("param").id);
     return context.body(null, 204);
   });

@@ -5,6 +5,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
+import { addTrustRoutes, identifyCallers } from "./trust-routes.ts";
 import { poolView } from "./views.ts";
 
 export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
@@ -15,8 +16,10 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
     metrics: async () => ({ text: await metricsText(deps), contentType: metrics.contentType }),
     onBug,
   });
+  identifyCallers(app, deps);
   addV1Routes(app, deps);
-  addOverlayRoutes(app, deps.cluster, deps.local);
+  addTrustRoutes(app, deps);
+  addOverlayRoutes(app, deps);
   app.get("/healthz", (context) => context.text("ok\n"));
   return app;
 }

@@ -10,12 +10,14 @@ import { recordFor } from "../../core/ipam/identity.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { Admission, Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
-import { Fault } from "../../model/fault.ts";
+import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
+import type { Caller } from "./callers.ts";
+import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
 import { PeerStreams } from "./peer-streams.ts";
@@ -27,6 +29,7 @@ export interface ClusterDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: MasterMetrics;
+  readonly trust: ClusterTrust;
 }
 
 /** What is in force, after the file was laid over what is stored. */
@@ -44,6 +47,8 @@ export interface AgentView extends AgentRecord {
 
 export class Cluster {
   readonly config: ClusterConfig;
+  /** Whom the cluster trusts, and what gossip stands on. */
+  readonly trust: ClusterTrust;
   readonly #source: NetworkSource;
   readonly #deps: ClusterDeps;
   readonly #records: Records;
@@ -58,6 +63,7 @@ export class Cluster {
   /** @throws Fault corrupt-store when the records contradict each other */
   constructor({ config, source, records }: ClusterState, deps: ClusterDeps) {
     this.config = config;
+    this.trust = deps.trust;
     this.#source = source;
     this.#deps = deps;
     this.#allocator = Allocator.restore(config.network, records);
@@ -67,23 +73,32 @@ export class Cluster {
       deps.metrics.cutOff();
       deps.log.warn({ agent }, "peer stream cut off: its reader is too slow");
     });
+    this.trust.gossipKeys.connected = () => this.#sessions.ids();
+    this.trust.gossipKeys.announce = () => this.#sessions.askAllToRegister();
   }
 
-  /** @throws Fault identity-taken, exhausted, storage */
-  register(request: RegisterRequest): Assignment {
+  /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
+  register(request: RegisterRequest, caller: Caller): Admission {
     const { metrics, log } = this.#deps;
     metrics.count("register_agent_messages_received");
     try {
+      const token = this.trust.admit(request.agentId, caller);
       const known = this.#admit(request);
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
       this.#reportShortages(request, registration.shortages);
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
-      if (registration.changed) this.#commit(registration.record, known, registration.undo);
+      const subject = subjectOf(registration.record, caller);
+      const commit = () => {
+        const trusted = this.trust.admission(subject, known?.id, token);
+        if (registration.changed || trusted !== undefined) this.#commit(subject.record, known, trusted);
+      };
+      undoing(registration.undo, commit);
       this.#sessions.heard(request.agentId, request.instanceId);
       this.#registered.add(request.agentId);
+      this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
-      return this.#assignment(registration.record);
+      return { assignment: this.#assignment(registration.record), membership: this.trust.membershipOf(subject) };
     } catch (thrown) {
       metrics.count("register_agent_messages_dropped");
       throw thrown;
@@ -92,13 +107,14 @@ export class Cluster {
 
   /**
    * Takes what an agent says of its networks. One that it does not have is left out.
-   * @throws Fault unknown-agent, identity-taken
+   * @throws Fault unknown-agent, unauthorized, identity-taken
    */
-  reportStatus({ agentId, instanceId, overlays }: StatusReport): void {
+  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): void {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
       const record = this.#known(agentId);
+      this.trust.requireAgent(agentId, caller);
       this.#refuseOtherInstance(record, instanceId);
       const names = new Set(record.overlays.map(({ info }) => info.name));
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
@@ -114,17 +130,22 @@ export class Cluster {
 
   /**
    * Opens the agent's stream of peers; the agent is connected while it is open.
-   * @throws Fault unknown-agent, identity-taken
+   * @throws Fault unknown-agent, unauthorized, identity-taken
    */
-  openPeerStream(agentId: string, instanceId: string): ReadableStream<Uint8Array> {
-    this.#refuseOtherInstance(this.#known(agentId), instanceId);
+  openPeerStream(agentId: string, instanceId: string, caller: Caller): ReadableStream<Uint8Array> {
+    const record = this.#known(agentId);
+    this.trust.requireAgent(agentId, caller);
+    this.#refuseOtherInstance(record, instanceId);
     const { log } = this.#deps;
+    const { gossipKeys } = this.trust;
     const stream = this.#sessions.connect(agentId, instanceId, (onEnd) =>
       this.#streams.open(agentId, () => {
         log.info({ agent: agentId }, "agent disconnected");
         onEnd();
+        gossipKeys.told("disconnected", agentId);
       }),
     );
+    gossipKeys.told("connected", agentId);
     log.info({ agent: agentId }, "agent connected");
     // It comes back to a master that was restarted, maybe with more networks than it knows of.
     if (!this.#registered.has(agentId)) stream.send({ type: "reassigned" });
@@ -148,13 +169,22 @@ export class Cluster {
         );
       }
     if (records.length === 0) return;
-    this.#write((store) => store.deleteAgents(records.map(({ id }) => id)));
+    const removed = records.map(({ id }) => id);
+    const trusted = this.trust.removal(removed);
+    this.#write((store) =>
+      store.atomically(() => {
+        store.deleteAgents(removed);
+        this.trust.write(trusted);
+      }),
+    );
+    const isFloorDue = this.trust.apply(trusted);
     for (const record of records) {
       this.#allocator.release(record);
       this.#records.delete(record.id);
       this.#forget(record.id);
-      this.#deps.log.info({ agent: record.id, ip: record.ip }, "agent deleted");
+      this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
     }
+    if (isFloorDue) this.#sessions.askAllToRegister();
     this.#stateJson = undefined;
   }
 
@@ -196,6 +226,7 @@ export class Cluster {
 
   /** Ends all peer streams. */
   close(): void {
+    this.trust.gossipKeys.close();
     this.#streams.close();
   }
 
@@ -226,13 +257,15 @@ export class Cluster {
     );
   }
 
-  #commit(record: AgentRecord, known: AgentRecord | undefined, undo: () => void): void {
-    try {
-      this.#write((store) => store.putAgent(record, known?.id));
-    } catch (thrown) {
-      undo();
-      throw thrown;
-    }
+  #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
+    this.#write((store) =>
+      store.atomically(() => {
+        store.putAgent(record, known?.id);
+        if (trusted !== undefined) this.trust.write(trusted);
+      }),
+    );
+    const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
+    if (isFloorDue) this.#sessions.askAllToRegister();
     this.#records.put(record, known?.id ?? record.id);
     if (known !== undefined && known.id !== record.id) this.#forget(known.id);
     const peer = peerOf(record);
@@ -282,6 +315,22 @@ export class Cluster {
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
     };
+  }
+}
+
+/** The agent that registers, as the cluster's word on it says it. */
+function subjectOf(record: AgentRecord, { publicKey }: Caller) {
+  assert(publicKey !== undefined, "who was let in has signed");
+  return { record, peer: peerOf(record), hostname: record.hostname, publicKey };
+}
+
+/** What was allocated is given back when `commit` fails. */
+function undoing(undo: () => void, commit: () => void): void {
+  try {
+    commit();
+  } catch (thrown) {
+    undo();
+    throw thrown;
   }
 }
 

@@ -6,10 +6,12 @@ import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { createLog } from "../../io/log.ts";
 import { openMasterStore } from "../../io/store/sqlite-store.ts";
 import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
+import { addTlsServerOptions, type TlsServerFlags, tlsServerOf } from "../tls-options.ts";
 import { readClusterConfig } from "./config-file.ts";
+import { secretsIn } from "./secrets.ts";
 import { startMaster } from "./start.ts";
 
-interface MasterFlags extends LogFlags {
+interface MasterFlags extends LogFlags, TlsServerFlags {
   readonly config: string;
   readonly listen: string;
   readonly socket: string;
@@ -28,8 +30,12 @@ A changed configuration is read at the next start. Additions are taken; what
 would take a network or a pool of VTEP addresses away from agents is refused,
 logged and shown by 'weft status', and the rest is served.
 
-Agents use the TCP address; whoever can reach it can register, so let only the
-cluster's hosts reach it. Agents are deleted through the socket.
+Agents use the TCP address, and join with a token: at its first start the master
+writes one to DATA-DIR/join-token, for any number of agents; copy that file to
+each host. 'weft token --help' tells how to make and revoke others.
+
+With --tls-cert and --tls-key it serves https, and agents name it https://…
+with --tls-ca. With --tls-client-ca a client's certificate stands for a token.
 
 SIGTERM and SIGINT end the master; what it answered before is on the disk,
 whichever way it ends.
@@ -37,8 +43,7 @@ Exit status: 0 ended, 65 damaged database, 69 address taken, 74 disk, 77 no
 rights, 78 configuration.`;
 
 export function addMasterCommand(program: Command): void {
-  program
-    .command("master")
+  addTlsServerOptions(program.command("master"))
     .description("decide who has which addresses: serves the agents of a cluster")
     .requiredOption("--config <file>", "configuration of the networks, YAML or JSON")
     .option("--listen <address:port>", "where agents find the master; port 0 takes a free one", "0.0.0.0:5050")
@@ -54,12 +59,14 @@ export function addMasterCommand(program: Command): void {
 async function runMaster(flags: MasterFlags, version: string): Promise<void> {
   const parsed = readClusterConfig(flags.config);
   const log = createLog(flags.logLevel, flags.logFormat);
+  const tls = tlsServerOf(flags);
   const store = openMasterStore(flags.dataDir);
   try {
+    const secrets = secretsIn(flags.dataDir, store.loadTrust().epochs === undefined);
     const ending = awaitEnding();
     const master = await startMaster(
-      { ...parsed, listen: flags.listen, socket: flags.socket, version },
-      { store, clock: SYSTEM_CLOCK, log, onBug: ending.fail },
+      { ...parsed, listen: flags.listen, socket: flags.socket, version, ...(tls && { tls }) },
+      { store, clock: SYSTEM_CLOCK, log, secrets, onBug: ending.fail },
     );
     try {
       log.info({ signal: await ending.signal }, "master ends");

@@ -83,8 +83,10 @@ test("only an agent that is known, and one process of it, gets a stream", async 
   assert.equal((await rig.call("GET", "/v1/peers/stream?agent=a%20b")).status, 400);
   await rig.register(request(1));
   await rig.connect(request(1));
-  const clone = await rig.call("GET", "/v1/peers/stream?agent=agent-1&instance=clone");
-  assert.equal(clone.status, 409);
+  const path = "/v1/peers/stream?agent=agent-1&instance=clone";
+  assert.equal((await rig.callAs("agent-1", "GET", path)).status, 409);
+  assert.equal((await rig.callAs("agent-2", "GET", path)).status, 401, "signed by another");
+  assert.equal((await rig.call("GET", path)).status, 401, "signed by nobody");
 });
 
 test("a reader that does not read is cut off before it costs more than its share, the others read on", async () => {

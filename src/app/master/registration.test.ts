@@ -7,7 +7,7 @@ import { PEER_STREAM_SILENCE_MAX_MS } from "../../model/limits.ts";
 type Answer = { error: { code: string; message: string; facts: Record<string, unknown> } };
 
 async function refusal(rig: MasterRig, body: unknown): Promise<Answer["error"] & { status: number }> {
-  const answer = await rig.call("POST", "/v1/agents/register", body);
+  const answer = await rig.tryRegister(body);
   assert.notEqual(answer.status, 200);
   return { ...((await answer.json()) as Answer).error, status: answer.status };
 }

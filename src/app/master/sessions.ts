@@ -29,6 +29,16 @@ export class Sessions {
     return [...this.#sessions.values()].filter(({ stream }) => stream !== undefined).length;
   }
 
+  /** The connected agents. */
+  ids(): readonly string[] {
+    return [...this.#sessions].flatMap(([id, { stream }]) => (stream === undefined ? [] : [id]));
+  }
+
+  /** Asks every connected agent to register again, because there is something new for it. */
+  askAllToRegister(): void {
+    for (const { stream } of this.#sessions.values()) stream?.send({ type: "reassigned" });
+  }
+
   /** The instance that is connected as `id`; one that was asked and stayed silent is disconnected first. */
   connectedInstance(id: string): string | undefined {
     const session = this.#sessions.get(id);

@@ -4,7 +4,7 @@
  */
 import { parseNetworkSource, withoutIpv6 } from "../../core/config/cluster-config.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
-import { type HttpServer, listenTcp, listenUnix, parseTcpAddress } from "../../io/http-server.ts";
+import { type HttpServer, listenTcp, listenUnix, parseTcpAddress, type TlsServer } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterStore } from "../../io/ports.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
@@ -12,6 +12,7 @@ import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
 import { createMasterApp } from "./app.ts";
 import { Cluster, type ClusterState } from "./cluster.ts";
+import { ClusterTrust, type MasterSecrets } from "./cluster-trust.ts";
 import { MasterMetrics } from "./metrics.ts";
 
 export interface MasterOptions {
@@ -21,6 +22,8 @@ export interface MasterOptions {
   readonly warnings: readonly string[];
   /** `ADDRESS:PORT`; port 0 takes any free one. */
   readonly listen: string;
+  /** For `listen`; absent: plain HTTP. */
+  readonly tls?: TlsServer;
   /** Path of the Unix socket. */
   readonly socket: string;
   readonly version: string;
@@ -30,6 +33,7 @@ export interface MasterDeps {
   readonly store: MasterStore;
   readonly clock: Clock;
   readonly log: Log;
+  readonly secrets: MasterSecrets;
   /** Told of what was thrown while a request was served and is no fault. */
   readonly onBug: (thrown: unknown) => void;
 }
@@ -73,13 +77,14 @@ function storedNetwork(network: unknown): NetworkSource | undefined {
   }
 }
 
-/** @throws Fault bad-request, corrupt-store, storage, port-taken, no-rights */
+/** @throws Fault bad-request, bad-config, corrupt-store, storage, port-taken, no-rights */
 export async function startMaster(options: MasterOptions, deps: MasterDeps): Promise<RunningMaster> {
-  const { log, clock, store, onBug } = deps;
+  const { log, clock, store, secrets, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
   const { state, refused } = loadState(options, store);
   const metrics = new MasterMetrics();
-  const cluster = new Cluster(state, { store, clock, log, metrics });
+  const trust = new ClusterTrust({ store, clock, log, secrets });
+  const cluster = new Cluster(state, { store, clock, log, metrics, trust });
   const appDeps = {
     cluster,
     metrics,
@@ -97,7 +102,7 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
     const unixApp = createMasterApp({ ...appDeps, local: true });
     servers.push(await listenUnix((request) => unixApp.fetch(request), options.socket));
     const tcpApp = createMasterApp({ ...appDeps, local: false });
-    const server = await listenTcp((request) => tcpApp.fetch(request), tcp);
+    const server = await listenTcp((request, connection) => tcpApp.fetch(request, connection), tcp, options.tls);
     servers.push(server);
     for (const warning of options.warnings) log.warn({ warning }, "configuration");
     for (const reason of refused) log.error({ reason }, "change of the configuration refused");

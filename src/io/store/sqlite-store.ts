@@ -6,17 +6,34 @@ import { z } from "zod";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
 import { agentIdSchema, agentRecordSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
-import type { AgentStore, MasterStore } from "../ports.ts";
+import { keyRingSchema } from "../../model/trust/key-ring.ts";
+import {
+  epochRecordSchema,
+  type Membership,
+  memberRecordSchema,
+  membershipJson,
+  membershipSchema,
+} from "../../model/trust/membership.ts";
+import { tokenRecordSchema } from "../../model/trust/token.ts";
+import type { AgentStore, MasterStore, StoredTrust } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
+
+/** What version 2 of the master's database has and version 1 had not. */
+const TRUST_TABLES = `
+    CREATE TABLE member (agent_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE token (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, value TEXT NOT NULL) STRICT;
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
 
 /** "WftM" and "WftA". */
 const MASTER: DatabaseKind = {
   file: "master.db",
   applicationId: 0x5766744d,
-  schemaVersion: 1,
+  schemaVersion: 2,
   schema: `
     CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
-    CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT`,
+    CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
+    ${TRUST_TABLES}`,
+  migrations: [TRUST_TABLES],
   remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
   synchronous: "FULL",
 };
@@ -25,6 +42,7 @@ const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
   schemaVersion: 2,
+  migrations: [],
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lease (
@@ -53,8 +71,44 @@ export function openMasterStore(dir: string): MasterStore {
       db.transaction(() => {
         for (const id of ids) db.run("DELETE FROM agent WHERE id = ?", id);
       }),
+    loadTrust: () => loadTrust(db),
+    putMember: (member) => putValue(db, "member", "agent_id", member.agentId, member),
+    deleteMembers: (agentIds) =>
+      db.transaction(() => {
+        for (const id of agentIds) db.run("DELETE FROM member WHERE agent_id = ?", id);
+      }),
+    putToken: (token) => putValue(db, "token", "id", token.id, token),
+    deleteToken: (id) => db.run("DELETE FROM token WHERE id = ?", id),
+    saveEpochs: (epochs) => putValue(db, "fact", "name", "epochs", epochs),
+    saveKeyRing: (ring) => putValue(db, "fact", "name", "key-ring", ring),
+    atomically: (writes) => db.transaction(writes),
     close: () => db.close(),
   };
+}
+
+function loadTrust(db: SqliteDatabase): StoredTrust {
+  const epochs = readFact(db, "epochs", epochRecordSchema);
+  const keyRing = readFact(db, "key-ring", keyRingSchema);
+  return {
+    members: db
+      .all("SELECT agent_id, value FROM member ORDER BY rowid")
+      .map((row) => db.decode(row.value, memberRecordSchema, `the member record of agent ${row.agent_id}`)),
+    tokens: db
+      .all("SELECT id, value FROM token ORDER BY position")
+      .map((row) => db.decode(row.value, tokenRecordSchema, `the token ${row.id}`)),
+    ...(epochs !== undefined && { epochs }),
+    ...(keyRing !== undefined && { keyRing }),
+  };
+}
+
+/** Adds the row with this key, or replaces its value in its place. */
+function putValue(db: SqliteDatabase, table: string, keyColumn: string, key: string, value: unknown): void {
+  db.run(
+    `INSERT INTO ${table} (${keyColumn}, value) VALUES (?, ?) ` +
+      `ON CONFLICT (${keyColumn}) DO UPDATE SET value = excluded.value`,
+    key,
+    JSON.stringify(value),
+  );
 }
 
 function loadNetwork(db: SqliteDatabase): unknown {
@@ -89,6 +143,9 @@ export function openAgentStore(dir: string): AgentStore {
     saveIdentity: (id) => writeFact(db, "identity", id),
     assignment: () => readFact<Assignment>(db, "assignment", assignmentSchema),
     saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
+    membership: () => readFact<Membership>(db, "membership", membershipSchema),
+    saveMembership: (membership) => writeFact(db, "membership", membershipJson(membership)),
+    forgetMembership: () => db.synced(() => db.run("DELETE FROM fact WHERE name = 'membership'")),
     leases: () => loadLeases(db),
     putLease: (lease) =>
       db.run(
@@ -128,11 +185,5 @@ function readFact<T>(db: SqliteDatabase, name: string, schema: z.ZodType<T>): T 
 
 /** Unlike leases, what an agent is and has must survive a power cut. */
 function writeFact(db: SqliteDatabase, name: string, value: unknown): void {
-  db.synced(() =>
-    db.run(
-      "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-      name,
-      JSON.stringify(value),
-    ),
-  );
+  db.synced(() => putValue(db, "fact", "name", name, value));
 }
