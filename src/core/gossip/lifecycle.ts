@@ -18,6 +18,7 @@ export class Lifecycle {
   readonly #ctx: Context;
   readonly #publisher: Publisher;
   readonly #seeds: readonly Address[];
+  #credential: Uint8Array;
   #head: Head;
   #isJoining = true;
   #replies = 0;
@@ -27,6 +28,7 @@ export class Lifecycle {
     this.#ctx = ctx;
     this.#publisher = publisher;
     this.#seeds = seeds.filter((address) => address !== ctx.self.address);
+    this.#credential = ctx.self.credential;
     this.#head = this.#signed(gen, 0, false);
   }
 
@@ -68,6 +70,12 @@ export class Lifecycle {
   /** Contradicts who called this member dead. */
   sayAlive(inc: number): void {
     this.#say(this.#signed(this.#head.gen, inc, false));
+  }
+
+  /** The cluster gave this member a newer credential: the others hear of it. */
+  renew(credential: Uint8Array): void {
+    this.#credential = credential;
+    this.sayAlive(this.#head.inc + 1);
   }
 
   /** Begins a new gen after the one that was seen. */
@@ -116,8 +124,8 @@ export class Lifecycle {
   // ---- inside --------------------------------------------------------------------------------------------------------
 
   #signed(gen: number, inc: number, hasLeft: boolean): Head {
-    const { id, address, credential, sign } = this.#ctx.self;
-    const unsigned = { id, gen, inc, hasLeft, address, credential };
+    const { id, address, sign } = this.#ctx.self;
+    const unsigned = { id, gen, inc, hasLeft, address, credential: this.#credential };
     return { ...unsigned, signature: sign(headBytes(unsigned)) };
   }
 
