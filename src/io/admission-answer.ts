@@ -53,10 +53,10 @@ export function openAdmission(answer: unknown, registration: Proven, expected: E
         ? "its answer cannot be opened; something between changes what passes"
         : `its answer is not made with join token ${expected.token.id}; it is not the master that made that token`,
     );
-  return checked(parseJson(Buffer.from(plain).toString()), registration, expected);
+  return checked(parseJson(Buffer.from(plain).toString()), registration, expected, clusterKey);
 }
 
-function checked(json: unknown, { proof }: Proven, { agentId }: Expectation): Admission {
+function checked(json: unknown, { proof }: Proven, { agentId }: Expectation, answeredBy: Uint8Array): Admission {
   const parsed = admissionSchema.safeParse(json);
   if (!parsed.success) throw noAnswer(issuesOf(parsed.error));
   const { assignment, membership } = parsed.data;
@@ -73,6 +73,7 @@ function checked(json: unknown, { proof }: Proven, { agentId }: Expectation): Ad
     said?.peer.id === agentId &&
     isOwn(said.publicKey);
   const isSigned =
+    sameBytes(clusterKey, answeredBy) &&
     verifyEpochFloor(epochFloor, clusterKey, verifySignature) !== undefined &&
     removals.every((removal) => verifyRemoval(removal, clusterKey, verifySignature) !== undefined);
   if (!isMine || !isSigned) throw new Distrusted("its answer is not about this agent, or not signed by the cluster");

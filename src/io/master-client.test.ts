@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { bodyOfRequest, nobody, standIn } from "../../test/support/http-stand-in.ts";
 import { StandInMaster } from "../../test/support/stand-in-master.ts";
+import { newSigner } from "../../test/support/trust.ts";
 import { Fault } from "../model/fault.ts";
 import { faultBody } from "../model/fault-table.ts";
 import { MASTER_ANSWER_MAX_BYTES, MASTER_CALL_TIMEOUT_MS } from "../model/limits.ts";
@@ -197,6 +198,22 @@ test("an answer that is no assignment is refused with what is wrong in it", asyn
   await assert.rejects(clientOf([wrong]).register(REQUEST), isFault("not-ready", wrong, "enableIpv6"));
   const text = await masterThat(t, (_, response) => response.end("<html>"));
   await assert.rejects(clientOf([text]).register(REQUEST), isFault("not-ready", text, "it is no master"));
+});
+
+test("an answer about another agent, or with papers that the cluster did not sign, is not believed", async (t) => {
+  const other = { ...ASSIGNMENT, agent: { ...ASSIGNMENT.agent, id: "a-2" } };
+  for (const listener of [MASTER.admit(other), MASTER.admit(ASSIGNMENT, newSigner())]) {
+    const url = await masterThat(t, listener);
+    await assert.rejects(clientOf([url]).register(REQUEST), isFault("unauthorized", url, "not about this agent"));
+  }
+  assert.deepEqual((await clientOf([await masterThat(t, assigning)]).register(REQUEST)).assignment, ASSIGNMENT);
+});
+
+test("a master that is not to be trusted is passed over for one that is", async (t) => {
+  const bad = await masterThat(t, MASTER.admit(ASSIGNMENT, newSigner()));
+  const client = clientOf([bad, await masterThat(t, assigning)]);
+  assert.deepEqual((await client.register(REQUEST)).assignment, ASSIGNMENT);
+  assert.notEqual(client.current(), bad);
 });
 
 test("a text that is no address of a master is refused with the right form", async () => {

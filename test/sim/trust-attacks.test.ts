@@ -161,6 +161,12 @@ test("changes from afar want an operator's token, proven for that very call", as
     assert.equal(await refusal(await rig.call(method, what)), "403 forbidden", what);
   const wish = await rig.proven("POST", "/v1/tokens", {}, { token: operator });
   assert.equal(await refusal(await rig.call("POST", "/v1/tokens", {}, false, wish.headers)), "403 forbidden");
+  const forFirst = await proveDelete("/v1/agents/agent-1");
+  assert.equal(
+    await refusal(await rig.call("DELETE", "/v1/agents/agent-2", undefined, false, forFirst)),
+    "401 unauthorized",
+    "another path",
+  );
   await rig.call("DELETE", `/v1/tokens/${operator.id}`, undefined, true);
   const late = await proveDelete("/v1/agents/agent-2");
   assert.equal(

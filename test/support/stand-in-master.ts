@@ -37,21 +37,27 @@ export class StandInMaster {
     };
   }
 
-  /** Lets the caller in with this assignment, whoever it is, if its proof holds. */
-  admit(assignment: Assignment): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  /**
+   * Lets the caller in with this assignment, whoever it is, if its proof holds.
+   * @param words whose signature credential and statement carry
+   */
+  admit(
+    assignment: Assignment,
+    words = this.cluster,
+  ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
     return async (request, response) => {
       const body = Buffer.concat(await request.toArray());
-      response.end(this.answerTo(request, body, assignment));
+      response.end(this.answerTo(request, body, assignment, words));
     };
   }
 
   /** The body of an answer that lets the caller in. */
-  answerTo(request: IncomingMessage, body: Uint8Array, assignment: Assignment): string {
+  answerTo(request: IncomingMessage, body: Uint8Array, assignment: Assignment, words = this.cluster): string {
     const call = { method: request.method ?? "", path: request.url ?? "", body };
     const header = request.headers[PROOF_HEADER];
     const caller = this.#callers.identify(call, typeof header === "string" ? header : undefined, "network");
     const signer: Signer = { publicKey: caller.publicKey ?? new Uint8Array(), sign: () => new Uint8Array() };
-    const membership = membershipFor(assignment, signer, this.cluster);
+    const membership = { ...membershipFor(assignment, signer, words), clusterKey: this.cluster.publicKey };
     const { signature, sealed } = caller.sealAnswer(
       Buffer.from(admissionJson({ assignment, membership })),
       this.cluster,
