@@ -116,7 +116,7 @@ export interface PluginAnswer {
 // ---- durable state -------------------------------------------------------------------------------------------------
 
 /** What the master must not forget. Each call is durable when it returns (synchronously). */
-export interface MasterStore {
+export interface MasterStore extends GossipStore {
   /** `network` is the effective configuration, in the file's own form, as `saveNetwork` was given it. */
   load(): { readonly network: unknown; readonly agents: readonly AgentRecord[] };
   saveNetwork(network: unknown): void;
@@ -149,7 +149,7 @@ export interface StoredTrust {
  * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment and
  * membership survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
  */
-export interface AgentStore {
+export interface AgentStore extends GossipStore {
   identity(): string | undefined;
   saveIdentity(id: string): void;
   assignment(): Assignment | undefined;

@@ -6,11 +6,12 @@ import type { Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
+import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import type { KeyRing } from "../../model/trust/key-ring.ts";
 import { type MemberRecord, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
 import type { TokenRecord } from "../../model/trust/token.ts";
-import type { AgentStore, MasterStore } from "../ports.ts";
+import type { AgentStore, GossipStore, MasterStore } from "../ports.ts";
 
 interface Contents {
   network?: unknown;
@@ -25,9 +26,12 @@ interface Contents {
   keyRing?: KeyRing;
   /** As JSON, because it holds bytes. */
   membership?: object;
+  gossipGen?: number;
+  /** Blobs in base64url. */
+  gossipMembers: Record<string, string>;
 }
 
-const EMPTY: Contents = { agents: [], leases: [], resting: [], members: [], tokens: [] };
+const EMPTY: Contents = { agents: [], leases: [], resting: [], members: [], tokens: [], gossipMembers: {} };
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
 export class MemoryDisk {
@@ -126,6 +130,7 @@ export function openMemoryMasterStore(disk = new MemoryDisk()): MasterStore {
       }, true),
     saveEpochs: (epochs) => file.change((contents) => Object.assign(contents, { epochs }), true),
     saveKeyRing: (ring) => file.change((contents) => Object.assign(contents, { keyRing: ring }), true),
+    ...gossipStore(file),
     atomically: (writes) => file.atomically(writes),
     close: () => file.close(),
   };
@@ -174,7 +179,22 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
       file.change((contents) => {
         contents.resting = contents.resting.filter((address) => !addresses.includes(address));
       }, false),
+    ...gossipStore(file),
     close: () => file.close(),
+  };
+}
+
+function gossipStore(file: MemoryFile): GossipStore {
+  return {
+    gossipGen: () => file.read().gossipGen ?? 0,
+    saveGossipGen: (gen) => file.change((contents) => Object.assign(contents, { gossipGen: gen }), true),
+    gossipMembers: () => Object.entries(file.read().gossipMembers).map(([id, text]) => ({ id, blob: fromText(text) })),
+    saveGossipMembers: (members) =>
+      file.change(({ gossipMembers }) => {
+        for (const { id, blob } of members)
+          if (blob === undefined) delete gossipMembers[id];
+          else gossipMembers[id] = toText(blob);
+      }, false),
   };
 }
 

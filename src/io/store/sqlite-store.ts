@@ -15,7 +15,7 @@ import {
   membershipSchema,
 } from "../../model/trust/membership.ts";
 import { tokenRecordSchema } from "../../model/trust/token.ts";
-import type { AgentStore, MasterStore, StoredTrust } from "../ports.ts";
+import type { AgentStore, GossipStore, MasterStore, StoredTrust } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
 
 /** What version 2 of the master's database has and version 1 had not. */
@@ -24,16 +24,21 @@ const TRUST_TABLES = `
     CREATE TABLE token (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, value TEXT NOT NULL) STRICT;
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
 
+/** What both have since they take part in gossip. */
+const GOSSIP_TABLE = `
+    CREATE TABLE gossip_member (id TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT`;
+
 /** "WftM" and "WftA". */
 const MASTER: DatabaseKind = {
   file: "master.db",
   applicationId: 0x5766744d,
-  schemaVersion: 2,
+  schemaVersion: 3,
   schema: `
     CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
     CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
-    ${TRUST_TABLES}`,
-  migrations: [TRUST_TABLES],
+    ${TRUST_TABLES};
+    ${GOSSIP_TABLE}`,
+  migrations: [TRUST_TABLES, GOSSIP_TABLE],
   remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
   synchronous: "FULL",
 };
@@ -41,14 +46,15 @@ const MASTER: DatabaseKind = {
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
-  schemaVersion: 2,
-  migrations: [],
+  schemaVersion: 3,
+  migrations: [GOSSIP_TABLE],
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lease (
       container_id TEXT NOT NULL, ifname TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container_id, ifname)
     ) STRICT;
-    CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT`,
+    CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT;
+    ${GOSSIP_TABLE}`,
   remedy:
     "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
     "and containers have to be attached again",
@@ -81,6 +87,7 @@ export function openMasterStore(dir: string): MasterStore {
     deleteToken: (id) => db.run("DELETE FROM token WHERE id = ?", id),
     saveEpochs: (epochs) => putValue(db, "fact", "name", "epochs", epochs),
     saveKeyRing: (ring) => putValue(db, "fact", "name", "key-ring", ring),
+    ...gossipStore(db),
     atomically: (writes) => db.transaction(writes),
     close: () => db.close(),
   };
@@ -168,7 +175,32 @@ export function openAgentStore(dir: string): AgentStore {
       db.transaction(() => {
         for (const address of addresses) db.run("DELETE FROM resting WHERE address = ?", address);
       }),
+    ...gossipStore(db),
     close: () => db.close(),
+  };
+}
+
+function gossipStore(db: SqliteDatabase): GossipStore {
+  return {
+    gossipGen: () => readFact<number>(db, "gossip-gen", z.int().min(0)) ?? 0,
+    saveGossipGen: (gen) => writeFact(db, "gossip-gen", gen),
+    gossipMembers: () =>
+      db.all("SELECT id, value FROM gossip_member ORDER BY rowid").map(({ id, value }) => ({
+        id: String(id),
+        blob: value instanceof Uint8Array ? value : undefined,
+      })),
+    saveGossipMembers: (members) =>
+      db.transaction(() => {
+        for (const { id, blob } of members)
+          if (blob === undefined) db.run("DELETE FROM gossip_member WHERE id = ?", id);
+          else
+            db.run(
+              "INSERT INTO gossip_member (id, value) VALUES (?, ?) " +
+                "ON CONFLICT (id) DO UPDATE SET value = excluded.value",
+              id,
+              blob,
+            );
+      }),
   };
 }
 
