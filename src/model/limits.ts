@@ -305,3 +305,8 @@ export const KEY_PHASE_MAX_MS = 120_000;
 /** How many agents one token may let in, and the seconds for which it may: more are no bounds. */
 export const TOKEN_USES_MAX = 1_000_000;
 export const TOKEN_TTL_MAX_S = 10 * 366 * 24 * 3_600;
+/** Characters of `[IPv6]:PORT`. */
+export const GOSSIP_ADDRESS_MAX_LENGTH = 47;
+/** What the kernel holds for peers is pruned to what gossip knows this long after the agent has joined and somebody is a
+ * neighbour: until then what is not known may only not have arrived. */
+export const GOSSIP_COMPLETE_MS = 10_000;

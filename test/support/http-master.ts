@@ -11,7 +11,11 @@ import { parseClusterConfig } from "../../src/core/config/cluster-config.ts";
 import { SYSTEM_CLOCK } from "../../src/io/clock.ts";
 import type { TlsServer } from "../../src/io/http-server.ts";
 import { createLog } from "../../src/io/log.ts";
+import type { UdpAddress } from "../../src/io/ports.ts";
+import { SYSTEM_RANDOM } from "../../src/io/random.ts";
 import { openMemoryMasterStore } from "../../src/io/store/memory-store.ts";
+import { SYSTEM_UDP } from "../../src/io/udp.ts";
+import { ip } from "../../src/model/ip.ts";
 import { standIn } from "./http-stand-in.ts";
 import { type TestSecrets, testSecrets } from "./trust.ts";
 
@@ -24,6 +28,8 @@ export interface HttpMaster {
   readonly log: string[];
 }
 
+const LOOPBACK: UdpAddress = { ip: ip("127.0.0.1"), port: 0 };
+
 export async function httpMaster(t: TestContext, tls?: TlsServer): Promise<HttpMaster> {
   const folder = mkdtempSync(join(tmpdir(), "weft-http-master-"));
   const secrets = testSecrets();
@@ -32,10 +38,12 @@ export async function httpMaster(t: TestContext, tls?: TlsServer): Promise<HttpM
   const socket = join(folder, "master.sock");
   const parsed = parseClusterConfig("");
   const master = await startMaster(
-    { ...parsed, listen: "127.0.0.1:0", socket, version: "0", ...(tls && { tls }) },
+    { ...parsed, listen: "127.0.0.1:0", socket, gossip: LOOPBACK, version: "0", ...(tls && { tls }) },
     {
       store: openMemoryMasterStore(),
       clock: SYSTEM_CLOCK,
+      random: SYSTEM_RANDOM,
+      udp: SYSTEM_UDP,
       log,
       secrets,
       onBug: (thrown) => t.diagnostic(String(thrown)),

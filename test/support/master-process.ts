@@ -47,7 +47,7 @@ export class MasterHome {
 
   arguments(...more: string[]): string[] {
     const files = ["--config", this.config, "--data-dir", this.data, "--socket", this.socket];
-    return ["master", ...files, "--listen", "127.0.0.1:0", "--log-format", "json", ...more];
+    return ["master", ...files, "--listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0", "--log-format", "json", ...more];
   }
 
   /** Starts a master and waits until it serves. */

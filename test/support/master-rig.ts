@@ -71,6 +71,7 @@ export class MasterRig {
   call(method: string, path: string, body?: unknown, local = false, headers = {}): Promise<Response> {
     const app = createMasterApp({
       cluster: this.cluster,
+      clock: this.clock,
       metrics: this.#metrics,
       version: "0.0.0",
       refusedChanges: this.refused,

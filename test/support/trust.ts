@@ -42,6 +42,7 @@ export function membershipFor({ agent }: Assignment, signer: Signer, cluster: Si
       cluster,
     ),
     removals: [],
+    seeds: [],
     epochFloor: issueEpochFloor(0, cluster),
     keys: { keys: [{ id: 1, key: newSecret() }], sendingId: 1 },
   };

@@ -18,10 +18,12 @@ import { SYSTEM_RANDOM } from "../../io/random.ts";
 import { sourceAddressTowards } from "../../io/source-address.ts";
 import { openAgentStore } from "../../io/store/sqlite-store.ts";
 import { readTokenFile } from "../../io/token-file.ts";
+import { SYSTEM_UDP } from "../../io/udp.ts";
 import type { AgentNetworkConfig } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
 import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
+import { parsePort } from "../port-option.ts";
 import { addTlsClientOptions, type TlsClientFlags, tlsClientOf } from "../tls-options.ts";
 import { type AgentOptions, startAgent } from "./start.ts";
 
@@ -31,6 +33,7 @@ interface AgentFlags extends LogFlags, TlsClientFlags {
   readonly hostname: string;
   readonly listen: string;
   readonly socket: string;
+  readonly gossipPort: number;
   readonly dataDir: string;
   readonly cniConfDir: string;
   readonly containers: boolean;
@@ -57,7 +60,7 @@ nftables tables are named weft. Nothing else is touched, and what is damaged
 from outside is repaired. When it ends everything stays in place, so that no
 packet is lost.
 
-It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP port 64000 free, and a kernel
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP ports 64000 and 62501 free, and a kernel
 with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
 'weft cni install --help'.
 
@@ -73,6 +76,7 @@ export function addAgentCommand(program: Command): void {
     .option("--hostname <name>", "name that the master shows", hostname())
     .option("--listen <address:port>", "where the agent's state is read; port 0 takes a free one", "0.0.0.0:5051")
     .option("--socket <path>", "Unix socket for CNI and for commands of this host", "/run/weft/agent.sock")
+    .option("--gossip-port <port>", "UDP port of gossip at this host's address; 0 takes a free one", parsePort, 62_501)
     .option("--data-dir <directory>", "where identity and leases are kept", "/var/lib/weft/agent")
     .option(
       "--cni-conf-dir <directory>",
@@ -114,6 +118,8 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
       random: SYSTEM_RANDOM,
       log,
       client,
+      udp: SYSTEM_UDP,
+      signer: credentials.signer,
       openPeers: (identity, onLost) =>
         openMasterPeerSource({ client, ...identity, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, log, onLost }),
       onFatal: ending.fail,
@@ -153,6 +159,7 @@ async function optionsOf(flags: AgentFlags, urls: readonly string[], version: st
     networkConfig: networkConfigOf(flags),
     listen: flags.listen,
     socketPath: flags.socket,
+    gossipPort: flags.gossipPort,
     ...(flags.cniConfDir !== "" && { cniConfDir: flags.cniConfDir }),
     version,
   };

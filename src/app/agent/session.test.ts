@@ -81,7 +81,6 @@ class Rig {
         this.assigned.push(assignment);
         this.session.report(this.#said);
       },
-      onPeers: (update) => this.updates.push(update),
       onFatal: (fault) => this.fatal.push(fault),
     });
   }

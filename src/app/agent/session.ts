@@ -4,15 +4,7 @@
  */
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
-import type {
-  Admission,
-  Clock,
-  MasterClient,
-  PeerSource,
-  PeerUpdate,
-  Random,
-  RegisterRequest,
-} from "../../io/ports.ts";
+import type { Admission, Clock, MasterClient, PeerSource, Random, RegisterRequest } from "../../io/ports.ts";
 import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { AgentMetrics } from "./metrics.ts";
@@ -28,7 +20,6 @@ export interface SessionDependencies {
   readonly log: Log;
   readonly metrics: AgentMetrics;
   readonly onAdmitted: (admission: Admission) => void;
-  readonly onPeers: (update: PeerUpdate) => void;
   /** The agent cannot go on: somebody else has its identity, or its disk refused to write. */
   readonly onFatal: (fault: Fault) => void;
 }
@@ -63,6 +54,11 @@ export class Session {
     this.#cancelTimer?.();
     this.#peers.stop();
     this.#reporter.stop();
+  }
+
+  /** A master has something new for this agent. */
+  reassigned(): void {
+    this.#step({ type: "reassigned" });
   }
 
   get isRegistered(): boolean {
@@ -121,8 +117,7 @@ export class Session {
     if (this.#isStreaming) return;
     this.#isStreaming = true;
     this.#peers.start((update) => {
-      if (update.type === "reassigned") this.#step({ type: "reassigned" });
-      else this.#deps.onPeers(update);
+      if (update.type === "reassigned") this.reassigned();
     });
   }
 }

@@ -13,14 +13,19 @@ import type {
   PeerSource,
   PluginRunner,
   Random,
+  Udp,
 } from "../../io/ports.ts";
 import type { Fault } from "../../model/fault.ts";
+import type { Signer } from "../../model/trust/member.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
+import { AgentGossip } from "./agent-gossip.ts";
 import { createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
 import { Session } from "./session.ts";
 
 export interface AgentOptions extends AgentSettings {
+  /** UDP port of gossip; 0 takes any free one. */
+  readonly gossipPort: number;
   /** `ADDRESS:PORT`; port 0 takes any free one. */
   readonly listen: string;
   readonly version: string;
@@ -42,6 +47,9 @@ export interface AgentDeps {
   readonly log: Log;
   readonly client: MasterClient;
   readonly openPeers: (identity: AgentIdentity, onLost: () => void) => PeerSource;
+  readonly udp: Udp;
+  /** The agent's identity key, with which it speaks in gossip. */
+  readonly signer: Signer;
   /** The agent cannot go on. */
   readonly onFatal: (fault: Fault) => void;
   /** Told of what was thrown while a request was served and is no fault. */
@@ -63,7 +71,16 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     ...deps,
     onStatus: (statuses) => session.report(statuses),
   });
-  const { ip, hostname, networkConfig, version } = options;
+  const { ip, hostname, networkConfig, version, gossipPort } = options;
+  const gossip: AgentGossip = new AgentGossip(
+    { ip, port: gossipPort },
+    {
+      ...deps,
+      ...identity,
+      onPeers: (update) => agent.peersChanged(update),
+      onReassigned: () => session.reassigned(),
+    },
+  );
   const session: Session = new Session(
     { ...identity, ip, hostname, networkConfig },
     {
@@ -73,18 +90,19 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       onAdmitted: ({ assignment, membership }) => {
         store.saveMembership(membership);
         agent.assigned(assignment);
+        gossip.admitted(membership);
       },
-      onPeers: (update) => agent.peersChanged(update),
     },
   );
   const servers: HttpServer[] = [];
   const close = async () => {
     session.stop();
+    await gossip.close();
     await Promise.all(servers.map((server) => server.close()));
     await agent.stop();
   };
   try {
-    const api = { agent, session, agentId: identity.agentId, version, onBug };
+    const api = { agent, session, gossip, agentId: identity.agentId, version, clock: deps.clock, onBug };
     // The socket is taken first: a second agent with the same one must touch nothing.
     const unixApp = createAgentApp({ ...api, local: true });
     const tcpApp = createAgentApp({ ...api, local: false });
@@ -99,6 +117,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     const server = await listenTcp(afterStart(tcpApp), tcp);
     servers.push(server);
     await agent.start();
+    await gossip.start();
     isStarted = true;
     started.resolve();
     session.start();

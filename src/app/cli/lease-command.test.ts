@@ -14,6 +14,8 @@ import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { FakeMachine } from "../../io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../io/log.ts";
 import { requestTo } from "../../io/master-call.ts";
+import { SimClock } from "../../io/sim-clock.ts";
+import { SimNetwork } from "../../io/sim-udp.ts";
 import { openMemoryAgentStore } from "../../io/store/memory-store.ts";
 import { ip } from "../../model/ip.ts";
 import { type RunningAgent, startAgent } from "../agent/start.ts";
@@ -44,12 +46,15 @@ async function startHost(t: TestContext): Promise<Host> {
       networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
       listen: "127.0.0.1:0",
       version: "0",
+      gossipPort: 0,
       socketPath,
     },
     {
       kernel,
       store: openMemoryAgentStore(),
       ...NOBODY_ELSE,
+      udp: new SimNetwork(new SimClock()).host(ip("10.0.0.11")),
+      signer: newSigner(),
       clock: { ...SYSTEM_CLOCK, date: () => DATE },
       random: { fraction: () => 0, uuid: () => "agent-1" },
       log: SILENT_LOG,

@@ -16,7 +16,7 @@ import { createPod, type Pod } from "./pods.ts";
 import { Probe } from "./probe-client.ts";
 import { attach } from "./runtime.ts";
 import { note, step } from "./screen.ts";
-import { Agent, Master } from "./weft-process.ts";
+import { Agent, knowEachOther, Master } from "./weft-process.ts";
 
 const CONFIG = join(import.meta.dirname, "../../../examples/config.yaml");
 
@@ -81,6 +81,7 @@ export async function createScenario(): Promise<Scenario> {
       await agent.start();
       await agent.ready();
     }
+    await knowEachOther(agents);
   });
   await step("the CNI plugin on each host", async () => {
     for (const agent of agents) await installPlugin(agent.binDir);

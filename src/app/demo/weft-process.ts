@@ -91,6 +91,7 @@ export class Master extends WeftProcess {
   constructor(options: ProcessOptions & { readonly config: string }) {
     const { folder, config, args = [] } = options;
     const files = ["--config", config, "--data-dir", folder, "--socket", join(folder, "master.sock")];
+    files.push("--gossip", `${options.host.address}:62502`);
     super("master", options, [...files, ...args]);
     this.url = `http://${this.host.address}:5050`;
   }
@@ -141,4 +142,17 @@ export class Agent extends WeftProcess implements RuntimeHost {
       return overlays.length > 0 ? true : undefined;
     });
   }
+
+  /** @returns once it has heard of so many other hosts */
+  async knows(peers: number): Promise<void> {
+    await waitFor(`${this.host.name} to know ${peers} other hosts`, READY_TIMEOUT_MS, async () => {
+      const status = (await this.get("/v1/status")) as { readonly peers: number };
+      return status.peers >= peers ? true : undefined;
+    });
+  }
+}
+
+/** @returns once each of them has heard of all others */
+export async function knowEachOther(agents: readonly Agent[]): Promise<void> {
+  for (const agent of agents) await agent.knows(agents.length - 1);
 }

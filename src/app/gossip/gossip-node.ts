@@ -113,6 +113,11 @@ export class GossipNode {
     this.#do(this.#gossip.publish(changes, this.#deps.clock.now()));
   }
 
+  /** Shows this credential from now on. */
+  renew(credential: Uint8Array): void {
+    this.#do(this.#gossip.renew(credential, this.#deps.clock.now()));
+  }
+
   expel(id: MemberId): void {
     this.#do(this.#gossip.expel(id, this.#deps.clock.now()));
   }

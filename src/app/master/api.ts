@@ -12,11 +12,13 @@ import {
   sealedAnswerSchema,
   statusReportSchema,
 } from "../../io/messages.ts";
+import type { Clock } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
 import { agentIdSchema } from "../../model/schemas.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { json, REFUSED } from "../http-api.ts";
 import type { Cluster } from "./cluster.ts";
+import type { MasterGossip } from "./master-gossip.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { callerOf, requireOperator } from "./trust-routes.ts";
 import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from "./views.ts";
@@ -25,6 +27,9 @@ import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from
 export interface MasterApiDeps {
   readonly cluster: Cluster;
   readonly metrics: MasterMetrics;
+  /** Absent where a cluster is tested without gossip. */
+  readonly gossip?: MasterGossip;
+  readonly clock: Clock;
   readonly version: string;
   readonly refusedChanges: readonly string[];
   readonly warnings: readonly string[];

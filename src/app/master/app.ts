@@ -2,6 +2,7 @@
  * Everything that a master serves over HTTP, as one application for one listener.
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
@@ -20,6 +21,7 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
   addV1Routes(app, deps);
   addTrustRoutes(app, deps);
   addOverlayRoutes(app, deps);
+  addMembersRoute(app, () => deps.gossip?.member, deps.clock);
   app.get("/healthz", (context) => context.text("ok\n"));
   return app;
 }

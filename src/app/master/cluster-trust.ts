@@ -59,6 +59,8 @@ interface SignedRefusals {
 export class ClusterTrust {
   readonly tokens: Tokens;
   readonly callers: Callers;
+  /** Where agents may join the gossip. */
+  seeds: readonly string[] = [];
   readonly gossipKeys: GossipKeyRing;
   /** Told after epochs or keys have changed: what the accessors below give is no longer what it was. */
   onChange: () => void = () => {};
@@ -254,6 +256,7 @@ export class ClusterTrust {
       removals: this.removals,
       epochFloor: this.epochFloor,
       keys: this.keys,
+      seeds: this.seeds,
     };
   }
 

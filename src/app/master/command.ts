@@ -3,8 +3,15 @@
  */
 import type { Command } from "commander";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
+import { parseTcpAddress } from "../../io/http-server.ts";
 import { createLog } from "../../io/log.ts";
+import type { UdpAddress } from "../../io/ports.ts";
+import { SYSTEM_RANDOM } from "../../io/random.ts";
+import { sourceAddressTowards } from "../../io/source-address.ts";
 import { openMasterStore } from "../../io/store/sqlite-store.ts";
+import { SYSTEM_UDP } from "../../io/udp.ts";
+import { Fault } from "../../model/fault.ts";
+import { type Ip, parseIp } from "../../model/ip.ts";
 import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
 import { addTlsServerOptions, type TlsServerFlags, tlsServerOf } from "../tls-options.ts";
 import { readClusterConfig } from "./config-file.ts";
@@ -15,6 +22,7 @@ interface MasterFlags extends LogFlags, TlsServerFlags {
   readonly config: string;
   readonly listen: string;
   readonly socket: string;
+  readonly gossip?: string;
   readonly dataDir: string;
 }
 
@@ -48,6 +56,10 @@ export function addMasterCommand(program: Command): void {
     .requiredOption("--config <file>", "configuration of the networks, YAML or JSON")
     .option("--listen <address:port>", "where agents find the master; port 0 takes a free one", "0.0.0.0:5050")
     .option("--socket <path>", "Unix socket for commands of this host, for root only", "/run/weft/master.sock")
+    .option(
+      "--gossip <address:port>",
+      "where gossip is spoken over UDP (default: the address of --listen, or this host's own, and port 62502)",
+    )
     .option("--data-dir <directory>", "where the cluster's state is kept", "/var/lib/weft/master")
     .addOption(LOG_LEVEL_OPTION)
     .addOption(LOG_FORMAT_OPTION)
@@ -60,13 +72,14 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
   const parsed = readClusterConfig(flags.config);
   const log = createLog(flags.logLevel, flags.logFormat);
   const tls = tlsServerOf(flags);
+  const gossip = await gossipAddress(flags);
   const store = openMasterStore(flags.dataDir);
   try {
     const secrets = secretsIn(flags.dataDir, store.loadTrust().epochs === undefined);
     const ending = awaitEnding();
     const master = await startMaster(
-      { ...parsed, listen: flags.listen, socket: flags.socket, version, ...(tls && { tls }) },
-      { store, clock: SYSTEM_CLOCK, log, secrets, onBug: ending.fail },
+      { ...parsed, listen: flags.listen, socket: flags.socket, gossip, version, ...(tls && { tls }) },
+      { store, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, udp: SYSTEM_UDP, log, secrets, onBug: ending.fail },
     );
     try {
       log.info({ signal: await ending.signal }, "master ends");
@@ -76,4 +89,30 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
   } finally {
     store.close();
   }
+}
+
+const GOSSIP_PORT = 62_502;
+/** RFC 5737: nobody's. It is only looked up by which address this host would speak to it; nothing is sent. */
+const ELSEWHERE = "192.0.2.1";
+
+/** @throws Fault bad-request */
+async function gossipAddress({ gossip, listen }: MasterFlags): Promise<UdpAddress> {
+  const { host, port } = parseTcpAddress(gossip ?? listen);
+  const ip = parseIp(host);
+  if (ip !== undefined && !isWildcard(ip)) return { ip, port: gossip === undefined ? GOSSIP_PORT : port };
+  if (gossip !== undefined)
+    throw new Fault(
+      "bad-request",
+      `--gossip ${gossip} names no address of this host; give one such as 10.0.0.10:62502`,
+    );
+  const own = await sourceAddressTowards(ELSEWHERE).catch(() => undefined);
+  if (own !== undefined && !isWildcard(own)) return { ip: own, port: GOSSIP_PORT };
+  throw new Fault(
+    "bad-request",
+    "this host has no default route to tell its address; give it with --gossip ADDRESS:PORT",
+  );
+}
+
+function isWildcard(ip: Ip): boolean {
+  return ip === "0.0.0.0" || ip === "::";
 }

@@ -21,7 +21,7 @@ export class Lifecycle {
   #credential: Uint8Array;
   #head: Head;
   #isJoining = true;
-  #replies = 0;
+  readonly #repliers = new Set<MemberId>();
   #seedTurn = 0;
 
   constructor(ctx: Context, publisher: Publisher, seeds: readonly Address[], gen: number) {
@@ -46,7 +46,8 @@ export class Lifecycle {
     this.#putHead();
     this.#seedTurn = Math.floor(this.#ctx.fraction() * Math.max(1, this.#seeds.length));
     this.#tryToJoin();
-    this.#ctx.after(this.#ctx.timing.joinWaitMs, () => this.#joined());
+    const hasNobody = this.#seeds.length === 0 && this.#ctx.table.size <= 1;
+    this.#ctx.after(hasNobody ? 0 : this.#ctx.timing.joinWaitMs, () => this.#joined());
   }
 
   onJoin(from: Address, sender: MemberId, head: Head): void {
@@ -61,10 +62,11 @@ export class Lifecycle {
     const { judge, links, sync, table, timing } = this.#ctx;
     if (head.id !== sender || !judge.onHead(sender, head, true) || table.member(sender) === undefined) return;
     if (known !== undefined && known.id === this.#ctx.self.id) judge.onHead(sender, known, true);
-    this.#replies += 1;
+    this.#repliers.add(sender);
     if (links.size < timing.degreeMin) links.ask(sender, true);
     sync.with(sender);
-    if (this.#replies >= timing.joinReplies) this.#joined();
+    // All of a few seeds know as much as three of many.
+    if (this.#repliers.size >= Math.min(timing.joinReplies, this.#seeds.length)) this.#joined();
   }
 
   /** Contradicts who called this member dead. */

@@ -7,6 +7,8 @@ import {
   ASSIGNMENT_STATEMENT_MAX_BYTES,
   CREDENTIAL_MAX_BYTES,
   EPOCH_MAX,
+  GOSSIP_ADDRESS_MAX_LENGTH,
+  GOSSIP_SEEDS_MAX,
   KEY_ID_MAX,
   REMOVAL_MAX_BYTES,
   REMOVALS_MAX,
@@ -27,6 +29,8 @@ export interface Membership {
   readonly removals: readonly Uint8Array[];
   readonly epochFloor: Uint8Array;
   readonly keys: GossipKeys;
+  /** Where gossip may be joined: `10.0.0.10:62502`. */
+  readonly seeds: readonly string[];
 }
 
 /** The master's durable word on one agent: whose key it has, and what was issued last. */
@@ -68,10 +72,12 @@ export const membershipSchema = z.object({
   removals: z.array(bytesSchema(REMOVAL_MAX_BYTES)).max(REMOVALS_MAX),
   epochFloor: bytesSchema(REMOVAL_MAX_BYTES),
   keys: gossipKeysSchema,
+  // Masters of before gossip name none.
+  seeds: z.array(z.string().max(GOSSIP_ADDRESS_MAX_LENGTH)).max(GOSSIP_SEEDS_MAX).default([]),
 }) satisfies z.ZodType<Membership>;
 
 /** As plain JSON, bytes as base64url. */
-export function membershipJson({ keys, removals, ...words }: Membership): object {
+export function membershipJson({ keys, removals, seeds, ...words }: Membership): object {
   return {
     clusterKey: toText(words.clusterKey),
     credential: toText(words.credential),
@@ -79,6 +85,7 @@ export function membershipJson({ keys, removals, ...words }: Membership): object
     removals: removals.map(toText),
     epochFloor: toText(words.epochFloor),
     keys: { keys: keys.keys.map(({ id, key }) => ({ id, key: toText(key) })), sendingId: keys.sendingId },
+    seeds: [...seeds],
   };
 }
 
