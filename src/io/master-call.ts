@@ -1,6 +1,6 @@
 /**
  * One HTTP request to a master: where it may be, how its answer is read within bounds, and why it could not be had, in
- * words. Beneath the calls of an agent as well as its peer stream. Connections are not kept: calls are rare, and one that
+ * words. Beneath all calls of an agent. Connections are not kept: calls are rare, and one that
  * is kept could lead to a master that is gone.
  */
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";

@@ -9,10 +9,9 @@ import {
   hostnameSchema,
   ipSchema,
   overlayStatusSchema,
-  peerSchema,
 } from "../model/schemas.ts";
 import { membershipJson, membershipSchema } from "../model/trust/membership.ts";
-import type { Admission, PeerUpdate, RegisterRequest, StatusReport } from "./ports.ts";
+import type { Admission, RegisterRequest, StatusReport } from "./ports.ts";
 
 export const instanceIdSchema = agentIdSchema;
 
@@ -29,13 +28,6 @@ export const statusReportSchema: z.ZodType<StatusReport> = z.object({
   instanceId: instanceIdSchema,
   overlays: z.array(overlayStatusSchema),
 });
-
-export const peerUpdateSchema: z.ZodType<PeerUpdate> = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("snapshot"), peers: z.array(peerSchema) }),
-  z.object({ type: z.literal("peer"), peer: peerSchema }),
-  z.object({ type: z.literal("gone"), id: agentIdSchema }),
-  z.object({ type: z.literal("reassigned") }),
-]);
 
 /** A challenge on its way: bytes as base64url. */
 export const challengeSchema = z.object({ nonce: z.string(), ephemeral: z.string() });

@@ -295,18 +295,8 @@ export interface StatusReport {
   readonly overlays: readonly OverlayStatus[];
 }
 
-/**
- * Where an agent learns of its peers. The master's stream today, gossip later.
- * The first call of `onUpdate` after each (re)connection is a snapshot; until it comes, peers are unknown, not absent.
- */
-export interface PeerSource {
-  start(onUpdate: (update: PeerUpdate) => void): void;
-  stop(): void;
-}
-
+/** What an agent learns of its peers. Until the snapshot comes there may be more than were told. */
 export type PeerUpdate =
   | { readonly type: "snapshot"; readonly peers: readonly Peer[] }
   | { readonly type: "peer"; readonly peer: Peer }
-  | { readonly type: "gone"; readonly id: string }
-  /** The agent's own record changed on the master: register again. */
-  | { readonly type: "reassigned" };
+  | { readonly type: "gone"; readonly id: string };

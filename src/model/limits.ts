@@ -92,13 +92,6 @@ export const INTERFACE_RANK_MAX = 999;
 export const PATH_MAX_BYTES = 4_096;
 /** Differences that CHECK names; the first ones tell the story. */
 export const CHECK_DIFFERENCES_SHOWN_MAX = 3;
-/** Bytes of one line of the peer stream: a snapshot of 10,000 peers is about 3 MB. */
-export const PEER_STREAM_LINE_MAX_BYTES = 64 << 20;
-/** Bytes that may wait for one slow reader of the peer stream; then it is cut off and starts from a snapshot again. */
-export const PEER_STREAM_BACKLOG_MAX_BYTES = 32 << 20;
-/** Changes of peers within this time leave the master in one piece: a thousand agents that register at once would
- * otherwise cost a million writes. */
-export const PEER_STREAM_BATCH_MS = 10;
 /** Text of an error that an agent reports for a network, in characters. */
 export const STATUS_ERROR_MAX_LENGTH = 1_024;
 
@@ -106,21 +99,12 @@ export const STATUS_ERROR_MAX_LENGTH = 1_024;
 export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
 export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
 /** How long an agent is told "identity taken" before it believes it. After a crash its own last instance may still look
- * connected; the master counts it as gone PEER_STREAM_SILENCE_MAX_MS after it asked it for a sign of life. */
+ * alive to its peers; they need a second or two to find that it is not. */
 export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;
 /** A call to one master; then the next one is tried. */
 export const MASTER_CALL_TIMEOUT_MS = 5_000;
 /** Bytes of a master's answer to a call: an assignment with 256 networks is about 150 kB. */
 export const MASTER_ANSWER_MAX_BYTES = 1 << 20;
-/** The master writes a heartbeat on each peer stream this often; an agent reconnects after three missed ones. */
-export const PEER_STREAM_HEARTBEAT_MS = 5_000;
-export const PEER_STREAM_SILENCE_MAX_MS = 15_000;
-/** Reconnection of the peer stream, waits as for the registration. Shorter at most: a try costs one connection, and
- * changes are missed meanwhile. */
-export const PEER_STREAM_BACKOFF_FIRST_MS = 1_000;
-export const PEER_STREAM_BACKOFF_MAX_MS = 10_000;
-/** Different complaints about the peer stream's content that are logged as warnings. */
-export const PEER_STREAM_COMPLAINTS_MAX = 256;
 /** Deletions of devices that wait in a thread; one of the eight that bin/weft gives Node is left to other work. */
 export const LINK_DELETIONS_AT_ONCE_MAX = 7;
 /** A full pass runs at least this often, whatever the kernel's events say. */

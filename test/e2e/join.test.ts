@@ -157,7 +157,8 @@ test("a host joins by a token that nobody sees, and is let in by its key from th
     async () => {
       const folder = join(LAB_DIR, "other-master");
       const listen = `${lab.hosts[0]?.address}:6050`;
-      const other = new Master({ host: hostOf(lab, 1), folder, config: configFile(""), args: ["--listen", listen] });
+      const args = ["--listen", listen, "--gossip", `${lab.hosts[0]?.address}:6502`];
+      const other = new Master({ host: hostOf(lab, 1), folder, config: configFile(""), args });
       await other.start();
       const file = secretFile("other-token", readFileSync(other.joinTokenFile, "utf8"));
       const elsewhere = {

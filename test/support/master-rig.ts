@@ -8,6 +8,7 @@ import { createMasterApp } from "../../src/app/master/app.ts";
 import { Cluster } from "../../src/app/master/cluster.ts";
 import { ClusterTrust } from "../../src/app/master/cluster-trust.ts";
 import { MasterMetrics } from "../../src/app/master/metrics.ts";
+import type { Presence } from "../../src/app/master/presence.ts";
 import { loadState } from "../../src/app/master/start.ts";
 import { parseClusterConfig } from "../../src/core/config/cluster-config.ts";
 import { openAdmission } from "../../src/io/admission-answer.ts";
@@ -15,8 +16,8 @@ import { type Prover, proveCall } from "../../src/io/crypto/call-keys.ts";
 import { newAgreement } from "../../src/io/crypto/keys.ts";
 import { SILENT_LOG } from "../../src/io/log.ts";
 import type { Proven } from "../../src/io/master-exchange.ts";
-import { type ChallengeMessage, peerUpdateSchema } from "../../src/io/messages.ts";
-import type { Admission, MasterStore, PeerUpdate, RegisterRequest } from "../../src/io/ports.ts";
+import type { ChallengeMessage } from "../../src/io/messages.ts";
+import type { Admission, MasterStore, RegisterRequest } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryMasterStore } from "../../src/io/store/memory-store.ts";
 import type { Assignment } from "../../src/model/cluster.ts";
@@ -45,6 +46,9 @@ export class MasterRig {
   cluster: Cluster;
   refused: readonly string[] = [];
   readonly secrets = testSecrets();
+  /** How often all agents were called to register. */
+  announcements = 0;
+  readonly #living = new Map<string, string>();
   readonly #signers = new Map<string, Signer>();
   #store: MasterStore;
   #metrics = new MasterMetrics();
@@ -138,11 +142,14 @@ export class MasterRig {
     return openAdmission(await answer.json(), proven, expected);
   }
 
-  async connect({ agentId, instanceId }: RegisterRequest): Promise<PeerReader> {
-    const answer = await this.callAs(agentId, "GET", `/v1/peers/stream?agent=${agentId}&instance=${instanceId}`);
-    assert.equal(answer.status, 200);
-    assert.ok(answer.body !== null);
-    return new PeerReader(answer.body);
+  /** Gossip tells that this process of the agent lives. @returns ends that */
+  connect({ agentId, instanceId }: RegisterRequest): () => void {
+    this.#living.set(agentId, instanceId);
+    this.cluster.presenceChanged(agentId);
+    return () => {
+      this.#living.delete(agentId);
+      this.cluster.presenceChanged(agentId);
+    };
   }
 
   async #exchange(body: unknown, prover: Prover) {
@@ -157,7 +164,13 @@ export class MasterRig {
     this.refused = refused;
     const deps = { store: this.#store, clock: this.clock, log: SILENT_LOG };
     const trust = new ClusterTrust({ ...deps, secrets: this.secrets });
-    return new Cluster(state, { ...deps, metrics: this.#metrics, trust });
+    const presence: Presence = {
+      instanceOf: (agentId) => this.#living.get(agentId),
+      announce: () => {
+        this.announcements += 1;
+      },
+    };
+    return new Cluster(state, { ...deps, metrics: this.#metrics, trust, presence });
   }
 }
 
@@ -169,47 +182,4 @@ function bytes(text: string): Uint8Array {
   const found = fromText(text);
   assert.ok(found !== undefined);
   return found;
-}
-
-/** The agent's end of a peer stream. */
-export class PeerReader {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  #text = "";
-
-  constructor(body: ReadableStream<Uint8Array>) {
-    this.#reader = body.getReader();
-  }
-
-  /** The next line; `undefined` at the end of the stream. */
-  async line(): Promise<string | undefined> {
-    for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
-        return line;
-      }
-      const { done, value } = await this.#reader.read();
-      if (done) return undefined;
-      this.#text += Buffer.from(value).toString();
-    }
-  }
-
-  /** The next update, as an agent would decode it. */
-  async next(): Promise<PeerUpdate> {
-    const line = await this.line();
-    assert.ok(line !== undefined, "the stream goes on");
-    return peerUpdateSchema.parse(JSON.parse(line));
-  }
-
-  /** The ids of the snapshot that comes first. */
-  async snapshot(): Promise<string[]> {
-    const first = await this.next();
-    assert.ok(first.type === "snapshot");
-    return first.peers.map(({ id }) => id);
-  }
-
-  close(): Promise<void> {
-    return this.#reader.cancel();
-  }
 }

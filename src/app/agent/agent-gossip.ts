@@ -49,10 +49,15 @@ export class AgentGossip {
     this.#deps = deps;
   }
 
-  /** Begins with what the disk holds, if this agent is a member. @throws Fault port-taken, bad-request, no-rights */
+  /**
+   * Begins with what the disk holds, if this agent is a member. Not when it was one at another address: its disk may be a
+   * copy, and then the master has to say first that nobody else speaks in its name.
+   * @throws Fault port-taken, bad-request, no-rights
+   */
   async start(): Promise<void> {
-    const membership = this.#deps.store.membership();
-    if (membership !== undefined) await this.#open(membership);
+    const { store } = this.#deps;
+    const membership = store.membership();
+    if (membership !== undefined && store.assignment()?.agent.ip === this.#at.ip) await this.#open(membership);
   }
 
   get member(): ClusterMember | undefined {

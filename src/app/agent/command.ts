@@ -11,7 +11,6 @@ import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
 import { createLog } from "../../io/log.ts";
 import { parseMasterAddress } from "../../io/master-call.ts";
 import { type AgentCredentials, openMasterClient } from "../../io/master-client.ts";
-import { openMasterPeerSource } from "../../io/master-peer-source.ts";
 import { PLUGIN_RUNNER } from "../../io/plugin-runner.ts";
 import type { AgentStore } from "../../io/ports.ts";
 import { SYSTEM_RANDOM } from "../../io/random.ts";
@@ -60,7 +59,11 @@ nftables tables are named weft. Nothing else is touched, and what is damaged
 from outside is repaired. When it ends everything stays in place, so that no
 packet is lost.
 
-It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP ports 64000 and 62501 free, and a kernel
+Agents and masters gossip over UDP, sealed, from host to host: that is how an
+agent learns of its peers. Ports 64000 (VXLAN) and 62501 (gossip) must be open
+between all hosts; a master speaks on 62502.
+
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, those two ports free, and a kernel
 with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
 'weft cni install --help'.
 
@@ -120,8 +123,6 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
       client,
       udp: SYSTEM_UDP,
       signer: credentials.signer,
-      openPeers: (identity, onLost) =>
-        openMasterPeerSource({ client, ...identity, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, log, onLost }),
       onFatal: ending.fail,
       onBug: ending.fail,
     });

@@ -1,10 +1,9 @@
 /**
- * The agent's dealings with its masters: drives the registration machine, keeps the peer stream, reports the state of
- * the networks. All protocol decisions are the machine's; here are its effects.
+ * The agent's dealings with its masters: drives the registration machine, reports the state of the networks. All protocol decisions are the machine's; here are its effects.
  */
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
-import type { Admission, Clock, MasterClient, PeerSource, Random, RegisterRequest } from "../../io/ports.ts";
+import type { Admission, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
 import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { AgentMetrics } from "./metrics.ts";
@@ -13,8 +12,6 @@ import { StatusReporter } from "./status-reporter.ts";
 
 export interface SessionDependencies {
   readonly client: MasterClient;
-  /** `onLost` is to be called once each time an open stream ends. */
-  readonly openPeers: (onLost: () => void) => PeerSource;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -28,18 +25,15 @@ export class Session {
   readonly #request: RegisterRequest;
   readonly #deps: SessionDependencies;
   readonly #machine: Registration;
-  readonly #peers: PeerSource;
   readonly #reporter: StatusReporter;
   readonly #refusals: RefusalLog;
   #cancelTimer: (() => void) | undefined;
-  #isStreaming = false;
   #isStopped = false;
 
   constructor(request: RegisterRequest, deps: SessionDependencies) {
     this.#request = request;
     this.#deps = deps;
     this.#machine = new Registration(() => deps.random.fraction());
-    this.#peers = deps.openPeers(() => this.#step({ type: "stream-lost" }));
     const isRegistered = () => this.isRegistered && !this.#isStopped;
     this.#reporter = new StatusReporter(request, { ...deps, isRegistered });
     this.#refusals = new RefusalLog(deps.log, "not registered");
@@ -52,7 +46,6 @@ export class Session {
   stop(): void {
     this.#isStopped = true;
     this.#cancelTimer?.();
-    this.#peers.stop();
     this.#reporter.stop();
   }
 
@@ -114,11 +107,6 @@ export class Session {
     this.#deps.onAdmitted(admission);
     this.#step({ type: "registered" });
     this.#reporter.registered();
-    if (this.#isStreaming) return;
-    this.#isStreaming = true;
-    this.#peers.start((update) => {
-      if (update.type === "reassigned") this.reassigned();
-    });
   }
 }
 

@@ -10,7 +10,6 @@ import type {
   HostSockets,
   Kernel,
   MasterClient,
-  PeerSource,
   PluginRunner,
   Random,
   Udp,
@@ -31,12 +30,6 @@ export interface AgentOptions extends AgentSettings {
   readonly version: string;
 }
 
-/** Who an agent is towards its masters. */
-interface AgentIdentity {
-  readonly agentId: string;
-  readonly instanceId: string;
-}
-
 export interface AgentDeps {
   readonly kernel: Kernel;
   readonly store: AgentStore;
@@ -46,7 +39,6 @@ export interface AgentDeps {
   readonly random: Random;
   readonly log: Log;
   readonly client: MasterClient;
-  readonly openPeers: (identity: AgentIdentity, onLost: () => void) => PeerSource;
   readonly udp: Udp;
   /** The agent's identity key, with which it speaks in gossip. */
   readonly signer: Signer;
@@ -85,7 +77,6 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     { ...identity, ip, hostname, networkConfig },
     {
       ...deps,
-      openPeers: (onLost) => deps.openPeers(identity, onLost),
       metrics: agent.metrics,
       onAdmitted: ({ assignment, membership }) => {
         store.saveMembership(membership);

@@ -64,7 +64,6 @@ async function startHost(t: TestContext): Promise<Host> {
           if (overlays.some(({ status }) => status === "STATUS_OK")) isUp.resolve();
         },
       },
-      openPeers: () => ({ start: () => {}, stop: () => {} }),
       onFatal: (fault) => assert.fail(fault),
       onBug: (thrown) => assert.fail(String(thrown)),
     },

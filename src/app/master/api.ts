@@ -4,14 +4,7 @@
  * operator's token. Reading is open to all.
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import {
-  admissionJson,
-  instanceIdSchema,
-  peerUpdateSchema,
-  registerRequestSchema,
-  sealedAnswerSchema,
-  statusReportSchema,
-} from "../../io/messages.ts";
+import { admissionJson, registerRequestSchema, sealedAnswerSchema, statusReportSchema } from "../../io/messages.ts";
 import type { Clock } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
 import { agentIdSchema } from "../../model/schemas.ts";
@@ -57,16 +50,6 @@ const REPORT = createRoute({
   },
   responses: { 204: { description: "Taken." }, ...REFUSED },
 });
-const STREAM = createRoute({
-  method: "get",
-  path: "/v1/peers/stream",
-  summary: "All other agents as one line of JSON, then each change as another; a blank line now and then.",
-  request: { query: z.object({ agent: agentIdSchema, instance: instanceIdSchema }) },
-  responses: {
-    200: { description: "PeerUpdate, one a line.", content: { "application/x-ndjson": { schema: peerUpdateSchema } } },
-    ...REFUSED,
-  },
-});
 const AGENTS = createRoute({
   method: "get",
   path: "/v1/agents",
@@ -108,12 +91,6 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
       throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
     cluster.reportStatus(report, callerOf(context));
     return context.body(null, 204);
-  });
-  app.openapi(STREAM, (context) => {
-    const { agent, instance } = context.req.valid("query");
-    const body = cluster.openPeerStream(agent, instance, callerOf(context));
-    // The types of routes know answers in JSON only.
-    return context.body(body, 200, { "content-type": "application/x-ndjson", "cache-control": "no-store" }) as never;
   });
   // Arrays are copied because the schema's type is mutable.
   app.openapi(AGENTS, (context) =>

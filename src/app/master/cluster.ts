@@ -20,9 +20,8 @@ import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
-import { PeerStreams } from "./peer-streams.ts";
+import type { Presence } from "./presence.ts";
 import { Records } from "./records.ts";
-import { Sessions } from "./sessions.ts";
 
 export interface ClusterDeps {
   readonly store: MasterStore;
@@ -30,6 +29,7 @@ export interface ClusterDeps {
   readonly log: Log;
   readonly metrics: MasterMetrics;
   readonly trust: ClusterTrust;
+  readonly presence: Presence;
 }
 
 /** What is in force, after the file was laid over what is stored. */
@@ -53,11 +53,12 @@ export class Cluster {
   readonly #deps: ClusterDeps;
   readonly #records: Records;
   readonly #allocator: Allocator;
-  readonly #sessions: Sessions;
-  readonly #streams: PeerStreams;
+  readonly #presence: Presence;
+  /** The process that registered last as each agent. */
+  readonly #instances = new Map<string, string>();
+  /** Who was there when it was looked last. */
+  readonly #connected = new Set<string>();
   readonly #statuses = new Map<string, readonly OverlayStatus[]>();
-  /** Agents that registered since this master started; the others do not know what changed meanwhile. */
-  readonly #registered = new Set<string>();
   #stateJson: string | undefined;
 
   /** @throws Fault corrupt-store when the records contradict each other */
@@ -68,13 +69,9 @@ export class Cluster {
     this.#deps = deps;
     this.#allocator = Allocator.restore(config.network, records);
     this.#records = new Records(records);
-    this.#sessions = new Sessions(deps.clock);
-    this.#streams = new PeerStreams(records.map(peerOf), deps.clock, (agent) => {
-      deps.metrics.cutOff();
-      deps.log.warn({ agent }, "peer stream cut off: its reader is too slow");
-    });
-    this.trust.gossipKeys.connected = () => this.#sessions.ids();
-    this.trust.gossipKeys.announce = () => this.#sessions.askAllToRegister();
+    this.#presence = deps.presence;
+    this.trust.gossipKeys.connected = () => [...this.#connected];
+    this.trust.gossipKeys.announce = () => this.#presence.announce();
   }
 
   /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
@@ -93,8 +90,7 @@ export class Cluster {
         if (registration.changed || trusted !== undefined) this.#commit(subject.record, known, trusted);
       };
       undoing(registration.undo, commit);
-      this.#sessions.heard(request.agentId, request.instanceId);
-      this.#registered.add(request.agentId);
+      this.#instances.set(request.agentId, request.instanceId);
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
@@ -120,7 +116,6 @@ export class Cluster {
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
       this.#statuses.set(agentId, statuses);
       this.#stateJson = undefined;
-      this.#sessions.heard(agentId, instanceId);
       metrics.count("agent_registered_acknowledgements_sent");
     } catch (thrown) {
       metrics.count("agent_registered_messages_dropped");
@@ -128,28 +123,14 @@ export class Cluster {
     }
   }
 
-  /**
-   * Opens the agent's stream of peers; the agent is connected while it is open.
-   * @throws Fault unknown-agent, unauthorized, identity-taken
-   */
-  openPeerStream(agentId: string, instanceId: string, caller: Caller): ReadableStream<Uint8Array> {
-    const record = this.#known(agentId);
-    this.trust.requireAgent(agentId, caller);
-    this.#refuseOtherInstance(record, instanceId);
-    const { log } = this.#deps;
-    const { gossipKeys } = this.trust;
-    const stream = this.#sessions.connect(agentId, instanceId, (onEnd) =>
-      this.#streams.open(agentId, () => {
-        log.info({ agent: agentId }, "agent disconnected");
-        onEnd();
-        gossipKeys.told("disconnected", agentId);
-      }),
-    );
-    gossipKeys.told("connected", agentId);
-    log.info({ agent: agentId }, "agent connected");
-    // It comes back to a master that was restarted, maybe with more networks than it knows of.
-    if (!this.#registered.has(agentId)) stream.send({ type: "reassigned" });
-    return stream.body;
+  /** Gossip tells that the agent came, went, or is another process than before. */
+  presenceChanged(agentId: string): void {
+    const isConnected = this.#presence.instanceOf(agentId) !== undefined;
+    if (isConnected === this.#connected.has(agentId)) return;
+    if (isConnected) this.#connected.add(agentId);
+    else this.#connected.delete(agentId);
+    this.trust.gossipKeys.told(isConnected ? "connected" : "disconnected", agentId);
+    this.#deps.log.info({ agent: agentId }, isConnected ? "agent connected" : "agent disconnected");
   }
 
   /**
@@ -159,15 +140,13 @@ export class Cluster {
   delete(ids: readonly string[]): void {
     const records = [...new Set(ids)].flatMap((id) => this.#records.withId(id) ?? []);
     for (const record of records)
-      if (this.#sessions.connectedInstance(record.id) !== undefined) {
-        this.#sessions.askForLife(record.id);
+      if (this.#presence.instanceOf(record.id) !== undefined)
         throw new Fault(
           "in-use",
           `agent ${record.id} (${record.hostname}, ${record.ip}) is connected, and would keep using its subnets; ` +
             "stop it first",
           { agent: record.id },
         );
-      }
     if (records.length === 0) return;
     const removed = records.map(({ id }) => id);
     const trusted = this.trust.removal(removed);
@@ -184,7 +163,7 @@ export class Cluster {
       this.#forget(record.id);
       this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
     }
-    if (isFloorDue) this.#sessions.askAllToRegister();
+    if (isFloorDue) this.#presence.announce();
     this.#stateJson = undefined;
   }
 
@@ -210,13 +189,13 @@ export class Cluster {
   agents(): readonly AgentView[] {
     return this.#records.all().map((record) => ({
       ...record,
-      connected: this.#sessions.connectedInstance(record.id) !== undefined,
+      connected: this.#presence.instanceOf(record.id) !== undefined,
       statuses: this.#statuses.get(record.id) ?? [],
     }));
   }
 
   counts(): { readonly known: number; readonly connected: number } {
-    return { known: this.#records.size, connected: this.#sessions.connected };
+    return { known: this.#records.size, connected: this.#connected.size };
   }
 
   /** How much of each pool is given out. */
@@ -224,36 +203,26 @@ export class Cluster {
     return this.#allocator.usage();
   }
 
-  /** Ends all peer streams. */
+  /** Ends what it waits for. */
   close(): void {
     this.trust.gossipKeys.close();
-    this.#streams.close();
   }
 
-  /** The record that the request is about to get; who holds it now is asked whether it lives. */
+  /** The record that the request is about to get. */
   #admit(request: RegisterRequest): AgentRecord | undefined {
     const ofIdentity = this.#records.withId(request.agentId);
     const ofAddress = this.#records.withIp(request.ip);
-    try {
-      return recordFor(request, {
-        ofIdentity,
-        ofAddress,
-        connectedInstance: (id) => this.#sessions.connectedInstance(id),
-      });
-    } catch (thrown) {
-      for (const holder of [ofIdentity, ofAddress]) if (holder !== undefined) this.#sessions.askForLife(holder.id);
-      throw thrown;
-    }
+    return recordFor(request, { ofIdentity, ofAddress, connectedInstance: (id) => this.#presence.instanceOf(id) });
   }
 
-  #refuseOtherInstance(record: AgentRecord, instanceId: string): void {
-    const connected = this.#sessions.connectedInstance(record.id);
-    if (connected === undefined || connected === instanceId) return;
-    this.#sessions.askForLife(record.id);
+  /** A process that another one has followed has nothing to say any more. */
+  #refuseOtherInstance({ id, ip, hostname }: AgentRecord, instanceId: string): void {
+    const last = this.#instances.get(id);
+    if (last === undefined || last === instanceId) return;
     throw new Fault(
       "identity-taken",
-      `agent ${record.id} is connected from ${record.ip} (${record.hostname}) as another process; stop one of the two`,
-      { agent: record.id, holder: record.id },
+      `agent ${id} registered from ${ip} (${hostname}) as another process; stop one of the two`,
+      { agent: id, holder: id },
     );
   }
 
@@ -265,20 +234,16 @@ export class Cluster {
       }),
     );
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
-    if (isFloorDue) this.#sessions.askAllToRegister();
+    if (isFloorDue) this.#presence.announce();
     this.#records.put(record, known?.id ?? record.id);
     if (known !== undefined && known.id !== record.id) this.#forget(known.id);
-    const peer = peerOf(record);
-    // Most changes (an MTU, a host's name) are nothing to its peers, and there may be thousands of them.
-    if (known === undefined || JSON.stringify(peerOf(known)) !== JSON.stringify(peer)) this.#streams.set(peer);
     this.#stateJson = undefined;
   }
 
   #forget(id: string): void {
     this.#statuses.delete(id);
-    this.#registered.delete(id);
-    this.#sessions.forget(id);
-    this.#streams.delete(id);
+    this.#instances.delete(id);
+    this.#connected.delete(id);
   }
 
   #write(call: (store: MasterStore) => void): void {

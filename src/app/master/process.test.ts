@@ -31,12 +31,6 @@ class Agents {
     this.#agents.set(n, agent);
     return agent.register(url, request(n));
   }
-
-  openStream(url: string, n: number): Promise<Response> {
-    const path = `/v1/peers/stream?agent=agent-${n}&instance=instance-${n}`;
-    const client = (this.#agents.get(n) as TestAgent).client(url);
-    return client.prove("GET", path).then((headers) => fetch(url + path, { headers }));
-  }
 }
 
 test("after a kill in the middle of registrations, every agent that was answered is there, record and all", async (context) => {
@@ -66,13 +60,9 @@ test("after a kill in the middle of registrations, every agent that was answered
   assert.equal(vteps.size, agents.length, "what was stored and not answered holds nothing twice");
 });
 
-test("SIGTERM ends a master that has open streams and a half-sent request, and takes its socket away", async (context) => {
+test("SIGTERM ends a master that has a half-sent request, and takes its socket away", async (context) => {
   const files = home(context);
   const master = await files.start();
-  const agents = new Agents(files);
-  await agents.register(master.url, 1);
-  const stream = await agents.openStream(master.url, 1);
-  assert.equal(stream.status, 200);
   assert.equal(statSync(files.socket).mode & 0o777, 0o600);
   assert.equal((await callSocket(files.socket, "GET", "/healthz")).body, "ok\n");
   const half = connect(files.socket);
@@ -81,7 +71,6 @@ test("SIGTERM ends a master that has open streams and a half-sent request, and t
   assert.match(String(await once(half, "data")), /100 Continue/, "the master waits for the rest");
   await master.stop();
   assert.ok(!existsSync(files.socket));
-  await stream.text().catch(() => {});
 });
 
 test("what may be done by the socket only is refused on TCP", async (context) => {

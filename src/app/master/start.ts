@@ -90,8 +90,16 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
   const { state, refused } = loadState(options, store);
   const metrics = new MasterMetrics();
   const trust = new ClusterTrust({ store, clock, log, secrets });
-  const cluster = new Cluster(state, { store, clock, log, metrics, trust });
-  const gossip = await MasterGossip.open(options.gossip, { trust, udp, clock, random, store, log, onAgent: () => {} });
+  const gossip = await MasterGossip.open(options.gossip, {
+    trust,
+    udp,
+    clock,
+    random,
+    store,
+    log,
+    onAgent: (agentId) => cluster.presenceChanged(agentId),
+  });
+  const cluster: Cluster = new Cluster(state, { store, clock, log, metrics, trust, presence: gossip });
   const appDeps = {
     cluster,
     gossip,

@@ -24,7 +24,7 @@ export interface Challenge {
 
 export interface Call {
   readonly method: string;
-  /** With its query: `/v1/peers/stream?agent=a`. */
+  /** With its query: `/v1/agents?name=a`. */
   readonly path: string;
   readonly body: Uint8Array;
 }
