@@ -4,7 +4,7 @@
  */
 import type { GossipEffect } from "../src/core/gossip/context.ts";
 import type { Gossip } from "../src/core/gossip/gossip.ts";
-import type { Head } from "../src/core/gossip/messages.ts";
+import type { Address, Head, Message } from "../src/core/gossip/messages.ts";
 import type { OwnerState } from "../src/core/gossip/owner-state.ts";
 import { Publisher } from "../src/core/gossip/publisher.ts";
 import { Roster } from "../src/core/gossip/roster.ts";
@@ -13,7 +13,7 @@ import { TIMING, type Timing } from "../src/core/gossip/timing.ts";
 import { nextGen } from "../src/core/gossip/version.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { Engine } from "./engine.ts";
-import { SimMember } from "./member.ts";
+import { type MemberDependencies, SimMember } from "./member.ts";
 import { Network, type NetworkShape, USUAL_NETWORK } from "./network.ts";
 import { SimTrust } from "./trust.ts";
 
@@ -24,28 +24,40 @@ export interface GossipClusterShape {
   readonly timing?: Timing;
   /** How many of the first members are named as seeds of all. */
   readonly seeds?: number;
+  /** Each life of each member begins with a clock of its own. */
+  readonly hasOwnClocks?: boolean;
 }
 
 /** Of members that have run for long. */
 const WARM_GEN = nextGen(0, 0);
 
-type Effect = Exclude<GossipEffect, { type: "send" }>;
+/** Of a life's clock, ms. */
+const CLOCK_ORIGIN_MAX = 1_000_000;
+/** Gens of members that have lived for long do not fit 32 bits, nor their counts the signed ones. */
+const FIRST_GEN_MAX = 2 ** 52 - 2 ** 40;
+
+export type Effect = Exclude<GossipEffect, { type: "send" }>;
+type Send = Extract<GossipEffect, { type: "send" }>;
 
 export class GossipCluster {
   readonly engine = new Engine();
   readonly trust = new SimTrust();
   readonly network: Network;
-  readonly members: readonly SimMember[];
   readonly fraction: () => number;
   /** Told of every effect but sends. */
   onEffect: (member: SimMember, effect: Effect) => void = () => {};
+  onSend: (member: SimMember, send: Send) => void = () => {};
+  /** Told of what a member is about to handle. */
+  onReceive: (member: SimMember, from: Address, messages: readonly Message[]) => void = () => {};
+  readonly #members: SimMember[] = [];
   readonly #roster = new Roster();
+  readonly #deps: MemberDependencies;
 
-  constructor({ members, seed, network, timing = TIMING, seeds = 3 }: GossipClusterShape) {
+  constructor({ members, seed, network, timing = TIMING, seeds = 3, hasOwnClocks = false }: GossipClusterShape) {
     this.fraction = seededRandom(seed).fraction;
     this.network = new Network(this.engine, { ...USUAL_NETWORK, ...network }, this.fraction);
     const seedAddresses = Array.from({ length: Math.min(seeds, members) }, (_, n) => addressOf(n));
-    const deps = {
+    this.#deps = {
       engine: this.engine,
       network: this.network,
       trust: this.trust,
@@ -53,12 +65,25 @@ export class GossipCluster {
       fraction: this.fraction,
       timing,
       seeds: seedAddresses,
-      onEffect: (member: SimMember, effect: Effect) => this.onEffect(member, effect),
+      onEffect: (member, effect) => this.onEffect(member, effect),
+      onSend: (member, send) => this.onSend(member, send),
+      onReceive: (member, from, messages) => this.onReceive(member, from, messages),
+      firstGen: () => (hasOwnClocks ? Math.floor(this.fraction() * FIRST_GEN_MAX) : 0),
+      clockOrigin: () => (hasOwnClocks ? Math.floor(this.fraction() * CLOCK_ORIGIN_MAX) : 0),
     };
-    this.members = Array.from(
-      { length: members },
-      (_, n) => new SimMember(`m${n}`, this.trust.admitted(), addressOf(n), deps),
-    );
+    for (let n = 0; n < members; n += 1) this.add();
+  }
+
+  get members(): readonly SimMember[] {
+    return this.#members;
+  }
+
+  /** One more that the cluster admits; not started. */
+  add(): SimMember {
+    const n = this.#members.length;
+    const member = new SimMember(`m${n}`, this.trust.admitted(), addressOf(n), this.#deps);
+    this.#members.push(member);
+    return member;
   }
 
   /** Starts all within `withinMs`; they find each other by the seeds. */

@@ -23,6 +23,14 @@ export interface MemberDependencies {
   readonly seeds: readonly Address[];
   /** Told of every effect but sends. */
   readonly onEffect: (member: SimMember, effect: Exclude<GossipEffect, { type: "send" }>) => void;
+  /** Told of what is sent, before it is. */
+  readonly onSend: (member: SimMember, effect: Extract<GossipEffect, { type: "send" }>) => void;
+  /** Told of what is about to be handled. */
+  readonly onReceive: (member: SimMember, from: Address, messages: readonly Message[]) => void;
+  /** What a member's monotonic clock shows when it starts, ms. */
+  readonly clockOrigin: () => number;
+  /** A gen that its first life begins above; who loses its disk begins at 0. */
+  readonly firstGen: () => number;
 }
 
 /** What survives a crash. */
@@ -52,6 +60,8 @@ export class SimMember {
   #dueAt = Number.POSITIVE_INFINITY;
   #pausedUntil = 0;
   #socket: (() => void)[] = [];
+  #origin = 0;
+  #dueOnClock = Number.POSITIVE_INFINITY;
 
   constructor(name: string, identity: SimIdentity, address: Address, deps: MemberDependencies) {
     this.name = name;
@@ -72,12 +82,24 @@ export class SimMember {
     return this.#deps.engine.now < this.#pausedUntil;
   }
 
+  /** On the engine's clock. */
+  get pausedUntil(): number {
+    return this.#pausedUntil;
+  }
+
+  /** What its own clock shows. */
+  get #now(): number {
+    return this.#deps.engine.now + this.#origin;
+  }
+
   /** @param warm what the member is to know from the first moment on, and the gen that it is known by */
   start(warm?: { readonly gen: number; readonly teach: (gossip: Gossip) => void }): void {
-    const { engine, network, trust, roster, fraction, timing, seeds } = this.#deps;
+    const { network, trust, roster, fraction, timing, seeds } = this.#deps;
+    if (this.#life === 0) this.#disk.gen = this.#deps.firstGen();
     const gen = warm?.gen ?? nextGen(this.#disk.gen, fraction());
     const known = [...this.#disk.known.values()].map(({ head }) => head.address);
     this.#life += 1;
+    this.#origin = this.#deps.clockOrigin();
     const gossip = new Gossip(
       {
         self: {
@@ -101,7 +123,7 @@ export class SimMember {
     warm?.teach(gossip);
     this.gossip = gossip;
     network.bind(this.address, (from, sender, messages) => this.#arrives(from, sender, messages));
-    this.#done(gossip.start(engine.now));
+    this.#done(gossip.start(this.#now));
   }
 
   /** The process ends without a word. */
@@ -118,7 +140,7 @@ export class SimMember {
   leave(): void {
     if (this.gossip === undefined) return;
     this.#save();
-    this.#done(this.gossip.leave(this.#deps.engine.now));
+    this.#done(this.gossip.leave(this.#now));
     this.#gone();
   }
 
@@ -132,15 +154,21 @@ export class SimMember {
     });
   }
 
+  /** Its monotonic clock shows so much more at once: a host that was suspended, seen from inside. */
+  jumpClock(ms: number): void {
+    this.#origin += ms;
+    if (this.gossip !== undefined && !this.isPaused) this.#done(this.gossip.tick(this.#now));
+  }
+
   publish(changes: ReadonlyMap<string, Uint8Array | undefined>): void {
     const { gossip } = this;
-    if (gossip !== undefined) this.#done(gossip.publish(changes, this.#deps.engine.now));
+    if (gossip !== undefined) this.#done(gossip.publish(changes, this.#now));
   }
 
   expel(id: MemberId): void {
     this.refused.add(id);
     this.#disk.known.delete(id);
-    if (this.gossip !== undefined) this.#done(this.gossip.expel(id, this.#deps.engine.now));
+    if (this.gossip !== undefined) this.#done(this.gossip.expel(id, this.#now));
   }
 
   #gone(): void {
@@ -160,8 +188,9 @@ export class SimMember {
   #arrives(from: Address, sender: MemberId, messages: readonly Message[]): void {
     const life = this.#life;
     const handle = () => {
-      if (life === this.#life && this.gossip !== undefined)
-        this.#done(this.gossip.receive(from, sender, messages, this.#deps.engine.now));
+      if (life !== this.#life || this.gossip === undefined) return;
+      this.#deps.onReceive(this, from, messages);
+      this.#done(this.gossip.receive(from, sender, messages, this.#now));
     };
     if (this.inboundDelay !== undefined) this.#deps.engine.after(this.inboundDelay(), () => this.#whenAwake(handle));
     else this.#whenAwake(handle);
@@ -176,7 +205,7 @@ export class SimMember {
   #resume(): void {
     const { gossip } = this;
     if (gossip === undefined) return;
-    this.#done(gossip.tick(this.#deps.engine.now));
+    this.#done(gossip.tick(this.#now));
     const waiting = this.#socket;
     this.#socket = [];
     for (const call of waiting) call();
@@ -186,6 +215,7 @@ export class SimMember {
     const { network, onEffect, engine } = this.#deps;
     for (const effect of effects) {
       if (effect.type === "send") {
+        this.#deps.onSend(this, effect);
         this.sent += network.send(this.address, this.id, effect.to, effect.messages, effect.bytes);
         continue;
       }
@@ -197,15 +227,17 @@ export class SimMember {
   }
 
   #schedule(): void {
-    const due = this.gossip?.nextDeadline() ?? Number.POSITIVE_INFINITY;
+    this.#dueOnClock = this.gossip?.nextDeadline() ?? Number.POSITIVE_INFINITY;
+    const due = this.#dueOnClock - this.#origin;
     if (due >= this.#dueAt) return;
     this.#dueAt = due;
     const life = this.#life;
     this.#deps.engine.at(due, () => {
       if (life !== this.#life || this.#dueAt !== due) return;
       this.#dueAt = Number.POSITIVE_INFINITY;
-      // One that stands still wakes by `pause` itself.
-      if (!this.isPaused && this.gossip !== undefined) this.#done(this.gossip.tick(this.#deps.engine.now));
+      // One that stands still wakes by `pause` itself. The difference of two clocks is not exact: never before its time.
+      if (!this.isPaused && this.gossip !== undefined)
+        this.#done(this.gossip.tick(Math.max(this.#now, Math.min(this.#dueOnClock, this.#now + 1))));
     });
   }
 }

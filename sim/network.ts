@@ -14,11 +14,14 @@ export interface NetworkShape {
   readonly delayMs: readonly [number, number];
   /** Chance that a datagram comes twice. */
   readonly duplication: number;
+  /** Chance that a datagram takes REORDERED_MS longer at most, and is overtaken. */
+  readonly reordering: number;
   readonly wire: boolean;
 }
 
-export const USUAL_NETWORK: NetworkShape = { loss: 0.05, delayMs: [1, 10], duplication: 0, wire: false };
+export const USUAL_NETWORK: NetworkShape = { loss: 0.05, delayMs: [1, 10], duplication: 0, reordering: 0, wire: false };
 
+const REORDERED_MS = 300;
 /** IP and UDP headers, and the seal. */
 const OVERHEAD_BYTES = 28 + 32;
 
@@ -51,6 +54,10 @@ export class Network {
     this.#ports.delete(address);
   }
 
+  isCut(from: Address, to: Address): boolean {
+    return this.#isCut?.(from, to) === true;
+  }
+
   cut(isCut: ((from: Address, to: Address) => boolean) | undefined): void {
     this.#isCut = isCut;
   }
@@ -62,7 +69,7 @@ export class Network {
     this.bytes += size;
     this.packets += 1;
     if (bytes > GOSSIP_PACKET_MAX_BYTES) throw new Error(`${from} sends ${bytes} bytes to ${to} in one packet`);
-    if (this.#isCut?.(from, to) === true) return size;
+    if (this.isCut(from, to)) return size;
     const carried = wire ? this.#throughWire(sender, messages, bytes) : messages;
     if (this.#fraction() >= loss) this.#carry(from, sender, to, carried);
     if (duplication > 0 && this.#fraction() < duplication) this.#carry(from, sender, to, carried);
@@ -70,8 +77,12 @@ export class Network {
   }
 
   #carry(from: Address, sender: MemberId, to: Address, messages: readonly Message[]): void {
-    const [least, most] = this.shape.delayMs;
-    this.#engine.after(least + this.#fraction() * (most - least), () => this.#ports.get(to)?.(from, sender, messages));
+    const { delayMs, reordering } = this.shape;
+    const [least, most] = delayMs;
+    const more = reordering > 0 && this.#fraction() < reordering ? this.#fraction() * REORDERED_MS : 0;
+    this.#engine.after(least + this.#fraction() * (most - least) + more, () =>
+      this.#ports.get(to)?.(from, sender, messages),
+    );
   }
 
   #throughWire(sender: MemberId, messages: readonly Message[], bytes: number): readonly Message[] {

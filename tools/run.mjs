@@ -1,5 +1,5 @@
 /**
- * What `npm run demo|test|check|bench|weft` start: makes a fresh checkout able to run, then runs.
+ * What `npm run demo|test|check|sim|bench|weft` start: makes a fresh checkout able to run, then runs.
  *
  * Plain JavaScript for any Node from 20 on, because it is what finds or fetches the Node that the rest asks for. It needs
  * nothing installed, says in one line each what it does, and changes only node_modules and, as root, missing Debian
@@ -42,6 +42,7 @@ const COMMANDS = {
   demo: { script: "src/app/demo/main.ts", packages: LAB_PACKAGES },
   test: { script: "tools/test.ts", packages: TEST_PACKAGES, optional: RUNTIME_PACKAGES },
   check: { script: "tools/check.ts", packages: {} },
+  sim: { script: "sim/main.ts", packages: {} },
   bench: { script: "bench/main.ts", packages: BENCH_PACKAGES },
   weft: { script: "src/app/cli/main.ts", packages: {} },
 };

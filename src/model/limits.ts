@@ -185,11 +185,12 @@ export const GOSSIP_MISSING_SOURCES_MAX = 8;
 /** Answers in pieces that are being put together, and how long they may take. */
 export const GOSSIP_STAGED_MAX = 64;
 export const GOSSIP_STAGED_MS = 2_000;
-/** Bulk: bytes per second and at once, bytes that may wait for one member and for all. */
+/** Bulk: bytes per second and at once; bytes that may wait for one member (all records of one owner, signatures and all,
+ * else they would never arrive) and for all. */
 export const GOSSIP_BULK_BYTES_PER_SECOND = 1 << 20;
 export const GOSSIP_BULK_BURST_BYTES = 128 << 10;
-export const GOSSIP_LINK_QUEUE_MAX_BYTES = 128 << 10;
-export const GOSSIP_QUEUE_MAX_BYTES = 1 << 20;
+export const GOSSIP_LINK_QUEUE_MAX_BYTES = 512 << 10;
+export const GOSSIP_QUEUE_MAX_BYTES = 4 << 20;
 /** Probes in flight; and those that wait because a digest disagreed about who lives. */
 export const GOSSIP_PROBES_MAX = 64;
 export const GOSSIP_DOUBTS_MAX = 1_024;

@@ -17,6 +17,7 @@ import {
 import type { Context } from "./context.ts";
 import type { Link } from "./links.ts";
 import { DEAD, type Item, type MemberId, type Message } from "./messages.ts";
+import { headVersion } from "./table.ts";
 import { isNewer } from "./version.ts";
 
 interface Missing {
@@ -99,8 +100,13 @@ export class Broadcast {
     if (kind === "records") return this.#ctx.records.since(id, gen, version);
     const member = this.#ctx.table.member(id);
     if (member === undefined || !isNewer(member.gen, member.version, gen, version)) return [];
-    if (member.death === undefined) return [{ type: "member", head: member.head, isAsked: true }];
-    return [{ type: "death", death: member.death, isAsked: true }];
+    const { head, death } = member;
+    const messages: Message[] = [];
+    if (isNewer(head.gen, headVersion(head), gen, version)) messages.push({ type: "member", head, isAsked: true });
+    // Without its head a death says nothing; and one that is new here looks for itself whether the other side of a
+    // partition is dead.
+    if (death !== undefined && gen > 0) messages.push({ type: "death", death, isAsked: true });
+    return messages;
   }
 
   /** A push that brought nothing new. */
@@ -228,8 +234,9 @@ export class Broadcast {
       this.#missing.delete(key);
       return;
     }
-    missing.tries += 1;
-    this.pull(this.#have(missing.item), source);
+    const isArriving = missing.item.kind === "records" && this.#ctx.records.isArriving(missing.item.id);
+    if (!isArriving) missing.tries += 1;
+    if (!isArriving) this.pull(this.#have(missing.item), source);
     this.#ctx.after(timing.pullAgainMs + outbox.delayMs, () => this.#pullMissing(key, missing));
   }
 

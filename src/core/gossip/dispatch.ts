@@ -40,7 +40,7 @@ const HANDLERS: { readonly [T in MessageType]: Handler<T> } = {
   ihave: (ctx, sender, { items }) => ctx.broadcast.onIhave(sender, items),
   pull: (ctx, sender, { item, isGraft }) => ctx.broadcast.onPull(sender, item, isGraft),
   prune: (ctx, sender) => ctx.broadcast.onPrune(sender),
-  doubts: (ctx, _, { items }) => ctx.sync.onDoubts(items),
+  doubts: (ctx, sender, { items }) => ctx.sync.onDoubts(sender, items),
   "sync-buckets": (ctx, sender, { buckets }) => ctx.sync.onBuckets(sender, buckets),
   "sync-rows": (ctx, sender, message) => ctx.sync.onRows(sender, message),
 };

@@ -55,7 +55,7 @@ export interface MemberView extends Member {
 }
 
 /** Of a sender that is not known: it is answered, and asked who it is. */
-const FROM_STRANGERS: ReadonlySet<Message["type"]> = new Set(["join", "join-reply", "ping"]);
+const FROM_STRANGERS: ReadonlySet<Message["type"]> = new Set(["join", "join-reply", "ping", "member"]);
 /** Chance that a packet of one that is held for dead makes this member look. */
 const REVIVE_CHANCE = 0.3;
 
@@ -265,22 +265,10 @@ export class Gossip {
   // ---- inside --------------------------------------------------------------------------------------------------------
 
   #receive(from: Address, sender: MemberId, messages: readonly Message[]): void {
-    const { table, lifecycle, prober, outbox, now } = this.#ctx;
+    const { table, lifecycle, prober, now } = this.#ctx;
     const member = table.member(sender);
     if (member === undefined) {
-      const heard = messages.filter(({ type }) => FROM_STRANGERS.has(type));
-      if (heard.length < messages.length) {
-        this.#ctx.refuse("unknown-sender");
-        // It may be one that this member has not heard of yet.
-        outbox.control(from, {
-          type: "pull",
-          item: { kind: "member", id: sender, gen: 0, version: 0 },
-          isGraft: false,
-        });
-      }
-      for (const message of heard) handle(this.#ctx, from, sender, message);
-      // The head of a stranger may come in the same packet as what it says.
-      for (const message of messages) if (message.type === "member") handle(this.#ctx, from, sender, message);
+      this.#receiveFromStranger(from, sender, messages);
       return;
     }
     lifecycle.heard.note(sender, now);
@@ -289,6 +277,26 @@ export class Gossip {
       prober.probe(sender, "heal", { gen, inc, status });
     }
     for (const message of messages) handle(this.#ctx, from, sender, message);
+  }
+
+  /**
+   * It may be one that this member has not heard of yet, or one that the cluster removed. Who says who it is is taken or
+   * refused; who asks is told; everybody else is asked. No answer leads to another question: two that do not know, or do
+   * not want, each other would never end.
+   */
+  #receiveFromStranger(from: Address, sender: MemberId, messages: readonly Message[]): void {
+    const { lifecycle, outbox } = this.#ctx;
+    let isSilent = true;
+    for (const message of messages) {
+      if (FROM_STRANGERS.has(message.type)) handle(this.#ctx, from, sender, message);
+      else if (message.type === "pull" && message.item.id === this.#ctx.self.id)
+        outbox.control(from, { type: "member", head: lifecycle.head, isAsked: true });
+      else isSilent = false;
+    }
+    if (isSilent || messages.some(({ type }) => type === "member")) return;
+    this.#ctx.refuse("unknown-sender");
+    const item = { kind: "member", id: sender, gen: 0, version: 0 } as const;
+    outbox.control(from, { type: "pull", item, isGraft: false });
   }
 
   #overflown(to: Address): void {

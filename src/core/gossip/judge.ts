@@ -7,7 +7,7 @@
  */
 import { GOSSIP_SOLO_MAX, GOSSIP_SOLO_MS, GOSSIP_TESTIMONIES_MAX } from "../../model/limits.ts";
 import { memberItem } from "./broadcast.ts";
-import type { Context } from "./context.ts";
+import type { Context, Refusal } from "./context.ts";
 import { ALIVE, type Belief, DEAD, type Death, type Head, LEFT, type MemberId, type Testimony } from "./messages.ts";
 import { deathBytes, headBytes, testimonyBytes } from "./signed.ts";
 import { headVersion, type Member } from "./table.ts";
@@ -17,6 +17,8 @@ import { isNewer, memberVersion } from "./version.ts";
 const VETO_MS = 300;
 /** A link is proven by a round trip this short a time ago, ms. */
 const PROVEN_MS = 1_600;
+/** 32 bits on the wire; one is left for a goodbye. */
+const INC_MAX = 2 ** 32 - 2;
 /** Members that look for themselves when one accuser without testimonies is heard of. */
 const SOLO_CHECKERS = 6;
 
@@ -75,13 +77,17 @@ export class Judge {
     }
     const member = table.member(death.id);
     if (member === undefined) {
-      broadcast.pull(memberItem(death.id, 0, 0), from);
+      // An answer had the head with it; who was refused is not asked for again and again.
+      if (!isAsked) broadcast.pull(memberItem(death.id, 0, 0), from);
       return;
     }
     const version = memberVersion(death.inc, DEAD);
     const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
-    if (member.status === LEFT || !isNewer(death.gen, version, member.gen, member.version)) {
-      if (!isAsked) broadcast.duplicate(memberItem(death.id, death.gen, version), from);
+    const isOver = member.status === LEFT && death.gen <= member.gen;
+    if (isOver || !isNewer(death.gen, version, member.gen, member.version)) {
+      if (isAsked) return;
+      broadcast.duplicate(memberItem(death.id, death.gen, version), from);
+      this.#second(from, death, member);
       return;
     }
     if (!isAsked && !this.#isProven(from)) {
@@ -90,8 +96,9 @@ export class Judge {
       this.#ctx.prober.probe(death.id, "doubt", belief);
       return;
     }
-    if (!this.#isSigned(death)) {
-      this.#ctx.refuse("bad-signature");
+    const flaw = this.#flawOf(death);
+    if (flaw !== undefined) {
+      this.#ctx.refuse(flaw);
       return;
     }
     if (links.has(death.id) && now - this.#ctx.lifecycle.heard.at(death.id) < VETO_MS) {
@@ -99,11 +106,14 @@ export class Judge {
       this.#ctx.prober.probe(death.id, "doubt", belief);
       return;
     }
-    if (death.testimonies.length >= timing.testimonies || this.#isSeconded(death)) {
+    const isEnough = death.testimonies.length >= timing.testimonies;
+    const isRepeated = !isEnough && this.#hasSaid(death);
+    if (isEnough || this.#isSeconded(death)) {
       this.#adopt(death, from, isAsked);
       return;
     }
     this.#ctx.refuse("no-testimonies");
+    if (isRepeated) return;
     this.#handOnSolo(death, from);
     if (links.has(death.id) || this.#ctx.fraction() < SOLO_CHECKERS / Math.max(1, table.size))
       this.#ctx.prober.probe(death.id, "doubt", belief);
@@ -136,7 +146,9 @@ export class Judge {
     this.#ctx.health.worse();
     this.#ctx.count("refutations");
     this.#ctx.emit({ type: "event", event: { type: "refuted", inc: inc + 1 } });
-    this.#ctx.lifecycle.sayAlive(inc + 1);
+    // What is thought of this member is no signed word: a made-up inc must not be the last one.
+    if (inc >= INC_MAX) this.#ctx.lifecycle.jump(gen);
+    else this.#ctx.lifecycle.sayAlive(inc + 1);
   }
 
   /** @returns this member's word that it had no answer either */
@@ -172,14 +184,18 @@ export class Judge {
     return link !== undefined && !link.isDoubtful && this.#ctx.now - link.provenAt <= PROVEN_MS;
   }
 
-  #isSigned(death: Death): boolean {
+  #flawOf(death: Death): Refusal | undefined {
     const { table, verify } = this.#ctx;
     const accuser = table.member(death.accuser);
-    if (accuser === undefined || death.accuser === death.id) return false;
-    if (!verify(accuser.publicKey, deathBytes(death), death.signature)) return false;
     const witnesses = new Set(death.testimonies.map(({ witness }) => witness));
-    if (witnesses.size !== death.testimonies.length || witnesses.has(death.accuser)) return false;
-    return death.testimonies.every((testimony) => this.isTestimony(testimony, death.id, death));
+    // They may have been removed since, or be too new to be known here: then this member finds out for itself.
+    if (accuser === undefined || [...witnesses].some((id) => table.member(id) === undefined)) return "unknown-sender";
+    const isDoubled = witnesses.size !== death.testimonies.length || witnesses.has(death.accuser);
+    if (isDoubled || death.accuser === death.id) return "no-testimonies";
+    const isSigned =
+      verify(accuser.publicKey, deathBytes(death), death.signature) &&
+      death.testimonies.every((testimony) => this.isTestimony(testimony, death.id, death));
+    return isSigned ? undefined : "bad-signature";
   }
 
   #adopt(death: Death, from: MemberId | undefined, isAsked: boolean): void {
@@ -191,6 +207,11 @@ export class Judge {
     this.#ctx.emit({ type: "member", id: death.id });
     const item = memberItem(death.id, death.gen, memberVersion(death.inc, DEAD));
     broadcast.news(item, [{ type: "death", death, isAsked: false }], from, isAsked);
+  }
+
+  /** Whether this solo accusation is known: links lead in circles. */
+  #hasSaid({ id, gen, inc, accuser }: Death): boolean {
+    return this.#solos.get(`${id} ${gen} ${inc}`)?.accusers.has(accuser) === true;
   }
 
   /** Notes a solo accusation. @returns whether enough others said the same */
@@ -207,10 +228,20 @@ export class Judge {
     return solo.accusers.size >= timing.soloAccusers;
   }
 
-  /** A solo accusation goes the way of news, once for each accuser, though it changes no table. */
+  /** One accuses alone whom this member holds for dead already: it says so too. Where two are left, nobody else can. */
+  #second(from: MemberId, { accuser, testimonies, ...death }: Death, { status, gen, inc }: Member): void {
+    const { self, timing } = this.#ctx;
+    const isSame = status === DEAD && gen === death.gen && inc === death.inc;
+    if (!isSame || accuser !== from || testimonies.length >= timing.testimonies) return;
+    const unsigned = { id: death.id, gen, inc, accuser: self.id };
+    const own = { ...unsigned, signature: self.sign(deathBytes(unsigned)), testimonies: [] };
+    this.#ctx.push(from, { type: "death", death: own, isAsked: true });
+  }
+
+  /** A solo accusation goes to all neighbours, once for each accuser; it changes no table, so nobody could pull it. */
   #handOnSolo(death: Death, from: MemberId | undefined): void {
     for (const link of this.#ctx.links.all())
-      if (link.id !== from && link.isEager) this.#ctx.push(link.id, { type: "death", death, isAsked: false });
+      if (link.id !== from) this.#ctx.push(link.id, { type: "death", death, isAsked: false });
   }
 
   #forgetSolos(id: MemberId): void {

@@ -8,6 +8,7 @@ import { memberItem } from "./broadcast.ts";
 import type { Context } from "./context.ts";
 import { Heard } from "./heard.ts";
 import type { Address, Head, MemberId } from "./messages.ts";
+import type { OwnerState } from "./owner-state.ts";
 import type { Publisher } from "./publisher.ts";
 import { headBytes } from "./signed.ts";
 import { headVersion } from "./table.ts";
@@ -34,6 +35,11 @@ export class Lifecycle {
 
   get head(): Head {
     return this.#head;
+  }
+
+  /** What it wrote itself, out or not. */
+  get written(): OwnerState {
+    return this.#publisher.state;
   }
 
   /** Its records are not out yet. */
@@ -87,7 +93,7 @@ export class Lifecycle {
     this.#ctx.emit({ type: "event", event: { type: "gen-jumped", gen } });
     this.#say(this.#signed(gen, 0, this.#head.hasLeft));
     const delta = this.#publisher.restart(gen);
-    if (delta !== undefined && !this.#isJoining) this.#ctx.records.publish(delta, this.#publisher.state);
+    if (!this.#isJoining) this.#ctx.records.publish(delta, this.#publisher.state);
   }
 
   /** Says goodbye, twice; nothing more is said afterwards. */
@@ -166,9 +172,8 @@ export class Lifecycle {
     this.#isJoining = false;
     this.#ctx.emit({ type: "event", event: { type: "joined", members: this.#ctx.table.size } });
     this.#say(this.#head);
-    const { state } = this.#publisher;
     const delta = this.#publisher.whole();
-    if (delta !== undefined) this.#ctx.records.publish(delta, state);
+    this.#ctx.records.publish(delta, this.#publisher.state);
   }
 
   #someone(): MemberId | undefined {

@@ -6,7 +6,7 @@
  * holds the link, so one that only one side holds ends with the next ping.
  */
 import type { Context } from "./context.ts";
-import { ALIVE, type Item, type MemberId } from "./messages.ts";
+import { ALIVE, type Item, LEFT, type MemberId } from "./messages.ts";
 import type { Timer } from "./timers.ts";
 
 export interface Link {
@@ -88,11 +88,13 @@ export class Links {
   }
 
   onNeighbor(from: MemberId, isUrgent: boolean): void {
-    const { timing } = this.#ctx;
+    const { timing, table } = this.#ctx;
     if (this.#links.has(from)) {
       this.#ctx.tell(from, { type: "neighbor-accept" });
       return;
     }
+    // It asked before it said goodbye; nobody would ever find out that the link leads nowhere.
+    if (table.member(from)?.status === LEFT) return;
     if (this.#links.size >= timing.degreeMax) {
       if (!isUrgent) {
         this.#ctx.tell(from, { type: "neighbor-deny" });
@@ -108,7 +110,8 @@ export class Links {
     const wasAsked = this.#asked.delete(from);
     if (this.#links.has(from)) return;
     // Two more than the most are borne for a moment: refusing now would leave the other one with half a link.
-    if (!wasAsked || this.#links.size >= this.#ctx.timing.degreeMax + 2) {
+    const hasLeft = this.#ctx.table.member(from)?.status === LEFT;
+    if (!wasAsked || hasLeft || this.#links.size >= this.#ctx.timing.degreeMax + 2) {
       this.#ctx.tell(from, { type: "disconnect" });
       return;
     }

@@ -3,8 +3,9 @@
  * destination, keeps to a budget of bytes per second, and never stands before control: a probe that waits behind copies
  * would look like a dead member, and a healed partition would accuse everybody.
  *
- * Heads and deaths go before records in one destination's queue. A queue that is full drops its oldest records, and says
- * so: the destination is then compared with as a whole.
+ * Heads and deaths go before records in one destination's queue. A queue that is full drops what came last of the records,
+ * for an answer in pieces is of no use without its beginning, and says so: the destination is then compared with as a
+ * whole.
  */
 import {
   GOSSIP_BULK_BURST_BYTES,
@@ -82,7 +83,7 @@ export class Outbox {
     queue.bytes += bytes;
     this.#bytes += bytes;
     while (queue.bytes > GOSSIP_LINK_QUEUE_MAX_BYTES || this.#bytes > GOSSIP_QUEUE_MAX_BYTES) {
-      const dropped = queue.rest.shift() ?? queue.urgent.shift();
+      const dropped = queue.rest.pop() ?? queue.urgent.shift();
       if (dropped === undefined) break;
       queue.bytes -= dropped.bytes;
       this.#bytes -= dropped.bytes;

@@ -60,9 +60,10 @@ export function applyEntries(
   }
   const newest = entries.at(-1);
   if (newest === undefined || newest.seq !== seq) return undefined;
-  if (isOnTop && newest.floor > before.floor)
-    for (const entry of before.entries.values())
-      if (entry.seq <= newest.floor && entry.value === undefined && map.get(entry.key) === entry) {
+  // Traces that one change wrote may be forgotten by its end.
+  if (newest.floor > (isOnTop ? before.floor : 0))
+    for (const entry of map.values())
+      if (entry.seq <= newest.floor && entry.value === undefined) {
         toggle(entry);
         map.delete(entry.key);
       }

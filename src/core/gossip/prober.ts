@@ -80,7 +80,8 @@ export class Prober {
     if (member === undefined || target === self.id || member.status === LEFT) return;
     const running = this.#byTarget.get(target);
     if (running !== undefined) {
-      if (belief !== undefined) running.belief = belief;
+      // A suspicion is about one version, as are the testimonies that it has gathered.
+      if (belief !== undefined && !running.isSuspicion) running.belief = belief;
       return;
     }
     if (this.#bySeq.size >= GOSSIP_PROBES_MAX) {
@@ -148,6 +149,8 @@ export class Prober {
     const probe = this.#bySeq.get(seq);
     if (probe === undefined || testimony.witness !== from || !probe.asked.has(from)) return;
     const { judge } = this.#ctx;
+    // The question has changed since.
+    if (testimony.gen !== probe.belief.gen || testimony.inc !== probe.belief.inc) return;
     if (!judge.isTestimony(testimony, probe.target, probe.belief)) this.#ctx.refuse("bad-signature");
     else probe.testimonies.set(from, testimony);
   }
@@ -202,11 +205,15 @@ export class Prober {
     if (isSilence) this.#ctx.health.worse();
     if (member === undefined || member.status !== ALIVE) {
       this.#end(probe);
+      // It asked for a link, and does not hear the answer.
+      this.#ctx.links.drop(probe.target, true);
       return;
     }
     this.#ctx.count("suspicions");
     this.#ctx.emit({ type: "event", event: { type: "suspect", id: probe.target } });
     probe.isSuspicion = true;
+    // Who was asked about another version is asked again.
+    if (probe.belief.gen !== member.gen || probe.belief.inc !== member.inc) probe.asked.clear();
     probe.belief = { gen: member.gen, inc: member.inc, status: SUSPECT };
     // Testimonies speak about the version that was asked about.
     for (const [id, testimony] of probe.testimonies)
@@ -247,7 +254,8 @@ export class Prober {
     if (this.#bySeq.get(probe.seq) !== probe) return;
     const { timing, health, table, judge } = this.#ctx;
     const member = table.member(probe.target);
-    if (member === undefined || member.status !== ALIVE || member.inc !== probe.belief.inc) {
+    const { gen, inc } = probe.belief;
+    if (member === undefined || member.status !== ALIVE || member.gen !== gen || member.inc !== inc) {
       this.#end(probe);
       return;
     }

@@ -18,6 +18,8 @@ import { hashEntry } from "./version.ts";
 
 /** Between a key and the number of a further piece of its value. */
 const PIECE = "\u0000";
+/** No record has this key. Its trace says that the owner has nothing: else the records of its last life would stay. */
+const NOTHING = PIECE;
 
 export class Publisher {
   readonly #owner: MemberId;
@@ -53,17 +55,18 @@ export class Publisher {
     return deltaSince(this.#state, before.gen, before.seq);
   }
 
-  /** All of it, for who has nothing; `undefined` when there is nothing. */
-  whole(): Delta | undefined {
-    return deltaSince(this.#state, this.#state.gen, 0);
+  /** All of it, for who has nothing; that there is nothing, if so. */
+  whole(): Delta {
+    if (this.#state.seq === 0) this.#append([[NOTHING, undefined]]);
+    return deltaSince(this.#state, this.#state.gen, 0) as Delta;
   }
 
   /** Everything again under another gen: somebody knows more of this owner than it does itself. */
-  restart(gen: number): Delta | undefined {
+  restart(gen: number): Delta {
     const live = [...this.#state.entries.values()].filter(({ value }) => value !== undefined);
     this.#state = emptyState(this.#owner, gen);
-    this.#append(live.map(({ key, value }) => [key, value]));
-    return deltaSince(this.#state, gen, 0);
+    if (live.length > 0) this.#append(live.map(({ key, value }) => [key, value]));
+    return this.whole();
   }
 
   #append(changed: readonly (readonly [string, Uint8Array | undefined])[]): void {

@@ -3,27 +3,35 @@
  * missing, put together when they come in pieces, handed on when they were news. What is not understood is carried like
  * everything else.
  */
-import {
-  GOSSIP_OWNER_BYTES_MAX,
-  GOSSIP_OWNER_ENTRIES_MAX,
-  GOSSIP_PACKET_MAX_BYTES,
-  GOSSIP_STAGED_MS,
-} from "../../model/limits.ts";
+import { GOSSIP_OWNER_BYTES_MAX, GOSSIP_OWNER_ENTRIES_MAX, GOSSIP_PACKET_MAX_BYTES } from "../../model/limits.ts";
 import { DELTA_FIXED_BYTES, PACKET_HEADER_BYTES } from "./codec.ts";
 import type { Context } from "./context.ts";
 import type { Delta, Entry, Item, MemberId, Message } from "./messages.ts";
 import { applyEntries, deltaSince, type OwnerState, piecesOf } from "./owner-state.ts";
 import { entryBytes } from "./signed.ts";
 import { Staging } from "./staging.ts";
+import { isNewer } from "./version.ts";
 import { entrySize } from "./wire-parts.ts";
 
 const PIECE_BYTES = GOSSIP_PACKET_MAX_BYTES - PACKET_HEADER_BYTES - DELTA_FIXED_BYTES;
 /** The rest of an answer in pieces is asked for again after this, ms. */
 const PIECES_AGAIN_MS = 250;
+/** So often without a further piece. */
+const PIECES_TRIES = 8;
+
+interface Rest {
+  readonly from: MemberId;
+  readonly gen: number;
+  readonly last: number;
+  tries: number;
+  reached: number;
+}
 
 export class Records {
   readonly #ctx: Context;
   readonly #staging = new Staging();
+  /** Answers in pieces of which the rest is asked for, by their owners; bounded as the staging is, and by tries. */
+  readonly #resumed = new Map<MemberId, Rest>();
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
@@ -71,7 +79,13 @@ export class Records {
     else this.#take(from, delta, known, isAsked, [delta]);
   }
 
+  /** Whether pieces of the owner's records come in at the moment: no need to ask somebody else. */
+  isArriving(owner: MemberId): boolean {
+    return this.#staging.isArriving(owner, this.#ctx.now - PIECES_AGAIN_MS);
+  }
+
   clear(): void {
+    this.#resumed.clear();
     this.#staging.clear();
   }
 
@@ -91,25 +105,39 @@ export class Records {
       this.#ctx.count("gaps");
       this.#ctx.broadcast.pull({ kind: "records", id: owner, gen, version: have }, from);
     }
-    const giveUpAt = this.#ctx.now + GOSSIP_STAGED_MS;
-    if (piece.to === last || this.#staging.reach(owner, gen, have) === piece.to)
-      this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(from, owner, gen, last, giveUpAt));
+    const resumed = this.#resumed.get(owner);
+    if (resumed !== undefined && !isNewer(gen, last, resumed.gen, resumed.last)) return;
+    const rest: Rest = { from, gen, last, tries: 0, reached: have };
+    this.#resumed.set(owner, rest);
+    this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(owner, rest));
   }
 
-  /** A piece was lost: what follows the ones that are here is asked for. */
-  #pullRest(from: MemberId, owner: MemberId, gen: number, last: number, giveUpAt: number): void {
-    const known = this.#ctx.table.state(owner);
-    if (known !== undefined && (known.gen > gen || (known.gen === gen && known.seq >= last))) return;
+  /** No piece came for a while: what follows those that are here is asked for, until nothing more comes of it. */
+  #pullRest(owner: MemberId, rest: Rest): void {
+    if (this.#resumed.get(owner) !== rest) return;
+    const { now, table, broadcast } = this.#ctx;
+    const { from, gen, last } = rest;
+    const known = table.state(owner);
     const have = known?.gen === gen ? known.seq : 0;
-    if (this.#ctx.now >= giveUpAt) return;
-    this.#ctx.broadcast.pull({ kind: "records", id: owner, gen, version: have }, from);
-    this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(from, owner, gen, last, giveUpAt));
+    const reached = this.#staging.reach(owner, gen, have);
+    rest.tries = reached > rest.reached ? 0 : rest.tries + 1;
+    rest.reached = reached;
+    const isDone = known !== undefined && !isNewer(gen, last, known.gen, known.seq);
+    if (isDone || rest.tries > PIECES_TRIES) {
+      this.#resumed.delete(owner);
+      return;
+    }
+    if (!this.#staging.isArriving(owner, now - PIECES_AGAIN_MS))
+      broadcast.pull({ kind: "records", id: owner, gen, version: reached }, from);
+    this.#ctx.after(PIECES_AGAIN_MS, () => this.#pullRest(owner, rest));
   }
 
   /** @param pieces what is handed on */
   #take(from: MemberId, delta: Delta, known: OwnerState | undefined, isAsked: boolean, pieces: readonly Delta[]): void {
     const { table, broadcast } = this.#ctx;
-    const fresh = known?.gen === delta.gen ? delta.entries.filter(({ seq }) => seq > known.seq) : delta.entries;
+    // What begins anew replaces all: an old entry's value is under no signature but its own.
+    const isOnTop = delta.from > 0 && known?.gen === delta.gen;
+    const fresh = isOnTop ? delta.entries.filter(({ seq }) => seq > known.seq) : delta.entries;
     if (!this.#areSigned(delta, fresh)) {
       this.#ctx.refuse("bad-signature");
       return;
@@ -138,10 +166,9 @@ export class Records {
 
   /** Somebody holds records in this member's own hand that it does not know: it lost its memory. */
   #aboutMyself(delta: Delta, publicKey: Uint8Array): void {
-    const mine = this.#ctx.table.state(delta.owner);
-    const isNews = mine === undefined || delta.gen > mine.gen || (delta.gen === mine.gen && delta.to > mine.seq);
+    const mine = this.#ctx.lifecycle.written;
     const newest = delta.entries.at(-1);
-    if (!isNews || newest === undefined) return;
+    if (!isNewer(delta.gen, delta.to, mine.gen, mine.seq) || newest === undefined) return;
     if (!this.#ctx.verify(publicKey, entryBytes(delta.owner, delta.gen, newest), newest.signature))
       this.#ctx.refuse("bad-signature");
     else this.#ctx.lifecycle.jump(delta.gen);

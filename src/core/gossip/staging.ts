@@ -7,9 +7,12 @@ import type { Delta, Entry, MemberId } from "./messages.ts";
 
 interface Staged {
   readonly gen: number;
-  readonly last: number;
+  /** Where the newest answer ends. */
+  last: number;
+  /** By where they begin. */
   readonly pieces: Map<number, Delta>;
-  readonly since: number;
+  /** When the last piece came. */
+  at: number;
   bytes: number;
 }
 
@@ -26,14 +29,16 @@ export class Staging {
    */
   add(piece: Delta, have: number, now: number): Delta | undefined {
     const staged = this.#of(piece, now);
-    if (staged === undefined || staged.pieces.has(piece.from)) return undefined;
-    staged.bytes += sizeOf(piece);
+    const before = staged?.pieces.get(piece.from);
+    if (staged === undefined || (before !== undefined && before.last >= piece.last)) return undefined;
+    staged.at = now;
+    staged.bytes += sizeOf(piece) - (before === undefined ? 0 : sizeOf(before));
     if (staged.bytes > 2 * GOSSIP_OWNER_BYTES_MAX) {
       this.#staged.delete(piece.owner);
       return undefined;
     }
     staged.pieces.set(piece.from, piece);
-    const whole = chain(staged, have) ?? (have === 0 ? undefined : chain(staged, 0));
+    const whole = (isOnTop(staged.pieces.values(), have) ? chain(staged, have) : undefined) ?? chain(staged, 0);
     if (whole === undefined) return undefined;
     this.#staged.delete(piece.owner);
     return { ...piece, from: whole.from, to: staged.last, entries: whole.entries };
@@ -43,32 +48,46 @@ export class Staging {
   reach(owner: MemberId, gen: number, have: number): number {
     const staged = this.#staged.get(owner);
     if (staged === undefined || staged.gen !== gen) return have;
-    let at = have;
+    let at = isOnTop(staged.pieces.values(), have) ? have : 0;
     for (let piece = staged.pieces.get(at); piece !== undefined; piece = staged.pieces.get(at)) at = piece.to;
     return at;
+  }
+
+  /** Whether a piece came a moment ago. */
+  isArriving(owner: MemberId, since: number): boolean {
+    return (this.#staged.get(owner)?.at ?? Number.NEGATIVE_INFINITY) >= since;
   }
 
   clear(): void {
     this.#staged.clear();
   }
 
-  #of({ owner, gen, last }: Delta, now: number): Staged | undefined {
+  #of({ owner, gen, from, last }: Delta, now: number): Staged | undefined {
     const staged = this.#staged.get(owner);
-    const isStale = staged !== undefined && now - staged.since > GOSSIP_STAGED_MS;
-    if (staged !== undefined && !isStale && staged.gen === gen && staged.last === last) return staged;
-    // Pieces of an older answer fit no newer one: the state is another.
-    if (staged !== undefined && !isStale && (staged.gen > gen || (staged.gen === gen && staged.last > last)))
-      return undefined;
+    if (staged !== undefined && now - staged.at <= GOSSIP_STAGED_MS) {
+      if (staged.gen > gen || (staged.gen === gen && staged.last > last)) return undefined;
+      // A newer answer goes on where the pieces of an older one end, unless it is one to who has nothing.
+      if (staged.gen === gen && (staged.last === last || from > 0)) {
+        staged.last = last;
+        return staged;
+      }
+    }
     if (staged === undefined && this.#staged.size >= GOSSIP_STAGED_MAX) this.#dropOldest();
-    const fresh: Staged = { gen, last, pieces: new Map(), since: now, bytes: 0 };
+    const fresh: Staged = { gen, last, pieces: new Map(), at: now, bytes: 0 };
     this.#staged.set(owner, fresh);
     return fresh;
   }
 
   #dropOldest(): void {
-    const [oldest] = [...this.#staged].sort(([, a], [, b]) => a.since - b.since);
+    const [oldest] = [...this.#staged].sort(([, a], [, b]) => a.at - b.at);
     if (oldest !== undefined) this.#staged.delete(oldest[0]);
   }
+}
+
+/** What begins at 0 leaves out forgotten traces: a part of it says nothing to who has less than the floor. */
+function isOnTop(pieces: Iterable<Delta>, have: number): boolean {
+  for (const { entries } of pieces) if ((entries.at(-1)?.floor ?? 0) > have) return false;
+  return true;
 }
 
 function chain({ pieces, last }: Staged, from: number): { from: number; entries: Entry[] } | undefined {

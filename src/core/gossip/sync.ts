@@ -88,9 +88,10 @@ export class Sync {
     if (doubts.length > 0) this.#ctx.push(from, { type: "doubts", items: doubts });
   }
 
-  onDoubts(items: readonly Item[]): void {
+  onDoubts(from: MemberId, items: readonly Item[]): void {
     for (const { id, gen, version } of items)
-      this.#doubt(this.#ctx.table.member(id), gen, Math.floor(version / 4), version);
+      if (id === this.#ctx.self.id) this.#ctx.broadcast.pull(memberItem(id, 0, 0), from);
+      else this.#doubt(this.#ctx.table.member(id), gen, Math.floor(version / 4), version);
   }
 
   clear(): void {
@@ -170,10 +171,15 @@ export class Sync {
     }
     const theirVersion = memberVersion(theirs.inc, theirs.status);
     if (isNewer(theirs.gen, theirVersion, gen, version)) {
-      if (theirs.status === DEAD) this.#doubt(mine, theirs.gen, theirs.inc, theirVersion);
+      // A death is not taken over from who only compares, but of who is not alive here either it is the newer word.
+      const isDoubtful = theirs.status === DEAD && status === ALIVE && head.id !== this.#ctx.self.id;
+      if (isDoubtful) this.#doubt(mine, theirs.gen, theirs.inc, theirVersion);
       else this.#ctx.broadcast.pull(memberItem(head.id, gen, version), from);
     } else if (isNewer(gen, version, theirs.gen, theirVersion)) {
-      if (status === DEAD) doubts.push(memberItem(head.id, gen, version));
+      if (status === DEAD && theirs.status === ALIVE) doubts.push(memberItem(head.id, gen, version));
+      else if (status === DEAD)
+        for (const message of this.#ctx.broadcast.answer(memberItem(head.id, theirs.gen, theirVersion)))
+          this.#ctx.push(from, message);
       else this.#ctx.push(from, { type: "member", head, isAsked: true });
     }
   }

@@ -157,7 +157,8 @@ export class Table {
     const before = number === undefined ? undefined : this.#members[number];
     const version = memberVersion(death.inc, DEAD);
     if (number === undefined || before === undefined) return false;
-    if (before.status === LEFT || !isNewer(death.gen, version, before.gen, before.version)) return false;
+    if (before.status === LEFT && death.gen <= before.gen) return false;
+    if (!isNewer(death.gen, version, before.gen, before.version)) return false;
     const { gen, inc } = death;
     const hash = hashMember(death.id, gen, version);
     this.#setMember(number, { ...before, death, status: DEAD, gen, inc, version, since: now, hash });

@@ -1,0 +1,427 @@
+/**
+ * Runs a scenario over a simulated cluster and watches the invariants. Everything that happens is on virtual time and
+ * drawn from one seed: the same scenario and seed are the same run, to the last packet.
+ */
+import { Fault } from "../src/model/fault.ts";
+import { Forger } from "./forger.ts";
+import { GossipCluster } from "./gossip-cluster.ts";
+import {
+  type Fate,
+  type Invariant,
+  isCalm,
+  isWell,
+  living,
+  type MakeInvariant,
+  type Problem,
+  SAMPLE_MS,
+  type World,
+} from "./invariants.ts";
+import type { SimMember } from "./member.ts";
+import { type NetworkShape, USUAL_NETWORK } from "./network.ts";
+import { Paths } from "./paths.ts";
+import { REST_INVARIANTS } from "./rest-invariants.ts";
+import type { Scenario, Step } from "./scenario.ts";
+import { STEADY_INVARIANTS } from "./steady-invariants.ts";
+import { eventText, stepText, Transcript } from "./transcript.ts";
+
+export const GOSSIP_INVARIANTS: readonly MakeInvariant[] = [...STEADY_INVARIANTS, ...REST_INVARIANTS];
+
+/**
+ * From the end of the last fault until all must have settled, ms. The slowest chain by design: local health is back after
+ * 8 answers (8 s); one of the other side is tried every 5 s ± 50 %, and answers; comparisons are 5 s ± 50 % apart, and
+ * what one finds may need a second one. Three of each in a row, none of them early.
+ */
+export const SETTLE_MS = 40_000;
+/** Members that were told late of an expulsion, or start again, do so within this. */
+const SPREAD_MS = 5_000;
+/** In a handful of members 5 % makes one suspect another once in a while, which is right, and no rest. */
+const REST_LOSS = 0.01;
+const REST_MS = 5_000;
+/** Publications at rest, this far apart; each is everywhere within PULSE_KNOWN_MS (twice what the design promises, for
+ * a cluster of any size, without any luck). */
+const PULSES = 6;
+const PULSE_MS = 500;
+const PULSE_KNOWN_MS = 2_000;
+/** Cold start: all within this, and then settled. */
+const START_MS = 2_000;
+
+export interface Violation {
+  readonly invariant: string;
+  readonly problem: string;
+  /** Virtual ms. */
+  readonly at: number;
+}
+
+export interface Outcome {
+  readonly violation: Violation | undefined;
+  readonly fingerprint: string;
+  readonly lines: readonly string[];
+  /** Virtual ms. */
+  readonly ms: number;
+  /** Quiet periods that were reached. */
+  readonly rests: number;
+}
+
+export interface SimulationOptions {
+  readonly scenario: Scenario;
+  readonly seed: number;
+  /** Packets go through the real encoding. */
+  readonly wire: boolean;
+  readonly print?: (line: string) => void;
+  /** Instead of those of gossip. */
+  readonly invariants?: readonly MakeInvariant[];
+}
+
+class Violated extends Error {
+  readonly invariant: string;
+
+  constructor(invariant: string, problem: string) {
+    super(problem);
+    this.invariant = invariant;
+  }
+}
+
+export function simulate(options: SimulationOptions): Outcome {
+  return new Simulation(options).run();
+}
+
+class Simulation implements World {
+  readonly cluster: GossipCluster;
+  readonly fates = new Map<string, Fate>();
+  hasLiars = false;
+  readonly #scenario: Scenario;
+  readonly #usual: NetworkShape;
+  readonly #transcript: Transcript;
+  readonly #invariants: readonly Invariant[];
+  readonly #forger: Forger;
+  readonly #paths: Paths;
+  #pulse = 0;
+  #rests = 0;
+
+  constructor({ scenario, seed, wire, print, invariants = GOSSIP_INVARIANTS }: SimulationOptions) {
+    this.#scenario = scenario;
+    this.#usual = { ...USUAL_NETWORK, wire };
+    this.cluster = new GossipCluster({
+      members: scenario.members,
+      seed,
+      seeds: scenario.seeds,
+      network: this.#usual,
+      hasOwnClocks: true,
+    });
+    this.#transcript = new Transcript(print);
+    this.#forger = new Forger(this.cluster);
+    this.#paths = new Paths(this.cluster);
+    for (const member of this.cluster.members) this.#fateOf(member);
+    this.#invariants = invariants.map((make) => make(this));
+    this.#listen();
+  }
+
+  get now(): number {
+    return this.cluster.engine.now;
+  }
+
+  get pathsSince(): number {
+    return this.#paths.since;
+  }
+
+  get qualitySince(): number {
+    return this.#paths.qualitySince;
+  }
+
+  cutAt(one: SimMember, other: SimMember): number {
+    return this.#paths.cutAt(one, other);
+  }
+
+  nameOf(id: string): string {
+    return this.fates.get(id)?.member.name ?? id;
+  }
+
+  run(): Outcome {
+    let violation: Violation | undefined;
+    try {
+      this.#sample();
+      for (const member of this.cluster.members)
+        this.cluster.engine.after(this.cluster.fraction() * START_MS, () => this.#start(member));
+      let begin = START_MS;
+      this.cluster.engine.runUntil(begin);
+      for (const step of this.#scenario.steps) {
+        this.cluster.engine.runUntil(begin + step.at);
+        this.#say("", stepText(step), "member" in step ? step.member : "");
+        this.#do(step);
+        if (step.do === "quiet") begin = this.now;
+      }
+    } catch (error) {
+      const isViolated = error instanceof Violated;
+      const invariant = isViolated ? error.invariant : "no input makes the machine throw";
+      const problem = isViolated ? error.message : placeOf(error as Error);
+      violation = { invariant, problem, at: this.now };
+    }
+    const { fingerprint, lines } = this.#transcript;
+    return { violation, fingerprint, lines, ms: this.now, rests: this.#rests };
+  }
+
+  // ---- what is watched -----------------------------------------------------------------------------------------------
+
+  #listen(): void {
+    const { cluster } = this;
+    cluster.onEffect = (member, effect) => {
+      this.#transcript.note(this.now, effect.type.length);
+      if (effect.type === "event")
+        this.#say(
+          member.name,
+          eventText(effect.event, (id) => this.nameOf(id)),
+        );
+      for (const invariant of this.#invariants) this.#hold(invariant, invariant.effect?.(member, effect));
+    };
+    cluster.onSend = (member, { to, messages, bytes, isControl }) => {
+      this.#transcript.note(this.now, bytes);
+      if (!isControl) this.#forger.overhear(member, messages);
+      for (const invariant of this.#invariants)
+        this.#hold(invariant, invariant.sent?.(member, to, messages, bytes, isControl));
+    };
+    cluster.onReceive = (member, from, messages) => {
+      for (const invariant of this.#invariants) this.#hold(invariant, invariant.received?.(member, from, messages));
+    };
+  }
+
+  #hold({ name }: Pick<Invariant, "name">, problem: Problem): void {
+    if (problem !== undefined) throw new Violated(name, problem);
+  }
+
+  #sample(): void {
+    for (const invariant of this.#invariants) this.#hold(invariant, invariant.sampled?.());
+    this.cluster.engine.after(SAMPLE_MS, () => this.#sample());
+  }
+
+  #say(who: string, text: string, whom = ""): void {
+    this.#transcript.say(this.now, who === "" ? whom || "--" : who, who === "" ? `<- ${text}` : text);
+  }
+
+  #fateOf(member: SimMember): Fate {
+    let fate = this.fates.get(member.id);
+    if (fate === undefined) {
+      fate = {
+        member,
+        wanted: new Map(),
+        isExpelled: false,
+        hasLeft: false,
+        hasLostDisk: false,
+        isSlow: false,
+        troubledAt: this.now,
+        pausedTill: Number.NEGATIVE_INFINITY,
+        hasLeftInPeace: false,
+      };
+      this.fates.set(member.id, fate);
+    }
+    return fate;
+  }
+
+  #named(name: string): Fate {
+    return this.#fateOf(this.cluster.members[Number(name.slice(1))] as SimMember);
+  }
+
+  // ---- what happens --------------------------------------------------------------------------------------------------
+
+  #start(member: SimMember): void {
+    const fate = this.#fateOf(member);
+    if (member.isUp || fate.isExpelled) return;
+    fate.troubledAt = this.now;
+    fate.hasLeft = false;
+    fate.hasLeftInPeace = false;
+    for (const invariant of this.#invariants) invariant.started?.(member);
+    member.start();
+    // What its host wants said was not lost with the process.
+    member.publish(fate.wanted);
+    for (const other of this.fates.values())
+      if (other.isExpelled)
+        this.cluster.engine.after(this.cluster.fraction() * SPREAD_MS, () => member.expel(other.member.id));
+  }
+
+  #do(step: Step): void {
+    if ("member" in step && this.#named(step.member).isExpelled && step.do !== "forge") return;
+    switch (step.do) {
+      case "crash":
+      case "restart":
+      case "leave":
+      case "join":
+      case "expel":
+        this.#doLife(step);
+        break;
+      case "pause":
+      case "clock-jump":
+      case "slow":
+        this.#doTrouble(step);
+        break;
+      case "cut":
+      case "partition":
+      case "heal":
+      case "network":
+        this.#doPaths(step);
+        break;
+      case "forge":
+        this.hasLiars = true;
+        this.#forger.lie(step.kind, this.#named(step.member).member);
+        break;
+      case "quiet":
+        this.#quiet(step.dead);
+        break;
+      default:
+        this.#doRecords(step);
+    }
+  }
+
+  #doPaths(step: Extract<Step, { do: "cut" | "partition" | "heal" | "network" }>): void {
+    if (step.do === "heal") this.#paths.heal();
+    else if (step.do === "cut") this.#paths.cut(this.#named(step.from).member, this.#named(step.to).member);
+    else if (step.do === "partition") this.#paths.partition(step.share);
+    else {
+      const { at: _, do: __, ...shape } = step;
+      this.#paths.shape({ ...this.cluster.network.shape, ...(shape as Partial<NetworkShape>) });
+    }
+  }
+
+  #doLife(step: Extract<Step, { do: "crash" | "restart" | "leave" | "join" | "expel" }>): void {
+    if (step.do === "join") {
+      const member = this.cluster.add();
+      this.#fateOf(member);
+      this.#start(member);
+      return;
+    }
+    const fate = this.#named(step.member);
+    const { member } = fate;
+    if (step.do === "restart") this.#start(member);
+    if (step.do === "crash") {
+      member.crash();
+      if (step.disk === "lost") {
+        fate.hasLostDisk = true;
+        member.loseDisk();
+      }
+    }
+    if (step.do === "leave" && member.isUp) {
+      fate.hasLeftInPeace = isCalm(this) && isWell(this, member) && (member.gossip?.neighbors().length ?? 0) >= 2;
+      member.leave();
+      fate.hasLeft = true;
+    }
+    if (step.do === "expel") this.#expel(fate);
+  }
+
+  /** Seeds are never removed: without one nobody can join, which would show nothing. */
+  #expel(fate: Fate): void {
+    if (this.#isSeed(fate) || (living(this).length <= 3 && fate.member.isUp)) return;
+    fate.isExpelled = true;
+    const { engine, fraction } = this.cluster;
+    for (const { member } of this.fates.values())
+      if (member !== fate.member && member.isUp)
+        engine.after(fraction() * SPREAD_MS, () => member.expel(fate.member.id));
+  }
+
+  #isSeed({ member }: Pick<Fate, "member">): boolean {
+    return this.cluster.members.indexOf(member) < this.#scenario.seeds;
+  }
+
+  #doTrouble(step: Extract<Step, { do: "pause" | "clock-jump" | "slow" }>): void {
+    const fate = this.#named(step.member);
+    const { member } = fate;
+    if (!member.isUp) return;
+    fate.troubledAt = this.now;
+    if (step.do === "slow") {
+      const [least, most] = step.delayMs;
+      fate.isSlow = most > 0;
+      member.inboundDelay = most > 0 ? () => least + this.cluster.fraction() * (most - least) : undefined;
+    } else if (step.do === "pause") {
+      member.pause(step.ms);
+      fate.pausedTill = member.pausedUntil;
+      fate.troubledAt = member.pausedUntil;
+    } else {
+      fate.pausedTill = this.now;
+      member.jumpClock(step.ms);
+    }
+  }
+
+  #doRecords(step: Extract<Step, { do: "publish" | "publish-many" | "delete" | "delete-all" }>): void {
+    const { member, wanted } = this.#named(step.member);
+    if (!member.isUp) return;
+    const changes = new Map<string, Uint8Array | undefined>();
+    if (step.do === "publish") changes.set(step.key, this.#value(step.bytes));
+    else if (step.do === "delete") changes.set(step.key, undefined);
+    else if (step.do === "delete-all") for (const key of wanted.keys()) changes.set(key, undefined);
+    else for (let n = 0; n < step.keys; n += 1) changes.set(`many-${n}`, this.#value(20));
+    try {
+      member.publish(changes);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.#say(member.name, "is told that this is too much to publish");
+      return;
+    }
+    for (const [key, value] of changes)
+      if (value === undefined) wanted.delete(key);
+      else wanted.set(key, value);
+  }
+
+  #value(bytes: number): Uint8Array {
+    const value = new Uint8Array(bytes);
+    for (let n = 0; n < Math.min(bytes, 8); n += 1) value[n] = Math.floor(this.cluster.fraction() * 256);
+    return value;
+  }
+
+  // ---- rest ----------------------------------------------------------------------------------------------------------
+
+  #quiet(dead: "restart" | "expel" | "stay"): void {
+    const { engine, fraction } = this.cluster;
+    this.#paths.heal();
+    this.#paths.shape({ ...this.#usual, loss: REST_LOSS });
+    for (const fate of this.fates.values()) {
+      if (fate.isSlow) fate.troubledAt = this.now;
+      fate.isSlow = false;
+      fate.member.inboundDelay = undefined;
+    }
+    engine.runUntil(Math.max(this.now, ...this.cluster.up.map(({ pausedUntil }) => pausedUntil)));
+    // Without a seed that runs nobody could join, which would show nothing.
+    const isSeedUp = this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
+    for (const fate of this.fates.values()) {
+      const isNeeded = this.#isSeed(fate) && !isSeedUp;
+      if (fate.member.isUp || fate.isExpelled || (fate.hasLeft && !isNeeded)) continue;
+      if (dead === "restart" || isNeeded) engine.after(fraction() * SPREAD_MS, () => this.#start(fate.member));
+      else if (dead === "expel") this.#expel(fate);
+    }
+    engine.runFor(SPREAD_MS + SETTLE_MS);
+    for (const invariant of this.#invariants) this.#hold(invariant, invariant.atRest?.());
+    for (const invariant of this.#invariants) invariant.restBegins?.();
+    engine.runFor(REST_MS);
+    this.#pulses();
+    for (const invariant of this.#invariants) this.#hold(invariant, invariant.restEnds?.());
+    // Who was removed and still runs has been a nuisance for long enough.
+    for (const { member, isExpelled } of this.fates.values()) if (isExpelled) member.crash();
+    this.#rests += 1;
+    this.#say("", `all ${this.#invariants.length} invariants hold, ${living(this).length} members`);
+  }
+
+  /** Small changes, one after the other, each of which must reach everybody soon. */
+  #pulses(): void {
+    const { engine, fraction } = this.cluster;
+    for (let n = 0; n < PULSES; n += 1) {
+      const members = living(this);
+      const owner = members[Math.floor(fraction() * members.length)];
+      if (owner === undefined) return;
+      this.#pulse += 1;
+      const value = Uint8Array.of(this.#pulse, this.#pulse >> 8);
+      this.#fateOf(owner).wanted.set("pulse", value);
+      owner.publish(new Map([["pulse", value]]));
+      const seq = owner.gossip?.state(owner.id)?.seq ?? 0;
+      engine.after(PULSE_KNOWN_MS, () => {
+        const late = living(this).find(({ gossip }) => (gossip?.state(owner.id)?.seq ?? 0) < seq);
+        if (late !== undefined)
+          this.#hold({ name: "news reach everybody soon" }, `${late.name} has not what ${owner.name} said 2 s ago`);
+      });
+      engine.runFor(PULSE_MS);
+    }
+    engine.runFor(PULSE_KNOWN_MS);
+  }
+}
+
+/** The message, and where in the product it was thrown. */
+function placeOf({ message, stack = "" }: Error): string {
+  return [message, ...[...stack.matchAll(/(?:src|sim)\/[\w/.-]+:\d+/g)].slice(0, 3).map(([place]) => place)].join(
+    " < ",
+  );
+}

@@ -1,0 +1,196 @@
+/**
+ * What the simulation meets too rarely to rely on: one member, and what others say to it by hand.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type SimIdentity, SimTrust } from "../../../sim/trust.ts";
+import { seededRandom } from "../../../test/support/seeded-random.ts";
+import type { GossipEffect } from "./context.ts";
+import { Gossip } from "./gossip.ts";
+import { ALIVE, DEAD, type Delta, type Entry, type Head, LEFT, type Message } from "./messages.ts";
+import { Publisher } from "./publisher.ts";
+import { Roster } from "./roster.ts";
+import { deathBytes, headBytes } from "./signed.ts";
+
+class Rig {
+  readonly trust = new SimTrust();
+  readonly self = this.trust.admitted();
+  readonly gossip: Gossip;
+  now = 0;
+  readonly #removed = new Set<string>();
+  readonly #addresses = new Map<string, string>();
+
+  constructor() {
+    const { id, credential, sign } = this.self;
+    this.gossip = new Gossip(
+      { self: { id, address: "10.0.0.1:1", credential, sign }, gen: 5, seeds: [] },
+      {
+        roster: new Roster(),
+        fraction: seededRandom(1).fraction,
+        verify: this.trust.verify,
+        admit: (head) => (this.#removed.has(head.id) ? undefined : this.trust.publicKeyOf(head)),
+      },
+    );
+    this.gossip.start(0);
+    this.runFor(2_000);
+  }
+
+  /** Another member that is known here already. */
+  peer(gen = 1): SimIdentity {
+    const peer = this.trust.admitted();
+    this.hear(peer, { type: "member", head: this.headOf(peer, gen), isAsked: true });
+    return peer;
+  }
+
+  headOf({ id, credential, sign }: SimIdentity, gen = 1, inc = 0, hasLeft = false): Head {
+    const unsigned = { id, gen, inc, hasLeft, address: this.#addressOf(id), credential };
+    return { ...unsigned, signature: sign(headBytes(unsigned)) };
+  }
+
+  hear({ id }: SimIdentity, ...messages: readonly Message[]): readonly GossipEffect[] {
+    return this.gossip.receive(this.#addressOf(id), id, messages, this.now);
+  }
+
+  expel({ id }: SimIdentity): void {
+    this.#removed.add(id);
+    this.gossip.expel(id, this.now);
+  }
+
+  /** @returns all effects of that time */
+  runFor(ms: number): GossipEffect[] {
+    const end = this.now + ms;
+    const effects: GossipEffect[] = [];
+    while (this.gossip.nextDeadline() <= end) {
+      this.now = Math.max(this.now, this.gossip.nextDeadline());
+      effects.push(...this.gossip.tick(this.now));
+    }
+    this.now = end;
+    return effects;
+  }
+
+  #addressOf(id: string): string {
+    const known = this.#addresses.get(id) ?? `10.0.1.${this.#addresses.size}:1`;
+    this.#addresses.set(id, known);
+    return known;
+  }
+}
+
+function said(effects: readonly GossipEffect[], type: Message["type"]): Message[] {
+  return effects.flatMap((effect) => (effect.type === "send" ? effect.messages.filter((m) => m.type === type) : []));
+}
+
+function accusation(accuser: SimIdentity, id: string, gen = 1, inc = 0): Message {
+  const unsigned = { id, gen, inc, accuser: accuser.id };
+  return {
+    type: "death",
+    death: { ...unsigned, signature: accuser.sign(deathBytes(unsigned)), testimonies: [] },
+    isAsked: true,
+  };
+}
+
+describe("a member of the gossip", () => {
+  it("has a later word than any that is made up about it", () => {
+    const rig = new Rig();
+    const liar = rig.peer();
+    const belief = { gen: 5, inc: 2 ** 32 - 1, status: DEAD } as const;
+    rig.hear(liar, { type: "ping", seq: 1, belief, isLink: false });
+    const own = rig.gossip.member(rig.self.id);
+    assert.ok(own !== undefined && own.gen > 5 && own.inc === 0, "it begins a new gen");
+    rig.hear(liar, { type: "ping", seq: 2, belief: { gen: own.gen, inc: 7, status: DEAD }, isLink: false });
+    assert.equal(rig.gossip.member(rig.self.id)?.inc, 8, "and contradicts the usual way else");
+  });
+
+  it("takes no values that were changed under old signatures", () => {
+    const rig = new Rig();
+    const owner = rig.peer();
+    const publisher = new Publisher(owner.id, 1, owner.sign);
+    const write = (key: string) => publisher.write(new Map([[key, Uint8Array.of(1)]])) as Delta;
+    rig.hear(owner, { type: "delta", delta: write("a"), isAsked: false });
+    rig.hear(owner, { type: "delta", delta: write("b"), isAsked: false });
+    write("c");
+    const whole = publisher.whole();
+    const forged = whole.entries.map(
+      (entry): Entry => (entry.key === "a" ? { ...entry, value: Uint8Array.of(6) } : entry),
+    );
+    rig.hear(owner, { type: "delta", delta: { ...whole, entries: forged }, isAsked: true });
+    assert.deepEqual(rig.gossip.value(owner.id, "a"), Uint8Array.of(1));
+    assert.equal(rig.gossip.refusals["bad-signature"], 1);
+    rig.hear(owner, { type: "delta", delta: whole, isAsked: true });
+    assert.equal(rig.gossip.state(owner.id)?.seq, 3, "the same unchanged is taken");
+  });
+
+  it("answers a stranger that asks, asks one that talks, and is never asked back for that", () => {
+    const rig = new Rig();
+    const stranger = rig.trust.admitted();
+    const whoAreYou: Message = {
+      type: "pull",
+      item: { kind: "member", id: rig.self.id, gen: 0, version: 0 },
+      isGraft: false,
+    };
+    const answer = rig.hear(stranger, whoAreYou);
+    assert.deepEqual([said(answer, "member").length, said(answer, "pull").length], [1, 0]);
+    assert.equal(said(rig.hear(stranger, { type: "prune" }), "pull").length, 1);
+    rig.hear(stranger, { type: "member", head: rig.headOf(stranger), isAsked: true });
+    assert.equal(rig.gossip.member(stranger.id)?.status, ALIVE);
+    rig.expel(stranger);
+    const refused = rig.hear(stranger, { type: "member", head: rig.headOf(stranger, 2), isAsked: true });
+    assert.deepEqual([rig.gossip.member(stranger.id), said(refused, "pull").length], [undefined, 0]);
+  });
+
+  it("says each solo accusation once to each neighbour, and believes the second accuser", () => {
+    const rig = new Rig();
+    const [accused, one, other, neighbor] = [rig.peer(), rig.peer(), rig.peer(), rig.peer()];
+    rig.hear(neighbor, { type: "neighbor", isUrgent: true });
+    const passedOn = (message: Message, from: SimIdentity) => {
+      rig.hear(from, message);
+      return said(rig.runFor(10), "death").length;
+    };
+    assert.equal(passedOn(accusation(one, accused.id), one), 1);
+    assert.equal(passedOn(accusation(one, accused.id), other), 0);
+    assert.equal(rig.gossip.member(accused.id)?.status, ALIVE);
+    rig.hear(other, accusation(other, accused.id));
+    assert.equal(rig.gossip.member(accused.id)?.status, DEAD);
+  });
+
+  it("seconds who accuses alone one that it holds for dead itself", () => {
+    const rig = new Rig();
+    const [accused, one, other] = [rig.peer(), rig.peer(), rig.peer()];
+    for (const accuser of [one, other]) rig.hear(accuser, accusation(accuser, accused.id));
+    rig.hear(one, { type: "neighbor", isUrgent: true });
+    const ping = said(rig.runFor(300), "ping").find((message) => message.type === "ping" && message.isLink);
+    assert.ok(ping?.type === "ping");
+    rig.hear(one, { type: "ack", seq: ping.seq, gen: 1, inc: 0, isLink: true, hasHeard: false });
+    const late = accusation(one, accused.id);
+    rig.hear(one, { ...late, isAsked: false } as Message);
+    const [seconded] = said(rig.runFor(10), "death");
+    assert.ok(seconded?.type === "death" && seconded.death.accuser === rig.self.id);
+  });
+
+  it("has no link to one that has said goodbye", () => {
+    const rig = new Rig();
+    const peer = rig.peer();
+    rig.hear(peer, { type: "member", head: rig.headOf(peer, 1, 1, true), isAsked: false });
+    rig.hear(peer, { type: "neighbor", isUrgent: true });
+    assert.deepEqual([rig.gossip.member(peer.id)?.status, rig.gossip.neighbors()], [LEFT, []]);
+    const stays = rig.peer();
+    rig.hear(stays, { type: "neighbor", isUrgent: true });
+    assert.deepEqual(rig.gossip.neighbors(), [stays.id]);
+  });
+
+  it("is not changed by a packet that comes twice", () => {
+    const rig = new Rig();
+    const owner = rig.peer();
+    const publisher = new Publisher(owner.id, 1, owner.sign);
+    const delta = publisher.write(new Map([["a", Uint8Array.of(1)]])) as Delta;
+    const packet: readonly Message[] = [
+      { type: "member", head: rig.headOf(owner, 1, 3), isAsked: false },
+      { type: "delta", delta, isAsked: false },
+      accusation(owner, rig.self.id, 5, 0),
+    ];
+    const changes = () => rig.hear(owner, ...packet).filter(({ type }) => type !== "send");
+    assert.ok(changes().length > 0);
+    const { root } = rig.gossip;
+    assert.deepEqual(changes(), []);
+    assert.equal(rig.gossip.root, root);
+  });
+});
