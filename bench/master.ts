@@ -1,15 +1,15 @@
 /**
- * The master under load: how long a thousand agents take to register, each answer durable before it is sent, and how
+ * The master under load: how long a thousand new agents take to join by a token, each answer durable before it is sent, and how
  * long a restarted master takes until it serves the state of ten thousand. Both have no peer: the original cannot be run
  * without a Mesos cluster around it.
  *
  * The real program on loopback; the clients run in this process, so their work is part of the figures.
  */
 import { once } from "node:events";
-import { Agent, get, request as httpRequest, type IncomingMessage } from "node:http";
-import type { RegisterRequest } from "../src/io/ports.ts";
+import { get, type IncomingMessage } from "node:http";
 import { assert } from "../src/model/fault.ts";
 import { MasterHome } from "../test/support/master-process.ts";
+import { TestAgent } from "../test/support/trust.ts";
 import { atEnd, bench, median } from "./figures.ts";
 import { CONFIG, fillStore, registrant } from "./filled-store.ts";
 
@@ -28,30 +28,19 @@ async function withHome<T>(body: (home: MasterHome) => Promise<T>): Promise<T> {
   }
 }
 
-/** Milliseconds until all agents have their answers. */
+/** Milliseconds until all agents are members. */
 function registerAll(): Promise<number> {
   return withHome(async (home) => {
     const { url } = await home.start();
-    const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
+    const agents = Array.from({ length: REGISTRATIONS }, () => new TestAgent(home.joinToken()));
+    const waiting = agents.entries();
+    const client = async () => {
+      for (const [n, agent] of waiting) await agent.register(url, registrant(n));
+    };
     const start = performance.now();
-    await Promise.all(Array.from({ length: REGISTRATIONS }, (_, n) => register(url, agent, registrant(n))));
-    const elapsed = performance.now() - start;
-    agent.destroy();
-    return elapsed;
+    await Promise.all(Array.from({ length: CLIENTS }, client));
+    return performance.now() - start;
   });
-}
-
-async function register(url: string, agent: Agent, body: RegisterRequest): Promise<void> {
-  const call = httpRequest(`${url}/v1/agents/register`, {
-    method: "POST",
-    agent,
-    headers: { "content-type": "application/json" },
-  });
-  call.end(JSON.stringify(body));
-  const [answer] = (await once(call, "response")) as [IncomingMessage];
-  answer.resume();
-  await once(answer, "end");
-  assert(answer.statusCode === 200, `registration is answered with 200, not ${answer.statusCode}`);
 }
 
 /** Milliseconds from the start of the process to the last byte of its state document. */

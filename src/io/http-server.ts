@@ -5,14 +5,30 @@
  * `close` ends what goes on for ever (streams) as well as what is idle, so that a program ends within a moment.
  */
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { type AddressInfo, connect, isIPv6, type ListenOptions } from "node:net";
 import { dirname } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { getRequestListener } from "@hono/node-server";
 import { Fault, type FaultCode, messageOf } from "../model/fault.ts";
 import { parseIp } from "../model/ip.ts";
 
-export type Fetch = (request: Request) => Response | Promise<Response>;
+export type Fetch = (request: Request, connection: Connection) => Response | Promise<Response>;
+
+/** What is known of who is at the other end. */
+export interface Connection {
+  /** It came by TLS, with a certificate that our client authority signed. */
+  readonly hasCertificate: boolean;
+}
+
+/** What a server brings for TLS, each in PEM. */
+export interface TlsServer {
+  readonly cert: string;
+  readonly key: string;
+  /** Who shows a certificate of this authority is known by it; others are served too, as strangers. */
+  readonly clientCa?: string;
+}
 
 /**
  * One kind of request that is answered without all that HTTP can be: what is asked often, and waited for. A body without
@@ -50,10 +66,14 @@ export function parseTcpAddress(text: string): TcpAddress {
   throw new Fault("bad-request", `'${text}' is no address to listen on; give ADDRESS:PORT, such as 0.0.0.0:5050`);
 }
 
-/** @throws Fault port-taken, no-rights, bad-request */
-export async function listenTcp(fetch: Fetch, { host, port }: TcpAddress): Promise<HttpServer> {
+/**
+ * @param tls absent: plain HTTP
+ * @throws Fault port-taken, no-rights, bad-request, bad-config
+ */
+export async function listenTcp(fetch: Fetch, { host, port }: TcpAddress, tls?: TlsServer): Promise<HttpServer> {
   const shown = isIPv6(host) ? `[${host}]` : host;
-  const server = await listen(fetch, { host, port }, `${shown}:${port}`);
+  const create = tls === undefined ? createServer : (listener: RequestListener) => secureServer(listener, tls);
+  const server = await listen(fetch, { host, port }, `${shown}:${port}`, create);
   return {
     address: `${shown}:${(server.address() as AddressInfo).port}`,
     close: () => closeServer(server),
@@ -70,7 +90,7 @@ export async function listenUnix(fetch: Fetch, path: string, direct?: DirectCall
   }
   // The mode must hold from the first moment on: another process could connect before a chmod.
   const before = process.umask(0o177);
-  const listening = listen(fetch, { path }, path, direct);
+  const listening = listen(fetch, { path }, path, createServer, direct);
   process.umask(before);
   const server = await listening;
   chmodSync(path, 0o600);
@@ -101,9 +121,31 @@ function answers(path: string): Promise<boolean> {
   return promise.finally(() => socket.destroy());
 }
 
-function listen(fetch: Fetch, where: ListenOptions, shown: string, direct?: DirectCall): Promise<Server> {
-  const listener = getRequestListener(fetch, { overrideGlobalObjects: false });
-  const server = createServer((request, response) => {
+function secureServer(listener: RequestListener, { cert, key, clientCa }: TlsServer): Server {
+  const clients = clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: false };
+  try {
+    return createSecureServer({ cert, key, ...clients, minVersion: "TLSv1.2" }, listener);
+  } catch (thrown) {
+    throw new Fault(
+      "bad-config",
+      `the certificate or key for TLS cannot be used (${messageOf(thrown)}); give PEM files`,
+    );
+  }
+}
+
+function listen(
+  fetch: Fetch,
+  where: ListenOptions,
+  shown: string,
+  create: (listener: RequestListener) => Server,
+  direct?: DirectCall,
+): Promise<Server> {
+  const listener = getRequestListener(
+    (request, { incoming }) =>
+      fetch(request, { hasCertificate: (incoming.socket as Partial<TLSSocket>).authorized === true }),
+    { overrideGlobalObjects: false },
+  );
+  const server = create((request, response) => {
     if (direct !== undefined && isFor(direct, request)) answerDirectly(direct, request, response);
     else void listener(request, response);
   });

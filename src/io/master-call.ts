@@ -1,6 +1,6 @@
 /**
  * One HTTP request to a master: where it may be, how its answer is read within bounds, and why it could not be had, in
- * words. Beneath the calls of an agent as well as its peer stream. Connections are not kept: calls are rare, and one that
+ * words. Beneath all calls of an agent. Connections are not kept: calls are rare, and one that
  * is kept could lead to a master that is gone.
  */
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
@@ -12,6 +12,17 @@ export interface MasterAddress {
   readonly text: string;
   readonly isSecure: boolean;
   readonly where: { readonly socketPath: string } | { readonly host: string; readonly port: number };
+  /** For https; absent: the machine's own authorities, and no certificate of ours. */
+  readonly tls?: TlsClient;
+}
+
+/** What a client brings for TLS, each in PEM. */
+export interface TlsClient {
+  /** Whom a master's certificate must be signed by. */
+  readonly ca?: string;
+  /** Our own certificate and its key: both or none. */
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 const DEFAULT_PORT = 5050;
@@ -21,13 +32,13 @@ const FORM = /^(https?):\/\/(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?\
  * Parses `http://HOST:PORT`, `https://HOST:PORT` (the port may be left out) or `unix:/PATH`.
  * @throws Fault bad-request
  */
-export function parseMasterAddress(text: string): MasterAddress {
+export function parseMasterAddress(text: string, tls?: TlsClient): MasterAddress {
   if (/^unix:\/[^\0]+$/.test(text)) return { text, isSecure: false, where: { socketPath: text.slice("unix:".length) } };
   const [, scheme, ip6, name, portText] = FORM.exec(text) ?? [];
   const host = ip6 ?? name;
   const port = portText === undefined ? DEFAULT_PORT : Number(portText);
   if (scheme !== undefined && host !== undefined && port > 0 && port <= 65_535)
-    return { text, isSecure: scheme.toLowerCase() === "https", where: { host, port } };
+    return { text, isSecure: scheme.toLowerCase() === "https", where: { host, port }, ...(tls && { tls }) };
   throw new Fault(
     "bad-request",
     `'${text}' is no address of a master; give http://HOST:PORT, https://HOST:PORT or unix:/PATH`,
@@ -36,8 +47,10 @@ export function parseMasterAddress(text: string): MasterAddress {
 }
 
 /** Begins a request; the caller sends the body and listens for `response` and `error`. */
-export function requestTo({ isSecure, where }: MasterAddress, options: RequestOptions): ClientRequest {
-  return (isSecure ? requestSecurely : request)({ ...options, ...where, agent: false });
+export function requestTo({ isSecure, where, tls }: MasterAddress, options: RequestOptions): ClientRequest {
+  return isSecure
+    ? requestSecurely({ ...options, ...where, ...tls, agent: false })
+    : request({ ...options, ...where, agent: false });
 }
 
 /** Rejects when the answer breaks off or is longer than `maxBytes`; it is not read further then. */

@@ -1,123 +1,163 @@
 /**
- * An agent's calls to its master over HTTP. Several masters may be named; each call goes to the one that answered last,
- * and to the others in turn when that one cannot be reached, is not ready, or is no master.
+ * An agent's calls to its master over HTTP, each signed by the agent's identity key. Several masters may be named; each
+ * call goes to the one that answered last, and to the others in turn when that one cannot be reached, is not ready, is
+ * no master, or is not to be trusted.
  *
  * What a master refuses is final: the fault goes to the caller as it came. Only when nobody answered is it `not-ready`,
- * with the reason for each address.
+ * or `unauthorized` where somebody did and was not to be trusted, with the reason for each address.
  */
-import type { IncomingMessage } from "node:http";
-import type { z } from "zod";
 import { Fault } from "../model/fault.ts";
-import { parseFaultBody } from "../model/fault-table.ts";
-import { MASTER_ANSWER_MAX_BYTES, MASTER_CALL_TIMEOUT_MS } from "../model/limits.ts";
-import { assignmentSchema, issuesOf } from "../model/schemas.ts";
+import type { Call } from "../model/trust/call-proof.ts";
+import type { Signer } from "../model/trust/member.ts";
+import type { Membership } from "../model/trust/membership.ts";
+import type { Token } from "../model/trust/token.ts";
+import { openAdmission } from "./admission-answer.ts";
 import { SYSTEM_CLOCK } from "./clock.ts";
-import { bodyOf, type MasterAddress, parseJson, parseMasterAddress, requestTo, whyUnreachable } from "./master-call.ts";
-import type { Clock, MasterClient } from "./ports.ts";
+import { newAgreement } from "./crypto/keys.ts";
+import { type MasterAddress, parseMasterAddress, type TlsClient } from "./master-call.ts";
+import { Distrusted, post, proven, Unanswered } from "./master-exchange.ts";
+import type { Admission, Clock, MasterClient, RegisterRequest } from "./ports.ts";
+
+/** Who an agent is, and whom it trusts. */
+export interface AgentCredentials {
+  readonly signer: Signer;
+  /** What the cluster made it; absent before it joined. */
+  membership(): Membership | undefined;
+  /** To join with; read anew for each registration. @throws Fault when there is a file and no token in it */
+  joinToken(): Token | undefined;
+}
 
 export interface HttpMasterClient extends MasterClient {
   /** The URL, as it was given, of the master that answered last; the first one before any did. */
   current(): string;
+  /** The same, as requests need it. */
+  address(): MasterAddress;
+  /** The headers that prove a call to that master. Rejects when it does not answer, or with the fault that it gives. */
+  prove(method: string, path: string): Promise<Readonly<Record<string, string>>>;
 }
 
-/** A master that was tried in vain: the next one is tried. */
-class Unanswered extends Error {}
+export interface MasterClientOptions {
+  readonly tls?: TlsClient;
+  readonly clock?: Clock;
+}
+
+const NO_BODY = new Uint8Array();
 
 /**
  * @param urls at least one, each as `parseMasterAddress` takes it
  * @throws Fault bad-request
  */
-export function openMasterClient(urls: readonly string[], clock: Clock = SYSTEM_CLOCK): HttpMasterClient {
-  const addresses = urls.map(parseMasterAddress);
+export function openMasterClient(
+  urls: readonly string[],
+  credentials: AgentCredentials,
+  { tls, clock = SYSTEM_CLOCK }: MasterClientOptions = {},
+): HttpMasterClient {
+  const addresses = urls.map((url) => parseMasterAddress(url, tls));
   if (addresses.length === 0)
     throw new Fault("bad-request", "no master is named; give at least one, such as http://10.0.0.1:5050");
+  const { signer } = credentials;
   let last = 0;
 
-  async function call(path: string, body: unknown): Promise<{ answer: unknown; url: string }> {
+  async function firstAnswer<T>(ask: (address: MasterAddress) => Promise<T>): Promise<T> {
     const reasons: string[] = [];
+    let isDistrusted = false;
     const first = last;
     for (let n = 0; n < addresses.length; n += 1) {
       const index = (first + n) % addresses.length;
       const address = addresses[index] as MasterAddress;
       try {
-        const answer = await exchange(address, path, JSON.stringify(body), clock);
+        const answer = await ask(address);
         last = index;
-        return { answer, url: address.text };
+        return answer;
       } catch (thrown) {
         if (!(thrown instanceof Unanswered)) {
           last = index;
           throw thrown;
         }
+        isDistrusted ||= thrown instanceof Distrusted;
         reasons.push(`${address.text}: ${thrown.message}`);
       }
     }
-    throw new Fault("not-ready", `no master answers (${reasons.join("; ")}); start one, or correct its address`, {
-      urls,
-    });
+    const why = reasons.join("; ");
+    if (isDistrusted) throw new Fault("unauthorized", `no master of this agent's cluster answers (${why})`, { urls });
+    throw new Fault("not-ready", `no master answers (${why}); start one, or correct its address`, { urls });
   }
 
   return {
     current: () => (addresses[last] as MasterAddress).text,
-    register: async (request) => {
-      const { answer, url } = await call("/v1/agents/register", request);
-      return decoded(answer, assignmentSchema, url);
-    },
+    address: () => addresses[last] as MasterAddress,
+    prove: async (method, path) =>
+      (await proven(addresses[last] as MasterAddress, { method, path, body: NO_BODY }, { signer }, clock)).headers,
+    register: (request) => firstAnswer((address) => register(address, request, credentials, clock)),
     reportStatus: async (report) => {
-      await call(`/v1/agents/${encodeURIComponent(report.agentId)}/status`, report);
+      const call = callOf(`/v1/agents/${encodeURIComponent(report.agentId)}/status`, report);
+      await firstAnswer(async (address) => {
+        const { headers } = await proven(address, call, { signer }, clock);
+        return post(address, call, headers, clock);
+      });
     },
   };
 }
 
-/** @throws Unanswered, or the Fault with which the master refused */
-async function exchange(address: MasterAddress, path: string, body: string, clock: Clock): Promise<unknown> {
-  const { status, text } = await post(address, path, body, clock).catch((error: unknown) => {
-    throw new Unanswered(whyUnreachable(error));
-  });
-  const json = parseJson(text);
-  const isOk = status >= 200 && status < 300;
-  if (isOk && (json !== undefined || text === "")) return json;
-  const fault = isOk ? undefined : parseFaultBody(json);
-  if (fault === undefined)
-    throw new Unanswered(`it answers POST ${path} with HTTP ${status}${isOk ? " and no JSON" : ""}; it is no master`);
-  // This one cannot serve anybody now; another one may.
-  if (fault.code === "not-ready") throw new Unanswered(fault.message);
-  throw fault;
-}
-
-async function post(
+/** A member shows its token only when its key alone does not do: the master may have forgotten or removed it. */
+async function register(
   address: MasterAddress,
-  path: string,
-  body: string,
+  request: RegisterRequest,
+  credentials: AgentCredentials,
   clock: Clock,
-): Promise<{ status: number; text: string }> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
-  const request = requestTo(address, { method: "POST", path, headers });
-  const late = new Error(`no answer within ${MASTER_CALL_TIMEOUT_MS / 1000} s`);
-  const { promise: timedOut, reject: rejectLate } = Promise.withResolvers<never>();
-  const cancel = clock.after(MASTER_CALL_TIMEOUT_MS, () => rejectLate(late));
-  request.on("response", resolve);
-  request.on("error", reject);
-  request.end(body);
+): Promise<Admission> {
+  if (credentials.membership() === undefined) {
+    const token = credentials.joinToken();
+    if (token === undefined && !vouchesForItself(address))
+      throw new Fault(
+        "not-admitted",
+        "this agent belongs to no cluster yet and has no join token; copy the file join-token from the master's data " +
+          "directory and name it with --join-token-file",
+      );
+    return registerWith(address, request, credentials, token, clock);
+  }
   try {
-    const read = promise.then(async (answer) => ({
-      status: answer.statusCode ?? 0,
-      text: await bodyOf(answer, MASTER_ANSWER_MAX_BYTES),
-    }));
-    return await Promise.race([read, timedOut]);
-  } finally {
-    cancel();
-    request.destroy();
+    return await registerWith(address, request, credentials, undefined, clock);
+  } catch (thrown) {
+    if (!(thrown instanceof Fault) || thrown.code !== "not-admitted") throw thrown;
+    const token = tokenIfAny(credentials);
+    if (token === undefined) throw thrown;
+    return registerWith(address, request, credentials, token, clock);
   }
 }
 
-function decoded<T>(answer: unknown, schema: z.ZodType<T>, url: string): T {
-  const result = schema.safeParse(answer);
-  if (result.success) return result.data;
-  throw new Fault(
-    "not-ready",
-    `${url} answers with something that is no assignment (${issuesOf(result.error).slice(0, 3).join("; ")}); ` +
-      "run the same version of Weft on masters and agents",
-    { url },
-  );
+/** A member's token may be gone for good reason. */
+function tokenIfAny({ joinToken }: AgentCredentials): Token | undefined {
+  try {
+    return joinToken();
+  } catch (thrown) {
+    if (thrown instanceof Fault) return undefined;
+    throw thrown;
+  }
+}
+
+async function registerWith(
+  address: MasterAddress,
+  request: RegisterRequest,
+  credentials: AgentCredentials,
+  token: Token | undefined,
+  clock: Clock,
+): Promise<Admission> {
+  const { signer } = credentials;
+  const agreement = newAgreement();
+  const call = callOf("/v1/agents/register", request);
+  const prover = { signer, ephemeral: agreement.publicKey, ...(token && { token }) };
+  const registration = await proven(address, call, prover, clock);
+  const answer = await post(address, call, registration.headers, clock);
+  const clusterKey = credentials.membership()?.clusterKey;
+  return openAdmission(answer, registration, { agentId: request.agentId, agreement, token, clusterKey });
+}
+
+/** A socket of this host, or a server whose certificate an authority of the operator's signed. */
+function vouchesForItself({ where, isSecure, tls }: MasterAddress): boolean {
+  return "socketPath" in where || (isSecure && tls?.ca !== undefined);
+}
+
+function callOf(path: string, body: unknown): Call {
+  return { method: "POST", path, body: Buffer.from(JSON.stringify(body)) };
 }

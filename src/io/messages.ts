@@ -5,12 +5,13 @@ import { z } from "zod";
 import {
   agentIdSchema,
   agentNetworkConfigSchema,
+  assignmentSchema,
   hostnameSchema,
   ipSchema,
   overlayStatusSchema,
-  peerSchema,
 } from "../model/schemas.ts";
-import type { PeerUpdate, RegisterRequest, StatusReport } from "./ports.ts";
+import { membershipJson, membershipSchema } from "../model/trust/membership.ts";
+import type { Admission, RegisterRequest, StatusReport } from "./ports.ts";
 
 export const instanceIdSchema = agentIdSchema;
 
@@ -28,9 +29,19 @@ export const statusReportSchema: z.ZodType<StatusReport> = z.object({
   overlays: z.array(overlayStatusSchema),
 });
 
-export const peerUpdateSchema: z.ZodType<PeerUpdate> = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("snapshot"), peers: z.array(peerSchema) }),
-  z.object({ type: z.literal("peer"), peer: peerSchema }),
-  z.object({ type: z.literal("gone"), id: agentIdSchema }),
-  z.object({ type: z.literal("reassigned") }),
-]);
+/** A challenge on its way: bytes as base64url. */
+export const challengeSchema = z.object({ nonce: z.string(), ephemeral: z.string() });
+export type ChallengeMessage = z.infer<typeof challengeSchema>;
+
+/** The answer to a registration on its way: bytes as base64url. */
+export const sealedAnswerSchema = z.object({ clusterKey: z.string(), signature: z.string(), sealed: z.string() });
+
+/** What is sealed in it, as `admissionJson` writes it. */
+export const admissionSchema = z.object({
+  assignment: assignmentSchema,
+  membership: membershipSchema,
+}) satisfies z.ZodType<Admission>;
+
+export function admissionJson({ assignment, membership }: Admission): string {
+  return JSON.stringify({ assignment, membership: membershipJson(membership) });
+}

@@ -6,6 +6,10 @@ import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
 import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
 import type { Ip } from "../model/ip.ts";
+import type { EpochRecord } from "../model/trust/epoch-record.ts";
+import type { KeyRing } from "../model/trust/key-ring.ts";
+import type { MemberRecord, Membership } from "../model/trust/membership.ts";
+import type { TokenRecord } from "../model/trust/token.ts";
 
 // ---- kernel --------------------------------------------------------------------------------------------------------
 
@@ -112,25 +116,48 @@ export interface PluginAnswer {
 // ---- durable state -------------------------------------------------------------------------------------------------
 
 /** What the master must not forget. Each call is durable when it returns (synchronously). */
-export interface MasterStore {
+export interface MasterStore extends GossipStore {
   /** `network` is the effective configuration, in the file's own form, as `saveNetwork` was given it. */
   load(): { readonly network: unknown; readonly agents: readonly AgentRecord[] };
   saveNetwork(network: unknown): void;
   /** Adds the agent, or replaces the record with the id `replaces` (by default its own) in its place in the order. */
   putAgent(record: AgentRecord, replaces?: string): void;
   deleteAgents(ids: readonly string[]): void;
+  loadTrust(): StoredTrust;
+  /** Adds the member, or replaces that of the same agent. */
+  putMember(member: MemberRecord): void;
+  deleteMembers(agentIds: readonly string[]): void;
+  /** Adds the token, or replaces that with the same id. */
+  putToken(token: TokenRecord): void;
+  deleteToken(id: string): void;
+  saveEpochs(epochs: EpochRecord): void;
+  saveKeyRing(ring: KeyRing): void;
+  /** Carries out these writes together, or none of them when one throws. */
+  atomically(writes: () => void): void;
   close(): void;
 }
 
+/** Whom the cluster trusts, and by what. In the order in which they were first written; the two facts are absent at first. */
+export interface StoredTrust {
+  readonly members: readonly MemberRecord[];
+  readonly tokens: readonly TokenRecord[];
+  readonly epochs?: EpochRecord;
+  readonly keyRing?: KeyRing;
+}
+
 /**
- * What an agent must not forget. Each call that returned survives the end of the process; identity and assignment survive
- * a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
+ * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment and
+ * membership survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
  */
-export interface AgentStore {
+export interface AgentStore extends GossipStore {
   identity(): string | undefined;
   saveIdentity(id: string): void;
   assignment(): Assignment | undefined;
   saveAssignment(assignment: Assignment): void;
+  /** Absent until a master let the agent in. */
+  membership(): Membership | undefined;
+  saveMembership(membership: Membership): void;
+  forgetMembership(): void;
   /** In the order in which they were first written. */
   leases(): readonly (Lease | Attachment)[];
   /** Adds the lease or replaces the one of the same container and interface. */
@@ -202,12 +229,28 @@ export interface UdpCounters {
   unaddressable: number;
 }
 
+/** What a member of the gossip must not forget: the gen, so as never to speak under one twice; the others, to find them. */
+export interface GossipStore {
+  /** 0 at first. */
+  gossipGen(): number;
+  /** Durable when it returns. */
+  saveGossipGen(gen: number): void;
+  gossipMembers(): readonly StoredMember[];
+  /** Adds, replaces, or (without a blob) deletes. A crash may lose the last ones. */
+  saveGossipMembers(members: readonly StoredMember[]): void;
+}
+
+export interface StoredMember {
+  readonly id: string;
+  readonly blob: Uint8Array | undefined;
+}
+
 // ---- time and chance -----------------------------------------------------------------------------------------------
 
 export interface Clock {
   /** Milliseconds of a clock that never goes back. */
   now(): number;
-  /** The wall clock, RFC 3339 in UTC to the second: for people. It may jump; nothing is decided by it. */
+  /** The wall clock, RFC 3339 in UTC to the second: for people. It may jump; nothing is decided by it but the end of tokens. */
   date(): string;
   /** Calls once after `ms`; the result cancels it. */
   after(ms: number, call: () => void): () => void;
@@ -230,9 +273,18 @@ export interface RegisterRequest {
   readonly networkConfig: AgentNetworkConfig;
 }
 
+/** A master's answer: what this agent has, and what makes it a member of the cluster. */
+export interface Admission {
+  readonly assignment: Assignment;
+  readonly membership: Membership;
+}
+
 export interface MasterClient {
-  /** @throws Fault as the master refused, or `not-ready` when it cannot be reached */
-  register(request: RegisterRequest): Promise<Assignment>;
+  /**
+   * @throws Fault as the master refused; `not-ready` when it cannot be reached; `unauthorized` when what answers is not
+   * the master of this agent's cluster
+   */
+  register(request: RegisterRequest): Promise<Admission>;
   /** @throws as `register` */
   reportStatus(report: StatusReport): Promise<void>;
 }
@@ -243,18 +295,8 @@ export interface StatusReport {
   readonly overlays: readonly OverlayStatus[];
 }
 
-/**
- * Where an agent learns of its peers. The master's stream today, gossip later.
- * The first call of `onUpdate` after each (re)connection is a snapshot; until it comes, peers are unknown, not absent.
- */
-export interface PeerSource {
-  start(onUpdate: (update: PeerUpdate) => void): void;
-  stop(): void;
-}
-
+/** What an agent learns of its peers. Until the snapshot comes there may be more than were told. */
 export type PeerUpdate =
   | { readonly type: "snapshot"; readonly peers: readonly Peer[] }
   | { readonly type: "peer"; readonly peer: Peer }
-  | { readonly type: "gone"; readonly id: string }
-  /** The agent's own record changed on the master: register again. */
-  | { readonly type: "reassigned" };
+  | { readonly type: "gone"; readonly id: string };

@@ -24,10 +24,12 @@ export type FaultCode =
   | "kernel-lacks" // a feature that this kernel does not have
   | "kernel-refused" // a kernel call that failed
   | "network-failed" // a network does not work on this host: containers that are attached to it are hurt too
+  | "not-admitted" // who calls is no member of this cluster, and nothing that counts vouches for it
   | "no-rights" // CAP_NET_ADMIN or a file permission is missing
   | "not-ready" // try again later: no assignment yet, master away
   | "port-taken" // the listening address is in use
   | "storage" // disk full, read-only, input/output error
+  | "unauthorized" // the call does not prove who makes it, or the answer does not
   | "unknown-agent"
   | "unknown-container"
   | "unknown-network"

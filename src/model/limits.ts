@@ -92,13 +92,6 @@ export const INTERFACE_RANK_MAX = 999;
 export const PATH_MAX_BYTES = 4_096;
 /** Differences that CHECK names; the first ones tell the story. */
 export const CHECK_DIFFERENCES_SHOWN_MAX = 3;
-/** Bytes of one line of the peer stream: a snapshot of 10,000 peers is about 3 MB. */
-export const PEER_STREAM_LINE_MAX_BYTES = 64 << 20;
-/** Bytes that may wait for one slow reader of the peer stream; then it is cut off and starts from a snapshot again. */
-export const PEER_STREAM_BACKLOG_MAX_BYTES = 32 << 20;
-/** Changes of peers within this time leave the master in one piece: a thousand agents that register at once would
- * otherwise cost a million writes. */
-export const PEER_STREAM_BATCH_MS = 10;
 /** Text of an error that an agent reports for a network, in characters. */
 export const STATUS_ERROR_MAX_LENGTH = 1_024;
 
@@ -106,21 +99,12 @@ export const STATUS_ERROR_MAX_LENGTH = 1_024;
 export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
 export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
 /** How long an agent is told "identity taken" before it believes it. After a crash its own last instance may still look
- * connected; the master counts it as gone PEER_STREAM_SILENCE_MAX_MS after it asked it for a sign of life. */
+ * alive to its peers; they need a second or two to find that it is not. */
 export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;
 /** A call to one master; then the next one is tried. */
 export const MASTER_CALL_TIMEOUT_MS = 5_000;
 /** Bytes of a master's answer to a call: an assignment with 256 networks is about 150 kB. */
 export const MASTER_ANSWER_MAX_BYTES = 1 << 20;
-/** The master writes a heartbeat on each peer stream this often; an agent reconnects after three missed ones. */
-export const PEER_STREAM_HEARTBEAT_MS = 5_000;
-export const PEER_STREAM_SILENCE_MAX_MS = 15_000;
-/** Reconnection of the peer stream, waits as for the registration. Shorter at most: a try costs one connection, and
- * changes are missed meanwhile. */
-export const PEER_STREAM_BACKOFF_FIRST_MS = 1_000;
-export const PEER_STREAM_BACKOFF_MAX_MS = 10_000;
-/** Different complaints about the peer stream's content that are logged as warnings. */
-export const PEER_STREAM_COMPLAINTS_MAX = 256;
 /** Deletions of devices that wait in a thread; one of the eight that bin/weft gives Node is left to other work. */
 export const LINK_DELETIONS_AT_ONCE_MAX = 7;
 /** A full pass runs at least this often, whatever the kernel's events say. */
@@ -267,3 +251,47 @@ export const RECEIVE_QUEUE_MAX = 8_192;
 export const STRANGER_QUEUE_MAX = 1_024;
 /** How long received datagrams are opened and handled before the event loop goes on. */
 export const RECEIVE_STRETCH_MS = 2;
+/** What was learnt of members is written to disk this long after, all of it at once. */
+export const GOSSIP_SAVE_MS = 1_000;
+/** Bytes of a credential: it travels in gossip packets. */
+export const CREDENTIAL_MAX_BYTES = 256;
+/** Bytes of a signed assignment: 256 networks of both families are about 20 kB. */
+export const ASSIGNMENT_STATEMENT_MAX_BYTES = 32 << 10;
+/** Bytes of a signed removal or epoch floor. */
+export const REMOVAL_MAX_BYTES = 256;
+/** Epochs and revisions are 32 bits; a removal a second lasts for a century. */
+export const EPOCH_MAX = 0xffff_ffff;
+export const REVISION_MAX = 0xffff_ffff;
+/** Removals that are kept before the epoch floor rises in their stead, and how many may wait for it: each is told to every
+ * agent, in about 140 bytes. */
+export const REMOVALS_KEPT = 256;
+export const REMOVALS_MAX = 1_024;
+/** Ids of gossip keys are 32 bits. */
+export const KEY_ID_MAX = 0xffff_ffff;
+/** Tokens that the master keeps, those that do not count any more with them; the oldest of these make room. */
+export const TOKENS_MAX = 1_000;
+/** Characters of the note that an operator puts on a token. */
+export const TOKEN_NOTE_MAX_LENGTH = 200;
+/** Bytes of a file with a token or a key in it. */
+export const SECRET_FILE_MAX_BYTES = 64 << 10;
+/** Bytes of the nonce in a challenge: when it ends (8), chance (16), and the master's own mark (16). */
+export const NONCE_BYTES = 40;
+/** How long a challenge may be answered. Longer than MASTER_CALL_TIMEOUT_MS: the answer to it may take that long to come. */
+export const CHALLENGE_LIFE_MS = 30_000;
+/** Challenges that were answered and are remembered until they end, so that no answer counts twice; only members and
+ * holders of tokens make any. 10,000 agents that come back at once make 30,000. */
+export const CHALLENGES_ANSWERED_MAX = 131_072;
+/** Characters of the header that proves a call: six fields, the longest of 86. */
+export const CALL_PROOF_MAX_LENGTH = 512;
+/** A phase of a change of the gossip key lasts at least so long: an agent whose stream broke comes back meanwhile. */
+export const KEY_PHASE_MIN_MS = 15_000;
+/** … and at most so long, whoever has not come for the keys by then: who comes later gets them at once. */
+export const KEY_PHASE_MAX_MS = 120_000;
+/** How many agents one token may let in, and the seconds for which it may: more are no bounds. */
+export const TOKEN_USES_MAX = 1_000_000;
+export const TOKEN_TTL_MAX_S = 10 * 366 * 24 * 3_600;
+/** Characters of `[IPv6]:PORT`. */
+export const GOSSIP_ADDRESS_MAX_LENGTH = 47;
+/** What the kernel holds for peers is pruned to what gossip knows this long after the agent has joined and somebody is a
+ * neighbour: until then what is not known may only not have arrived. */
+export const GOSSIP_COMPLETE_MS = 10_000;

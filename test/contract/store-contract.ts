@@ -9,6 +9,11 @@ import type { Attachment } from "../../src/model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../src/model/cluster.ts";
 import { cidr, ip, ipInterface } from "../../src/model/ip.ts";
 import { mac } from "../../src/model/mac.ts";
+import type { EpochRecord } from "../../src/model/trust/epoch-record.ts";
+import type { KeyRing } from "../../src/model/trust/key-ring.ts";
+import type { MemberRecord } from "../../src/model/trust/membership.ts";
+import type { TokenRecord } from "../../src/model/trust/token.ts";
+import { membershipFor, newSigner } from "../support/trust.ts";
 
 export interface StorePlace {
   openMaster(): MasterStore;
@@ -54,6 +59,33 @@ const attachment = (n: number, delta: Partial<Attachment> = {}): Attachment => (
   requestId: `request-${n}`,
   runtime: "podman",
   since: "2026-11-21T08:00:00Z",
+  ...delta,
+});
+
+const BYTES = Buffer.alloc(32, 7).toString("base64url");
+const EPOCHS: EpochRecord = {
+  epoch: 3,
+  floor: 1,
+  removals: [{ agentId: "gone", memberId: "0011223344556677", epoch: 2 }],
+};
+const KEY_RING: KeyRing = { phase: "spreading", current: { id: 1, key: BYTES }, other: { id: 2, key: BYTES } };
+const member = (n: number, delta: Partial<MemberRecord> = {}): MemberRecord => ({
+  agentId: `agent-${n}`,
+  publicKey: BYTES,
+  epoch: 1,
+  revision: 1,
+  content: "digest",
+  ...delta,
+});
+const token = (id: string, delta: Partial<TokenRecord> = {}): TokenRecord => ({
+  id,
+  kind: "join",
+  key: BYTES,
+  note: "for host 7",
+  created: "2026-11-21T08:00:00Z",
+  used: 0,
+  epoch: 1,
+  revoked: false,
   ...delta,
 });
 
@@ -115,6 +147,47 @@ function masterContract(using: Using): void {
     store.close();
   });
 
+  using("a master store keeps whom the cluster trusts, in order, after it was closed and opened", (place) => {
+    const store = place.openMaster();
+    assert.deepEqual(store.loadTrust(), { members: [], tokens: [] });
+    for (const n of [2, 1, 3]) store.putMember(member(n));
+    store.putMember(member(2, { revision: 7 }));
+    store.deleteMembers(["agent-1", "nobody"]);
+    for (const id of ["bbbbbbbb", "aaaaaaaa", "cccccccc"]) store.putToken(token(id));
+    store.putToken(token("bbbbbbbb", { used: 2, revoked: true }));
+    store.deleteToken("aaaaaaaa");
+    store.saveEpochs({ epoch: 1, floor: 0, removals: [] });
+    store.saveEpochs(EPOCHS);
+    store.saveKeyRing(KEY_RING);
+    const expected = {
+      members: [member(2, { revision: 7 }), member(3)],
+      tokens: [token("bbbbbbbb", { used: 2, revoked: true }), token("cccccccc")],
+      epochs: EPOCHS,
+      keyRing: KEY_RING,
+    };
+    assert.deepEqual(store.loadTrust(), expected);
+    store.close();
+    const again = place.openMaster();
+    assert.deepEqual(again.loadTrust(), expected);
+    again.close();
+  });
+
+  using("writes that belong together are there together, or not at all", (place) => {
+    const store = place.openMaster();
+    store.putAgent(agentRecord(1));
+    const both = (fails: boolean) => () => {
+      store.putAgent({ ...agentRecord(1), id: "heir" }, "agent-1");
+      store.deleteAgents(["nobody"]);
+      store.saveEpochs(EPOCHS);
+      if (fails) throw new Error("in the middle");
+    };
+    assert.throws(() => store.atomically(both(true)), /in the middle/);
+    assert.deepEqual([store.load().agents, store.loadTrust().epochs], [[agentRecord(1)], undefined]);
+    store.atomically(both(false));
+    assert.deepEqual([store.load().agents[0]?.id, store.loadTrust().epochs], ["heir", EPOCHS]);
+    store.close();
+  });
+
   using("a place has one master at a time, and is free again when that one closes", (place) => {
     const store = place.openMaster();
     assert.throws(() => place.openMaster(), { code: "in-use" });
@@ -146,6 +219,21 @@ function agentContract(using: Using): void {
     assert.deepEqual(again.assignment(), ASSIGNMENT);
     const { ip: _, ...six } = attachment(2, { ip6: ip("fd01:b::2") });
     assert.deepEqual(again.leases(), [attachment(1), six, attachment(1, { ifname: "eth1" })]);
+    again.close();
+  });
+
+  using("an agent's membership comes back byte for byte, can be replaced, and forgotten", (place) => {
+    const store = place.openAgent();
+    assert.equal(store.membership(), undefined);
+    const [first, second] = [1, 2].map(() => membershipFor(ASSIGNMENT, newSigner(), newSigner()));
+    assert.ok(first !== undefined && second !== undefined);
+    store.saveMembership(first);
+    store.saveMembership(second);
+    store.close();
+    const again = place.openAgent();
+    assert.deepEqual(again.membership(), second);
+    again.forgetMembership();
+    assert.equal(again.membership(), undefined);
     again.close();
   });
 

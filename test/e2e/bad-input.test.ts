@@ -98,7 +98,10 @@ test("each bad input gives one clear message, an exit status, and nothing half d
   });
 
   await t.test("a taken port", async () => {
-    const { status, stderr } = await refused(cluster, masterArgs("port", "", "--listen", "0.0.0.0:5050"));
+    const { status, stderr } = await refused(
+      cluster,
+      masterArgs("port", "", "--listen", "0.0.0.0:5050", "--gossip", "10.0.0.11:0"),
+    );
     assert.match(stderr, ONE_LINE);
     assert.match(stderr, /0\.0\.0\.0:5050/);
     assert.equal(status, 69);

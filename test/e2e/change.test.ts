@@ -31,8 +31,11 @@ test("a changed configuration: additions are taken, a removal in use is refused,
   configFile(SECTION + DCOS + DCOS_1);
   await master.start();
   await waitFor("the agents to have the new network", REJOIN_MS, async () => {
-    for (const agent of cluster.agents)
-      assert.match(await agent.host.mustRun("ip", ["-o", "-4", "addr", "show", "m-dcos-1"]), /192\.168\./);
+    for (const { host } of cluster.agents) {
+      assert.match(await host.mustRun("ip", ["-o", "-4", "addr", "show", "m-dcos-1"]), /192\.168\./);
+      // Their streams of peers come back by themselves, after the registrations or before.
+      assert.match(await host.mustRun("ip", ["route", "show", "proto", "87"]), /192\.168\.\d+\.0\/24 via /);
+    }
     return true;
   });
   const job = await startContainer(cluster, 1, "job", ["dcos-1"]);

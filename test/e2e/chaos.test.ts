@@ -169,7 +169,11 @@ async function holdsWithin(ms: number, what: string, check: () => Promise<void>)
 
 test(`whatever happens, containers find each other again (seed ${SEED})`, { skip }, async () => {
   const cluster = await createCluster({ hosts: HOSTS });
-  const before = await cluster.master.get("/overlay-master/state");
+  // An agent is well before its master has heard of it.
+  const before = await waitFor("the master to have heard from all", HEAL_MS, async () => {
+    const state = await cluster.master.get("/overlay-master/state");
+    return JSON.stringify(state).split("STATUS_OK").length - 1 === HOSTS * 2 ? state : undefined;
+  });
   const history = new History(cluster);
   const done: string[] = [];
   for (let step = 0; step < STEPS; step++) {

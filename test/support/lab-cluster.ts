@@ -12,7 +12,7 @@ import { createLab, type Lab, type LabHost, type LabOptions } from "../../src/ap
 import { Netns, type Output, runProgram } from "../../src/app/demo/netns.ts";
 import { Probe } from "../../src/app/demo/probe-client.ts";
 import { attach } from "../../src/app/demo/runtime.ts";
-import { Agent, Master, WEFT } from "../../src/app/demo/weft-process.ts";
+import { Agent, knowEachOther, Master, WEFT } from "../../src/app/demo/weft-process.ts";
 import { addressOf, familyOf, type Ip, ipInterface } from "../../src/model/ip.ts";
 
 export interface ClusterOptions extends LabOptions {
@@ -51,18 +51,27 @@ export function configFile(text: string, name = "config.yaml"): string {
 export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const { config = "", agents: count = options.hosts, agentArgs = () => [], underlay = 4 } = options;
   const lab = await createLab(options);
-  const master = new Master({ host: hostOf(lab, 1), folder: join(LAB_DIR, "master"), config: configFile(config) });
+  // Members of one gossip speak one family.
+  const args = underlay === 6 ? ["--gossip", `[${hostOf(lab, 1).address6}]:62502`] : [];
+  const master = new Master({
+    host: hostOf(lab, 1),
+    folder: join(LAB_DIR, "master"),
+    config: configFile(config),
+    args,
+  });
   await master.start();
   const agents = lab.hosts.slice(0, count).map((host, i) => {
     const folder = join(LAB_DIR, host.name);
     const ip = underlay === 4 ? host.address : host.address6;
-    return new Agent({ host, folder, masters: [master.url], ip, args: agentArgs(i + 1) });
+    const { joinTokenFile } = master;
+    return new Agent({ host, folder, masters: [master.url], ip, joinTokenFile, args: agentArgs(i + 1) });
   });
   for (const agent of agents) {
     await agent.start();
     await agent.ready();
     await installPlugin(agent.binDir);
   }
+  await knowEachOther(agents);
   return { lab, master, agents };
 }
 

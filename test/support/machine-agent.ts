@@ -8,7 +8,7 @@ import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import type { LabHost } from "../../src/app/demo/lab.ts";
 import { Machine, machineProblem } from "../../src/app/demo/machine.ts";
 import type { RuntimeHost } from "../../src/app/demo/runtime.ts";
-import { Agent } from "../../src/app/demo/weft-process.ts";
+import { Agent, knowEachOther } from "../../src/app/demo/weft-process.ts";
 import { type Cluster, hostOf } from "./lab-cluster.ts";
 
 /** Where Debian has them. */
@@ -26,14 +26,16 @@ export interface MachineAgent {
 }
 
 /** Adds the agent of a host that has none yet. */
-export async function agentOnMachine({ lab, master }: Cluster, number: number): Promise<MachineAgent> {
+export async function agentOnMachine({ lab, master, agents }: Cluster, number: number): Promise<MachineAgent> {
   const host = hostOf(lab, number);
-  const options = { folder: join(LAB_DIR, host.name), masters: [master.url] };
+  const { joinTokenFile } = master;
+  const options = { folder: join(LAB_DIR, host.name), masters: [master.url], joinTokenFile };
   const machine = await Machine.start(new Agent({ ...options, host }));
   const onMachine = Object.assign(Object.create(host) as LabHost, { spawn: machine.spawn.bind(machine) });
   const agent = new Agent({ ...options, host: onMachine });
   await agent.start();
   await agent.ready();
+  await knowEachOther([...agents, agent]);
   return { agent, machine };
 }
 

@@ -10,6 +10,8 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { readTokenFile } from "../../src/io/token-file.ts";
+import type { Token } from "../../src/model/trust/token.ts";
 
 const MAIN = new URL("../../src/app/cli/main.ts", import.meta.url).pathname;
 
@@ -26,6 +28,11 @@ export class MasterHome {
     writeFileSync(this.config, yaml);
   }
 
+  /** The token that the master made at its first start. */
+  joinToken(): Token {
+    return readTokenFile(join(this.data, "join-token"), "join", "the master's own");
+  }
+
   /** Stops what still runs, then removes the directory. */
   async remove(): Promise<void> {
     for (const master of this.#running) await master.stop();
@@ -40,12 +47,12 @@ export class MasterHome {
 
   arguments(...more: string[]): string[] {
     const files = ["--config", this.config, "--data-dir", this.data, "--socket", this.socket];
-    return ["master", ...files, "--listen", "127.0.0.1:0", "--log-format", "json", ...more];
+    return ["master", ...files, "--listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0", "--log-format", "json", ...more];
   }
 
   /** Starts a master and waits until it serves. */
-  start(): Promise<MasterProcess> {
-    return this.#ready(spawnWeft(this.arguments()));
+  start(...more: string[]): Promise<MasterProcess> {
+    return this.#ready(spawnWeft(this.arguments(...more)));
   }
 
   /** As `start`, with files that cannot grow over `blocks` of 1,024 bytes: what a full disk looks like. */

@@ -1,20 +1,32 @@
 /**
  * A master in this process, on a disk in memory and a clock that tests move: requests go to its application without a
- * socket. `restart` is what a killed process and a new one are: only the disk survives.
+ * socket. `restart` is what a killed process and a new one are: only the disk survives. Each agent that a test names has a
+ * key of its own, and joins by the token of the master's first start.
  */
 import assert from "node:assert/strict";
 import { createMasterApp } from "../../src/app/master/app.ts";
 import { Cluster } from "../../src/app/master/cluster.ts";
+import { ClusterTrust } from "../../src/app/master/cluster-trust.ts";
 import { MasterMetrics } from "../../src/app/master/metrics.ts";
+import type { Presence } from "../../src/app/master/presence.ts";
 import { loadState } from "../../src/app/master/start.ts";
 import { parseClusterConfig } from "../../src/core/config/cluster-config.ts";
+import { openAdmission } from "../../src/io/admission-answer.ts";
+import { type Prover, proveCall } from "../../src/io/crypto/call-keys.ts";
+import { newAgreement } from "../../src/io/crypto/keys.ts";
 import { SILENT_LOG } from "../../src/io/log.ts";
-import { peerUpdateSchema } from "../../src/io/messages.ts";
-import type { MasterStore, PeerUpdate, RegisterRequest } from "../../src/io/ports.ts";
+import type { Proven } from "../../src/io/master-exchange.ts";
+import type { ChallengeMessage } from "../../src/io/messages.ts";
+import type { Admission, MasterStore, RegisterRequest } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryMasterStore } from "../../src/io/store/memory-store.ts";
 import type { Assignment } from "../../src/model/cluster.ts";
 import { ip } from "../../src/model/ip.ts";
+import { fromText } from "../../src/model/trust/bytes.ts";
+import { formatProof, PROOF_HEADER } from "../../src/model/trust/call-proof.ts";
+import type { Signer } from "../../src/model/trust/member.ts";
+import type { Token } from "../../src/model/trust/token.ts";
+import { newSigner, testSecrets } from "./trust.ts";
 
 export function request(n: number, delta: Partial<RegisterRequest> = {}): RegisterRequest {
   return {
@@ -33,12 +45,23 @@ export class MasterRig {
   readonly bugs: unknown[] = [];
   cluster: Cluster;
   refused: readonly string[] = [];
+  readonly secrets = testSecrets();
+  /** How often all agents were called to register. */
+  announcements = 0;
+  readonly #living = new Map<string, string>();
+  readonly #signers = new Map<string, Signer>();
   #store: MasterStore;
   #metrics = new MasterMetrics();
 
   constructor(yaml = "") {
     this.#store = openMemoryMasterStore(this.disk);
     this.cluster = this.#load(yaml);
+  }
+
+  /** The store as one that was written before there were members. */
+  forgetMembers(): void {
+    this.#store.deleteMembers(this.#store.loadTrust().members.map(({ agentId }) => agentId));
+    this.restart();
   }
 
   restart(yaml = ""): void {
@@ -49,9 +72,10 @@ export class MasterRig {
   }
 
   /** A call as it comes from the network, or by the Unix socket. */
-  call(method: string, path: string, body?: unknown, local = false): Promise<Response> {
+  call(method: string, path: string, body?: unknown, local = false, headers = {}): Promise<Response> {
     const app = createMasterApp({
       cluster: this.cluster,
+      clock: this.clock,
       metrics: this.#metrics,
       version: "0.0.0",
       refusedChanges: this.refused,
@@ -59,13 +83,46 @@ export class MasterRig {
       local,
       onBug: (thrown) => this.bugs.push(thrown),
     });
-    const text = typeof body === "string" ? body : JSON.stringify(body);
     return Promise.resolve(
       app.request(path, {
         method,
-        ...(body !== undefined && { body: text, headers: { "content-type": "application/json" } }),
+        ...(body !== undefined && { body: textOf(body) }),
+        headers: { ...headers, ...(body !== undefined && { "content-type": "application/json" }) },
       }),
     );
+  }
+
+  /** The key of an agent, which it keeps. */
+  signerOf(agentId: string): Signer {
+    const signer = this.#signers.get(agentId) ?? newSigner();
+    this.#signers.set(agentId, signer);
+    return signer;
+  }
+
+  /** Asks for a challenge and proves the call with it. */
+  async proven(method: string, path: string, body: unknown, prover: Prover): Promise<Proven> {
+    const message = (await (await this.call("POST", "/v1/challenge")).json()) as ChallengeMessage;
+    const challenge = { nonce: bytes(message.nonce), ephemeral: bytes(message.ephemeral) };
+    const call = { method, path, body: Buffer.from(body === undefined ? "" : textOf(body)) };
+    const proof = proveCall(call, challenge, prover);
+    return { call, challenge, proof, headers: { [PROOF_HEADER]: formatProof(proof) } };
+  }
+
+  /** A call that the agent signs. */
+  async callAs(agentId: string, method: string, path: string, body?: unknown): Promise<Response> {
+    const { headers } = await this.proven(method, path, body, { signer: this.signerOf(agentId) });
+    return this.call(method, path, body, false, headers);
+  }
+
+  /** A registration with key and token, whatever comes of it. */
+  async tryRegister(body: unknown, prover: Prover = this.proverOf(body)): Promise<Response> {
+    return (await this.#exchange(body, prover)).answer;
+  }
+
+  /** With what the agent that the request names proves it. */
+  proverOf(body: unknown, token: Token | undefined = this.secrets.token): Prover {
+    const { agentId = "nobody" } = (typeof body === "object" ? body : {}) as Partial<RegisterRequest>;
+    return { signer: this.signerOf(agentId), ...(token && { token }) };
   }
 
   async json(path: string): Promise<unknown> {
@@ -74,64 +131,55 @@ export class MasterRig {
 
   /** Registers and expects to be let in. */
   async register(body: RegisterRequest): Promise<Assignment> {
-    const answer = await this.call("POST", "/v1/agents/register", body);
-    assert.equal(answer.status, 200, await answer.clone().text());
-    return (await answer.json()) as Assignment;
+    return (await this.admission(body)).assignment;
   }
 
-  async connect({ agentId, instanceId }: RegisterRequest): Promise<PeerReader> {
-    const answer = await this.call("GET", `/v1/peers/stream?agent=${agentId}&instance=${instanceId}`);
-    assert.equal(answer.status, 200);
-    assert.ok(answer.body !== null);
-    return new PeerReader(answer.body);
+  /** As `register`, with all that the answer holds. */
+  async admission(body: RegisterRequest, prover: Prover = this.proverOf(body)): Promise<Admission> {
+    const { answer, proven, agreement } = await this.#exchange(body, prover);
+    assert.equal(answer.status, 200, await answer.clone().text());
+    const expected = { agentId: body.agentId, agreement, token: prover.token, clusterKey: undefined };
+    return openAdmission(await answer.json(), proven, expected);
+  }
+
+  /** Gossip tells that this process of the agent lives. @returns ends that */
+  connect({ agentId, instanceId }: RegisterRequest): () => void {
+    this.#living.set(agentId, instanceId);
+    this.cluster.presenceChanged(agentId);
+    return () => {
+      this.#living.delete(agentId);
+      this.cluster.presenceChanged(agentId);
+    };
+  }
+
+  async #exchange(body: unknown, prover: Prover) {
+    const agreement = newAgreement();
+    const path = "/v1/agents/register";
+    const proven = await this.proven("POST", path, body, { ...prover, ephemeral: agreement.publicKey });
+    return { answer: await this.call("POST", path, body, false, proven.headers), proven, agreement };
   }
 
   #load(yaml: string): Cluster {
     const { state, refused } = loadState(parseClusterConfig(yaml), this.#store);
     this.refused = refused;
-    return new Cluster(state, { store: this.#store, clock: this.clock, log: SILENT_LOG, metrics: this.#metrics });
+    const deps = { store: this.#store, clock: this.clock, log: SILENT_LOG };
+    const trust = new ClusterTrust({ ...deps, secrets: this.secrets });
+    const presence: Presence = {
+      instanceOf: (agentId) => this.#living.get(agentId),
+      announce: () => {
+        this.announcements += 1;
+      },
+    };
+    return new Cluster(state, { ...deps, metrics: this.#metrics, trust, presence });
   }
 }
 
-/** The agent's end of a peer stream. */
-export class PeerReader {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  #text = "";
+function textOf(body: unknown): string {
+  return typeof body === "string" ? body : JSON.stringify(body);
+}
 
-  constructor(body: ReadableStream<Uint8Array>) {
-    this.#reader = body.getReader();
-  }
-
-  /** The next line; `undefined` at the end of the stream. */
-  async line(): Promise<string | undefined> {
-    for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
-        return line;
-      }
-      const { done, value } = await this.#reader.read();
-      if (done) return undefined;
-      this.#text += Buffer.from(value).toString();
-    }
-  }
-
-  /** The next update, as an agent would decode it. */
-  async next(): Promise<PeerUpdate> {
-    const line = await this.line();
-    assert.ok(line !== undefined, "the stream goes on");
-    return peerUpdateSchema.parse(JSON.parse(line));
-  }
-
-  /** The ids of the snapshot that comes first. */
-  async snapshot(): Promise<string[]> {
-    const first = await this.next();
-    assert.ok(first.type === "snapshot");
-    return first.peers.map(({ id }) => id);
-  }
-
-  close(): Promise<void> {
-    return this.#reader.cancel();
-  }
+function bytes(text: string): Uint8Array {
+  const found = fromText(text);
+  assert.ok(found !== undefined);
+  return found;
 }

@@ -56,7 +56,7 @@ export class SimCluster {
   }
 
   /** One pass over a host and its containers. @returns how many operations it took */
-  async pass(host: SimHost, peers: readonly Peer[] | undefined = this.peersOf(host)): Promise<number> {
+  async pass(host: SimHost, peers: readonly Peer[] = this.peersOf(host)): Promise<number> {
     const { context, attachments, kernel } = host;
     const observed = await kernel.observe(sysctlPaths({ ...context, attachments }));
     const ops = diff(observed, desiredHost({ ...context, attachments, peers, observed }));

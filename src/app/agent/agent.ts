@@ -67,7 +67,9 @@ export class Agent {
   #features: KernelFeatures = { missing: [], ingressForward: false, bandwidth: false };
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
-  #peers: Map<string, Peer> | undefined;
+  readonly #peers = new Map<string, Peer>();
+  /** All peers are known; before, what the kernel holds for others stays. */
+  #arePeersComplete = false;
   #statuses: readonly OverlayStatus[] = [];
   /** The assignment that the running or last pass works for. */
   #planned: Assignment | undefined;
@@ -134,7 +136,9 @@ export class Agent {
 
   peersChanged(update: PeerUpdate): void {
     if (update.type === "snapshot") {
-      this.#peers = new Map(update.peers.map((peer) => [peer.id, peer]));
+      this.#peers.clear();
+      for (const peer of update.peers) this.#peers.set(peer.id, peer);
+      this.#arePeersComplete = true;
       this.#loop.changed();
     } else if (update.type === "peer") this.#peerChanged(update.peer.id, update.peer);
     else if (update.type === "gone") this.#peerChanged(update.id, undefined);
@@ -151,9 +155,14 @@ export class Agent {
     return this.#assignment;
   }
 
-  /** `undefined` while they are not known. */
-  peers(): readonly Peer[] | undefined {
-    return this.#peers && [...this.#peers.values()];
+  /** Those that are known; see `arePeersComplete`. */
+  peers(): readonly Peer[] {
+    return [...this.#peers.values()];
+  }
+
+  /** Whether there may be more than `peers` tells. */
+  get arePeersComplete(): boolean {
+    return this.#arePeersComplete;
   }
 
   attachments(): readonly Attachment[] {
@@ -199,7 +208,7 @@ export class Agent {
   peerProblems(): readonly string[] {
     const context = this.#context();
     if (context === undefined) return [];
-    return peerProblems(this.peers() ?? [], context).map(({ id, problem }) => `peer ${id}: ${problem}`);
+    return peerProblems(this.peers(), context).map(({ id, problem }) => `peer ${id}: ${problem}`);
   }
 
   /** How containers reach nodes; see docs/decisions/0004. */
@@ -247,12 +256,12 @@ export class Agent {
     // A pair that is lost is made by `repair`, with its inside; made here it would be a device and no more.
     const present = new Set(observed.links.map(({ name }) => name));
     const attachments = this.#attach.attachments().filter(({ hostIfname }) => present.has(hostIfname));
-    return desiredHost({ ...context, facts: this.#facts, peers: this.peers(), attachments, observed });
+    const peers = { peers: this.peers(), otherPeersStay: !this.#arePeersComplete };
+    return desiredHost({ ...context, facts: this.#facts, ...peers, attachments, observed });
   }
 
-  /** One peer is programmed at once, without reading the kernel; before the first snapshot nothing is known to change. */
+  /** One peer is programmed at once, without reading the kernel. */
   #peerChanged(id: string, after: Peer | undefined): void {
-    if (this.#peers === undefined) return;
     const before = this.#peers.get(id);
     if (after === undefined) this.#peers.delete(id);
     else this.#peers.set(id, after);

@@ -5,6 +5,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Capacity } from "../../core/ipam/capacity.ts";
+import type { Clock } from "../../io/ports.ts";
 import { addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import {
@@ -16,14 +17,19 @@ import {
   peerSchema,
   portMappingSchema,
 } from "../../model/schemas.ts";
+import { GossipMetrics } from "../gossip/gossip-metrics.ts";
+import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from "../http-api.ts";
 import type { Agent } from "./agent.ts";
+import type { AgentGossip } from "./agent-gossip.ts";
 import { CNI_PATH } from "./cni-endpoint.ts";
 import type { Session } from "./session.ts";
 
 export interface AgentApiDeps {
   readonly agent: Agent;
   readonly session: Session;
+  readonly gossip: AgentGossip;
+  readonly clock: Clock;
   readonly agentId: string;
   readonly version: string;
   /** Whether this is the Unix socket, which only root of this host can open. */
@@ -38,8 +44,10 @@ export const agentStatusSchema = z
     /** Whether a master has answered since the agent started. */
     registered: z.boolean(),
     nodePath: z.enum(["ingress forward", "policy rule"]),
-    /** Other nodes; absent while they are not known. */
-    peers: z.number().optional(),
+    /** Other nodes that are known. */
+    peers: z.number(),
+    /** Whether these are all; soon after the agent's start there may be more. */
+    peersComplete: z.boolean(),
     /** What of them is not served, one sentence each. */
     peerProblems: z.array(z.string()),
     attachments: z.number(),
@@ -139,10 +147,14 @@ const CNI = createRoute({
 
 export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   const { agent, session, onBug, version } = deps;
+  const gossipMetrics = new GossipMetrics();
   const app = createApi({
     title: "Weft agent",
     version,
-    metrics: async () => ({ text: await metricsText(deps), contentType: agent.metrics.contentType }),
+    metrics: async () => ({
+      text: (await metricsText(deps)) + (await gossipMetrics.text(deps.gossip.member)),
+      contentType: agent.metrics.contentType,
+    }),
     onBug,
   });
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
@@ -158,7 +170,8 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
     requireLocal(deps.local, "agent");
     return context.json({ released: (await agent.collectLeases()).map(endpointView) }, 200);
   });
-  app.openapi(PEERS, (context) => context.json({ peers: [...(agent.peers() ?? [])] }, 200));
+  app.openapi(PEERS, (context) => context.json({ peers: [...agent.peers()] }, 200));
+  addMembersRoute(app, () => deps.gossip.member, deps.clock);
   app.openAPIRegistry.registerPath(CNI);
   // On the socket it is answered before it gets here.
   app.post(CNI_PATH, () => {
@@ -209,7 +222,8 @@ function statusView({ agent, session, agentId, version }: AgentApiDeps): z.infer
     agentId,
     registered: session.isRegistered,
     nodePath: agent.nodePath(),
-    ...(peers !== undefined && { peers: peers.length }),
+    peers: peers.length,
+    peersComplete: agent.arePeersComplete,
     peerProblems: [...agent.peerProblems()],
     attachments: agent.attachments().length,
     statuses: [...agent.statuses()],
@@ -224,7 +238,7 @@ function metricsText({ agent, session }: AgentApiDeps): Promise<string> {
     networks: overlays.length,
     networksFailed: agent.statuses().filter(({ status }) => status === "STATUS_FAILED").length,
     networksWithoutIpv4: overlays.filter(({ info }) => info.subnet === undefined).length,
-    peers: agent.peers()?.length ?? 0,
+    peers: agent.peers().length,
     peersLeftOut: agent.peerProblems().length,
     attachments: agent.attachments().length,
     capacities: agent.capacities(),

@@ -2,35 +2,45 @@
  * `weft agent`: options and their defaults, and the life of the process.
  */
 import { hostname } from "node:os";
-import type { Command } from "commander";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
+import { signerInFile } from "../../io/crypto/secret-file.ts";
 import { HOST_SOCKETS } from "../../io/host-sockets.ts";
 import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
 import { createLog } from "../../io/log.ts";
-import { openMasterClient } from "../../io/master-client.ts";
-import { openMasterPeerSource } from "../../io/master-peer-source.ts";
+import { parseMasterAddress } from "../../io/master-call.ts";
+import { type AgentCredentials, openMasterClient } from "../../io/master-client.ts";
 import { PLUGIN_RUNNER } from "../../io/plugin-runner.ts";
+import type { AgentStore } from "../../io/ports.ts";
 import { SYSTEM_RANDOM } from "../../io/random.ts";
 import { sourceAddressTowards } from "../../io/source-address.ts";
 import { openAgentStore } from "../../io/store/sqlite-store.ts";
+import { readTokenFile } from "../../io/token-file.ts";
+import { SYSTEM_UDP } from "../../io/udp.ts";
 import type { AgentNetworkConfig } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
 import { awaitEnding, LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
+import { parsePort } from "../port-option.ts";
+import { addTlsClientOptions, type TlsClientFlags, tlsClientOf } from "../tls-options.ts";
 import { type AgentOptions, startAgent } from "./start.ts";
 
-interface AgentFlags extends LogFlags {
+interface AgentFlags extends LogFlags, TlsClientFlags {
   readonly master: string;
   readonly ip?: string;
   readonly hostname: string;
   readonly listen: string;
   readonly socket: string;
+  readonly gossipPort: number;
   readonly dataDir: string;
   readonly cniConfDir: string;
   readonly containers: boolean;
   readonly mesosBridge: boolean;
   readonly dockerBridge: boolean;
   readonly subnets: boolean;
+  readonly joinTokenFile?: string;
+  readonly newCluster?: true;
 }
 
 const HELP = `
@@ -38,13 +48,22 @@ Masters are tried in turn; a URL is http://HOST:PORT, https://HOST:PORT or
 unix:/PATH. The agent keeps trying for ever, and serves what its disk holds
 meanwhile.
 
+It joins a cluster once, by a token that the master made: copy the file
+join-token from the master's data directory, mode 0600, and name it. From then
+on the key in DATA-DIR/identity.key shows who it is, and it talks to masters of
+that cluster only. A token is no argument: every user of a host sees arguments.
+
 In the host's network namespace it makes vtep1024, m-NAME and d-NAME for each
 network, and one veth per container; its routes have protocol 87 and its
 nftables tables are named weft. Nothing else is touched, and what is damaged
 from outside is repaired. When it ends everything stays in place, so that no
 packet is lost.
 
-It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, UDP port 64000 free, and a kernel
+Agents and masters gossip over UDP, sealed, from host to host: that is how an
+agent learns of its peers. Ports 64000 (VXLAN) and 62501 (gossip) must be open
+between all hosts; a master speaks on 62502.
+
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, those two ports free, and a kernel
 with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
 'weft cni install --help'.
 
@@ -53,20 +72,24 @@ usage, 65 damaged database, 69 address taken or kernel feature missing, 74
 disk, 77 no rights.`;
 
 export function addAgentCommand(program: Command): void {
-  program
-    .command("agent")
+  addTlsClientOptions(program.command("agent"))
     .description("make this host's kernel match what the master decided; runs on every host")
     .requiredOption("--master <url,...>", "the masters, such as http://10.0.0.10:5050")
     .option("--ip <address>", "this host's address between the hosts (default: the one used towards the master)")
     .option("--hostname <name>", "name that the master shows", hostname())
     .option("--listen <address:port>", "where the agent's state is read; port 0 takes a free one", "0.0.0.0:5051")
     .option("--socket <path>", "Unix socket for CNI and for commands of this host", "/run/weft/agent.sock")
+    .option("--gossip-port <port>", "UDP port of gossip at this host's address; 0 takes a free one", parsePort, 62_501)
     .option("--data-dir <directory>", "where identity and leases are kept", "/var/lib/weft/agent")
     .option(
       "--cni-conf-dir <directory>",
       "where a CNI configuration per network is written; '' for none",
       "/etc/cni/net.d",
     )
+    .addOption(
+      new Option("--join-token-file <file>", "holds the token that lets this host join").env("WEFT_JOIN_TOKEN_FILE"),
+    )
+    .option("--new-cluster", "forget the cluster that this agent belongs to, and join the one of the token")
     .option("--no-containers", "take part with a VTEP and subnets, without bridges (as masters do)")
     .option("--no-mesos-bridge", "no half for containers by CNI")
     .option("--no-docker-bridge", "no half for containers by Docker")
@@ -80,9 +103,12 @@ export function addAgentCommand(program: Command): void {
 /** Runs until a signal ends it. @throws Fault as `startAgent`, in-use, corrupt-store, identity-taken */
 async function runAgent(flags: AgentFlags, version: string): Promise<void> {
   const log = createLog(flags.logLevel, flags.logFormat);
-  const client = openMasterClient(flags.master.split(","));
-  const options = await optionsOf(flags, client.current(), version);
+  const tls = tlsClientOf(flags);
+  const urls = flags.master.split(",");
+  const options = await optionsOf(flags, urls, version);
   const store = openAgentStore(flags.dataDir);
+  const credentials = credentialsOf(flags, store);
+  const client = openMasterClient(urls, credentials, { ...(tls && { tls }) });
   const kernel = openLinuxKernel();
   try {
     const ending = awaitEnding();
@@ -95,8 +121,8 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
       random: SYSTEM_RANDOM,
       log,
       client,
-      openPeers: (identity, onLost) =>
-        openMasterPeerSource({ client, ...identity, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, log, onLost }),
+      udp: SYSTEM_UDP,
+      signer: credentials.signer,
       onFatal: ending.fail,
       onBug: ending.fail,
     });
@@ -111,13 +137,30 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
   }
 }
 
-async function optionsOf(flags: AgentFlags, masterUrl: string, version: string): Promise<AgentOptions> {
+/** @throws Fault no-rights, storage, corrupt-store, bad-request */
+function credentialsOf({ dataDir, joinTokenFile, newCluster }: AgentFlags, store: AgentStore): AgentCredentials {
+  if (newCluster === true) store.forgetMembership();
+  const joinToken = () =>
+    joinTokenFile === undefined ? undefined : readTokenFile(joinTokenFile, "join", "--join-token-file");
+  // What is wrong with the file is said at the start, and not by a log line an hour later. A member may do without.
+  if (store.membership() === undefined) joinToken();
   return {
-    ip: flags.ip === undefined ? await ipTowards(masterUrl) : givenIp(flags.ip),
+    signer: signerInFile(join(dataDir, "identity.key")),
+    membership: () => store.membership(),
+    joinToken,
+  };
+}
+
+async function optionsOf(flags: AgentFlags, urls: readonly string[], version: string): Promise<AgentOptions> {
+  // All of them are read, so that a mistyped one is refused before anything is touched.
+  const [first] = urls.map((url) => parseMasterAddress(url).text);
+  return {
+    ip: flags.ip === undefined ? await ipTowards(first ?? "") : givenIp(flags.ip),
     hostname: flags.hostname,
     networkConfig: networkConfigOf(flags),
     listen: flags.listen,
     socketPath: flags.socket,
+    gossipPort: flags.gossipPort,
     ...(flags.cniConfDir !== "" && { cniConfDir: flags.cniConfDir }),
     version,
   };

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seedAssignment } from "../../../test/support/seed-cluster.ts";
+import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import type { Log } from "../../io/log.ts";
-import type { PeerUpdate, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { Admission, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import { SimClock } from "../../io/sim-clock.ts";
 import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
@@ -22,22 +23,23 @@ const OK: OverlayStatus[] = [{ name: "dcos", status: "STATUS_OK" }];
 const CONFIGURING: OverlayStatus[] = [{ name: "dcos", status: "STATUS_CONFIGURING" }];
 const failed = (error: string): OverlayStatus[] => [{ name: "dcos", status: "STATUS_FAILED", error }];
 
+const SIGNER = newSigner();
+const admissionOf = (assignment: Assignment): Admission => ({
+  assignment,
+  membership: membershipFor(assignment, SIGNER, SIGNER),
+});
+
 /** A session whose master says what the test says, on virtual time. */
 class Rig {
   readonly clock = new SimClock();
   readonly registrations: number[] = [];
   readonly reports: { readonly at: number; readonly overlays: readonly OverlayStatus[] }[] = [];
   readonly assigned: Assignment[] = [];
-  readonly updates: PeerUpdate[] = [];
   readonly fatal: Fault[] = [];
   readonly warnings: string[] = [];
-  streams = 0;
   register: () => Promise<Assignment> = async () => seedAssignment(1);
   reportStatus: (report: StatusReport) => Promise<void> = async () => {};
   onAssigned: () => void = () => {};
-  /** The two ends that the session gave to its peer source. */
-  streamLost: () => void = () => {};
-  update: (update: PeerUpdate) => void = () => {};
   readonly session: Session;
   /** What the agent around the session knows of its networks. */
   #said: OverlayStatus[] = CONFIGURING;
@@ -48,33 +50,22 @@ class Rig {
       client: {
         register: () => {
           this.registrations.push(this.clock.now());
-          return this.register();
+          return this.register().then(admissionOf);
         },
         reportStatus: (report) => {
           this.reports.push({ at: this.clock.now(), overlays: report.overlays });
           return this.reportStatus(report);
         },
       },
-      openPeers: (onLost) => {
-        this.streamLost = onLost;
-        return {
-          start: (onUpdate) => {
-            this.streams++;
-            this.update = onUpdate;
-          },
-          stop: () => {},
-        };
-      },
       clock: this.clock,
       random: { fraction: () => 0.5, uuid: () => "unused" },
       log: { debug: () => {}, info: () => {}, warn, error: () => {} },
       metrics: new AgentMetrics(),
-      onAssigned: (assignment) => {
+      onAdmitted: ({ assignment }) => {
         this.onAssigned();
         this.assigned.push(assignment);
         this.session.report(this.#said);
       },
-      onPeers: (update) => this.updates.push(update),
       onFatal: (fault) => this.fatal.push(fault),
     });
   }
@@ -108,26 +99,24 @@ function refuses(code: Fault["code"], message = `refused: ${code}`): () => Promi
   return () => Promise.reject(new Fault(code, message));
 }
 
-test("what the master assigns is handed on, and the peer stream is opened then and only once", async () => {
+test("what the master assigns is handed on, and again when a master has something new", async () => {
   const rig = new Rig();
   rig.register = refuses("not-ready");
   await rig.start();
-  assert.deepEqual([rig.assigned.length, rig.streams, rig.session.isRegistered], [0, 0, false]);
+  assert.deepEqual([rig.assigned.length, rig.session.isRegistered], [0, false]);
   rig.register = async () => seedAssignment(1);
   await rig.run(1_000);
-  assert.deepEqual([rig.assigned, rig.streams, rig.session.isRegistered], [[seedAssignment(1)], 1, true]);
-  rig.update({ type: "gone", id: "agent-2" });
-  assert.deepEqual(rig.updates, [{ type: "gone", id: "agent-2" }]);
-  rig.streamLost();
+  assert.deepEqual([rig.assigned, rig.session.isRegistered], [[seedAssignment(1)], true]);
+  rig.session.reassigned();
   await rig.run(1_000);
-  assert.deepEqual([rig.assigned.length, rig.streams], [2, 1]);
+  assert.equal(rig.assigned.length, 2);
 });
 
-test("a changed record is asked for again, and is nobody else's business", async () => {
+test("a changed record is asked for again", async () => {
   const rig = await new Rig().start();
-  rig.update({ type: "reassigned" });
+  rig.session.reassigned();
   await rig.run(1_000);
-  assert.deepEqual([rig.registrations, rig.updates], [[0, 500], []]);
+  assert.deepEqual(rig.registrations, [0, 500]);
 });
 
 test("the master is told what is settled, and again only when it changes", async () => {
@@ -154,7 +143,7 @@ test("before a master has answered nothing is reported; after it, what was said 
 test("who registers again reports again: the master may be one that was told nothing", async () => {
   const rig = await new Rig().start();
   await rig.say(OK);
-  rig.streamLost();
+  rig.session.reassigned();
   await rig.run(1_000);
   assert.deepEqual(
     rig.reports.map(({ at }) => at),
@@ -168,7 +157,7 @@ test("a report on its way to the last master does not stand for one to the next"
   const slow = Promise.withResolvers<void>();
   rig.reportStatus = () => slow.promise;
   await rig.say(OK);
-  rig.streamLost();
+  rig.session.reassigned();
   await rig.run(1_000);
   rig.reportStatus = async () => {};
   slow.resolve();
@@ -239,7 +228,7 @@ test("an assignment that the agent's own disk refuses ends it; nothing follows f
     rig.fatal.map(({ code }) => code),
     ["storage"],
   );
-  assert.deepEqual([rig.streams, rig.session.isRegistered], [0, false]);
+  assert.equal(rig.session.isRegistered, false);
 });
 
 test("stop leaves no timer, and what comes after it changes nothing", async () => {

@@ -1,11 +1,10 @@
 /**
- * The agent's dealings with its masters: drives the registration machine, keeps the peer stream, reports the state of
- * the networks. All protocol decisions are the machine's; here are its effects.
+ * The agent's dealings with its masters: drives the registration machine, reports the state of the networks. All protocol decisions are the machine's; here are its effects.
  */
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterClient, PeerSource, PeerUpdate, Random, RegisterRequest } from "../../io/ports.ts";
-import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
+import type { Admission, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
+import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -13,14 +12,11 @@ import { StatusReporter } from "./status-reporter.ts";
 
 export interface SessionDependencies {
   readonly client: MasterClient;
-  /** `onLost` is to be called once each time an open stream ends. */
-  readonly openPeers: (onLost: () => void) => PeerSource;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly metrics: AgentMetrics;
-  readonly onAssigned: (assignment: Assignment) => void;
-  readonly onPeers: (update: PeerUpdate) => void;
+  readonly onAdmitted: (admission: Admission) => void;
   /** The agent cannot go on: somebody else has its identity, or its disk refused to write. */
   readonly onFatal: (fault: Fault) => void;
 }
@@ -29,18 +25,15 @@ export class Session {
   readonly #request: RegisterRequest;
   readonly #deps: SessionDependencies;
   readonly #machine: Registration;
-  readonly #peers: PeerSource;
   readonly #reporter: StatusReporter;
   readonly #refusals: RefusalLog;
   #cancelTimer: (() => void) | undefined;
-  #isStreaming = false;
   #isStopped = false;
 
   constructor(request: RegisterRequest, deps: SessionDependencies) {
     this.#request = request;
     this.#deps = deps;
     this.#machine = new Registration(() => deps.random.fraction());
-    this.#peers = deps.openPeers(() => this.#step({ type: "stream-lost" }));
     const isRegistered = () => this.isRegistered && !this.#isStopped;
     this.#reporter = new StatusReporter(request, { ...deps, isRegistered });
     this.#refusals = new RefusalLog(deps.log, "not registered");
@@ -53,8 +46,12 @@ export class Session {
   stop(): void {
     this.#isStopped = true;
     this.#cancelTimer?.();
-    this.#peers.stop();
     this.#reporter.stop();
+  }
+
+  /** A master has something new for this agent. */
+  reassigned(): void {
+    this.#step({ type: "reassigned" });
   }
 
   get isRegistered(): boolean {
@@ -98,24 +95,18 @@ export class Session {
     try {
       this.#registered(answer);
     } catch (error) {
-      // This host's own disk: what follows from an assignment must not begin before it is durable.
+      // This host's own disk: what follows from an admission must not begin before it is durable.
       onFatal(faultOf(error));
     }
   }
 
-  #registered(assignment: Assignment): void {
-    const { id, ip, backend } = assignment.agent;
+  #registered(admission: Admission): void {
+    const { id, ip, backend } = admission.assignment.agent;
     this.#deps.log.info({ agent: id, ip, vtep: backend.vtepIp }, "registered");
     this.#refusals.over();
-    this.#deps.onAssigned(assignment);
+    this.#deps.onAdmitted(admission);
     this.#step({ type: "registered" });
     this.#reporter.registered();
-    if (this.#isStreaming) return;
-    this.#isStreaming = true;
-    this.#peers.start((update) => {
-      if (update.type === "reassigned") this.#step({ type: "reassigned" });
-      else this.#deps.onPeers(update);
-    });
   }
 }
 

@@ -6,9 +6,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { callBody } from "../../../test/support/cni.ts";
 import { NOBODY_ELSE } from "../../../test/support/host-world.ts";
+import { newSigner } from "../../../test/support/trust.ts";
 import { FakeMachine } from "../../io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../io/log.ts";
 import { SimClock } from "../../io/sim-clock.ts";
+import { SimNetwork } from "../../io/sim-udp.ts";
 import { openMemoryAgentStore } from "../../io/store/memory-store.ts";
 import { ip } from "../../model/ip.ts";
 import { startAgent } from "./start.ts";
@@ -18,6 +20,7 @@ const OPTIONS = {
   hostname: "host1",
   networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
   listen: "127.0.0.1:0",
+  gossipPort: 0,
   version: "0",
 };
 const ADD = callBody({ command: "ADD", containerId: "c1", netns: "/run/netns/c1", cniVersion: "0.4.0" });
@@ -58,11 +61,12 @@ test("a runtime that calls while the agent starts is told to try again at once, 
       kernel,
       store: openMemoryAgentStore(),
       ...NOBODY_ELSE,
+      udp: new SimNetwork(new SimClock()).host(ip("10.0.0.11")),
+      signer: newSigner(),
       clock: new SimClock(),
       random: { fraction: () => 0.5, uuid: () => "0" },
       log: SILENT_LOG,
       client: { register: () => new Promise(() => {}), reportStatus: async () => {} },
-      openPeers: () => ({ start: () => {}, stop: () => {} }),
       onFatal: (fault) => assert.fail(fault),
       onBug: (thrown) => assert.fail(String(thrown)),
     },

@@ -10,26 +10,24 @@ import type {
   HostSockets,
   Kernel,
   MasterClient,
-  PeerSource,
   PluginRunner,
   Random,
+  Udp,
 } from "../../io/ports.ts";
 import type { Fault } from "../../model/fault.ts";
+import type { Signer } from "../../model/trust/member.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
+import { AgentGossip } from "./agent-gossip.ts";
 import { createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
 import { Session } from "./session.ts";
 
 export interface AgentOptions extends AgentSettings {
+  /** UDP port of gossip; 0 takes any free one. */
+  readonly gossipPort: number;
   /** `ADDRESS:PORT`; port 0 takes any free one. */
   readonly listen: string;
   readonly version: string;
-}
-
-/** Who an agent is towards its masters. */
-interface AgentIdentity {
-  readonly agentId: string;
-  readonly instanceId: string;
 }
 
 export interface AgentDeps {
@@ -41,7 +39,9 @@ export interface AgentDeps {
   readonly random: Random;
   readonly log: Log;
   readonly client: MasterClient;
-  readonly openPeers: (identity: AgentIdentity, onLost: () => void) => PeerSource;
+  readonly udp: Udp;
+  /** The agent's identity key, with which it speaks in gossip. */
+  readonly signer: Signer;
   /** The agent cannot go on. */
   readonly onFatal: (fault: Fault) => void;
   /** Told of what was thrown while a request was served and is no fault. */
@@ -58,30 +58,42 @@ export interface RunningAgent {
 export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<RunningAgent> {
   const { log, onBug, random, store } = deps;
   const tcp = parseTcpAddress(options.listen);
-  const identity = { agentId: identityIn(store, random), instanceId: random.uuid() };
+  const identity = { agentId: agentIdIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
     ...deps,
     onStatus: (statuses) => session.report(statuses),
   });
-  const { ip, hostname, networkConfig, version } = options;
+  const { ip, hostname, networkConfig, version, gossipPort } = options;
+  const gossip: AgentGossip = new AgentGossip(
+    { ip, port: gossipPort },
+    {
+      ...deps,
+      ...identity,
+      onPeers: (update) => agent.peersChanged(update),
+      onReassigned: () => session.reassigned(),
+    },
+  );
   const session: Session = new Session(
     { ...identity, ip, hostname, networkConfig },
     {
       ...deps,
-      openPeers: (onLost) => deps.openPeers(identity, onLost),
       metrics: agent.metrics,
-      onAssigned: (assignment) => agent.assigned(assignment),
-      onPeers: (update) => agent.peersChanged(update),
+      onAdmitted: ({ assignment, membership }) => {
+        store.saveMembership(membership);
+        agent.assigned(assignment);
+        gossip.admitted(membership);
+      },
     },
   );
   const servers: HttpServer[] = [];
   const close = async () => {
     session.stop();
+    await gossip.close();
     await Promise.all(servers.map((server) => server.close()));
     await agent.stop();
   };
   try {
-    const api = { agent, session, agentId: identity.agentId, version, onBug };
+    const api = { agent, session, gossip, agentId: identity.agentId, version, clock: deps.clock, onBug };
     // The socket is taken first: a second agent with the same one must touch nothing.
     const unixApp = createAgentApp({ ...api, local: true });
     const tcpApp = createAgentApp({ ...api, local: false });
@@ -96,6 +108,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     const server = await listenTcp(afterStart(tcpApp), tcp);
     servers.push(server);
     await agent.start();
+    await gossip.start();
     isStarted = true;
     started.resolve();
     session.start();
@@ -108,7 +121,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
 }
 
 /** Chosen once and kept: the address of a host may change, who it is does not. */
-function identityIn(store: AgentStore, random: Random): string {
+function agentIdIn(store: AgentStore, random: Random): string {
   const known = store.identity();
   if (known !== undefined) return known;
   const fresh = random.uuid();

@@ -9,10 +9,13 @@ import { type TestContext, test } from "node:test";
 import { callBody, type TestCall } from "../../../test/support/cni.ts";
 import { NOBODY_ELSE } from "../../../test/support/host-world.ts";
 import { seedAssignment } from "../../../test/support/seed-cluster.ts";
+import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { FakeMachine } from "../../io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../io/log.ts";
 import { requestTo } from "../../io/master-call.ts";
+import { SimClock } from "../../io/sim-clock.ts";
+import { SimNetwork } from "../../io/sim-udp.ts";
 import { openMemoryAgentStore } from "../../io/store/memory-store.ts";
 import { ip } from "../../model/ip.ts";
 import { type RunningAgent, startAgent } from "../agent/start.ts";
@@ -35,6 +38,7 @@ async function startHost(t: TestContext): Promise<Host> {
   kernel.addDevice("eth0", ["10.0.0.11/24"]);
   const isUp = Promise.withResolvers<void>();
   const socketPath = join(folder, "agent.sock");
+  const membership = membershipFor(seedAssignment(1), newSigner(), newSigner());
   const agent = await startAgent(
     {
       ip: ip("10.0.0.11"),
@@ -42,22 +46,24 @@ async function startHost(t: TestContext): Promise<Host> {
       networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
       listen: "127.0.0.1:0",
       version: "0",
+      gossipPort: 0,
       socketPath,
     },
     {
       kernel,
       store: openMemoryAgentStore(),
       ...NOBODY_ELSE,
+      udp: new SimNetwork(new SimClock()).host(ip("10.0.0.11")),
+      signer: newSigner(),
       clock: { ...SYSTEM_CLOCK, date: () => DATE },
       random: { fraction: () => 0, uuid: () => "agent-1" },
       log: SILENT_LOG,
       client: {
-        register: async () => seedAssignment(1),
+        register: async () => ({ assignment: seedAssignment(1), membership }),
         reportStatus: async ({ overlays }) => {
           if (overlays.some(({ status }) => status === "STATUS_OK")) isUp.resolve();
         },
       },
-      openPeers: () => ({ start: () => {}, stop: () => {} }),
       onFatal: (fault) => assert.fail(fault),
       onBug: (thrown) => assert.fail(String(thrown)),
     },

@@ -8,7 +8,9 @@ import { addMasterCommand } from "../master/command.ts";
 import { addCniCommand } from "./cni-command.ts";
 import { addConfigCommand } from "./config-command.ts";
 import { addLeaseCommands } from "./lease-command.ts";
+import { addMembersCommand } from "./members-command.ts";
 import { addStatusCommands } from "./status-command.ts";
+import { addTrustCommands } from "./trust-command.ts";
 
 function packageVersion(): string {
   const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
@@ -30,6 +32,8 @@ export function createProgram(): Command {
   addStatusCommands(program);
   addCniCommand(program);
   addLeaseCommands(program);
+  addMembersCommand(program);
+  addTrustCommands(program);
   addConfigCommand(program);
   return program;
 }

@@ -7,16 +7,15 @@ import { z } from "zod";
 import { agentStatusSchema } from "../agent/app.ts";
 import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
 import { callService, parseService, type Service } from "./api-client.ts";
+import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
 import { agentsTable, agentText, hasFailed, masterText, networksTable } from "./status-text.ts";
 
-const MASTER_SOCKET = "unix:/run/weft/master.sock";
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
 
 /** `weft status` alone: what is asked was answered, and the answer is bad. */
 const EXIT_FAILED = 1;
 
-interface Flags {
-  readonly master: string;
+interface Flags extends MasterFlags {
   readonly agent?: string;
   readonly json?: true;
 }
@@ -26,6 +25,13 @@ An address is unix:PATH, or http://HOST:PORT. WEFT_MASTER in the environment
 names the master, too.
 Exit status: 0, 1 a network has failed ('weft status'), 64 usage, 75 nobody
 answers, 77 no rights.`;
+
+const REMOVE_HELP = `
+By the master's socket, or from afar with --operator-token-file. The host comes
+back only by a token that is made afterwards. It still knows the key of the
+gossip and any token that it was given: if it is not trusted any more, revoke
+those ('weft token revoke') and change the key ('weft gossip rotate-key').
+${ADDRESS_HELP}`;
 
 export function addStatusCommands(program: Command): void {
   asking(program.command("status"))
@@ -44,12 +50,10 @@ export function addStatusCommands(program: Command): void {
       const list = await getAgents(masterOf(flags));
       print(flags, list, () => agentsTable(list));
     });
-  agents
-    .command("remove")
-    .description("forget an agent that is gone, and free its addresses; by the master's socket only")
+  addOperatorOptions(agents.command("remove"))
+    .description("forget an agent that is gone, and free its addresses; its key is refused from then on")
     .argument("<agent>", "its id, as 'weft agents' shows it")
-    .addOption(masterOption())
-    .addHelpText("after", ADDRESS_HELP)
+    .addHelpText("after", REMOVE_HELP)
     .action(async (id: string, _: unknown, command: Command) => {
       const master = masterOf(command.optsWithGlobals<Flags>());
       await callService(master, "DELETE", `/v1/agents/${encodeURIComponent(id)}`, z.undefined());
@@ -57,16 +61,8 @@ export function addStatusCommands(program: Command): void {
     });
 }
 
-function masterOption(): Option {
-  return new Option("--master <address>", "the master to ask").default(MASTER_SOCKET).env("WEFT_MASTER");
-}
-
 function asking(command: Command): Command {
-  return command.addOption(masterOption()).option("--json", "print JSON").addHelpText("after", ADDRESS_HELP);
-}
-
-function masterOf({ master }: Flags): Service {
-  return parseService("master", master);
+  return addMasterOption(command).option("--json", "print JSON").addHelpText("after", ADDRESS_HELP);
 }
 
 async function getNetworks(master: Service) {

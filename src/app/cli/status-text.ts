@@ -102,7 +102,7 @@ export function agentText(address: string, view: AgentStatusView): string {
   const { assignment } = view;
   const record = assignment?.agent;
   const who = record === undefined ? view.agentId : `${record.hostname} (${record.ip}, ${view.agentId})`;
-  const peers = view.peers === undefined ? "peers not known yet" : `${view.peers} peers`;
+  const peers = `${view.peers} peers${view.peersComplete ? "" : " so far"}`;
   const problems = [
     ...view.statuses.flatMap(({ name, error }) => (error === undefined ? [] : [`network ${name}: ${error}`])),
     ...view.peerProblems,

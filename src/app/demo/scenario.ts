@@ -16,7 +16,7 @@ import { createPod, type Pod } from "./pods.ts";
 import { Probe } from "./probe-client.ts";
 import { attach } from "./runtime.ts";
 import { note, step } from "./screen.ts";
-import { Agent, Master } from "./weft-process.ts";
+import { Agent, knowEachOther, Master } from "./weft-process.ts";
 
 const CONFIG = join(import.meta.dirname, "../../../examples/config.yaml");
 
@@ -71,13 +71,17 @@ export async function createScenario(): Promise<Scenario> {
   assert(masterHost !== undefined, "the lab has hosts");
   const master = new Master({ host: masterHost, folder: join(LAB_DIR, "master"), config: CONFIG });
   await step("a master on host1, with the networks of examples/config.yaml", () => master.start());
-  const agents = lab.hosts.map((host) => new Agent({ host, folder: join(LAB_DIR, host.name), masters: [master.url] }));
-  await step("an agent on each host", async () => {
+  const { joinTokenFile } = master;
+  const agents = lab.hosts.map(
+    (host) => new Agent({ host, folder: join(LAB_DIR, host.name), masters: [master.url], joinTokenFile }),
+  );
+  await step("an agent on each host, which joins by the master's token", async () => {
     // One after another, so that host1 gets the first slice of each network, host2 the second …
     for (const agent of agents) {
       await agent.start();
       await agent.ready();
     }
+    await knowEachOther(agents);
   });
   await step("the CNI plugin on each host", async () => {
     for (const agent of agents) await installPlugin(agent.binDir);

@@ -91,8 +91,14 @@ export class Master extends WeftProcess {
   constructor(options: ProcessOptions & { readonly config: string }) {
     const { folder, config, args = [] } = options;
     const files = ["--config", config, "--data-dir", folder, "--socket", join(folder, "master.sock")];
+    files.push("--gossip", `${options.host.address}:62502`);
     super("master", options, [...files, ...args]);
     this.url = `http://${this.host.address}:5050`;
+  }
+
+  /** The file with the join token that it made at its first start. */
+  get joinTokenFile(): string {
+    return join(this.folder, "join-token");
   }
 }
 
@@ -101,16 +107,24 @@ interface AgentDocument {
   readonly overlays?: readonly { readonly state?: { readonly status: string; readonly error?: string } }[];
 }
 
+export interface AgentProcessOptions extends ProcessOptions {
+  readonly masters: readonly string[];
+  readonly ip?: string;
+  /** What it joins by. */
+  readonly joinTokenFile?: string;
+}
+
 export class Agent extends WeftProcess implements RuntimeHost {
   readonly confDir: string;
   readonly binDir: string;
 
-  constructor(options: ProcessOptions & { readonly masters: readonly string[]; readonly ip?: string }) {
+  constructor(options: AgentProcessOptions) {
     const { folder, masters, args = [] } = options;
     const confDir = join(folder, "cni/net.d");
     const files = ["--data-dir", folder, "--socket", join(folder, "agent.sock"), "--cni-conf-dir", confDir];
     const identity = ["--ip", options.ip ?? options.host.address, "--hostname", options.host.name];
-    super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...args]);
+    const token = options.joinTokenFile === undefined ? [] : ["--join-token-file", options.joinTokenFile];
+    super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...token, ...args]);
     this.confDir = confDir;
     this.binDir = join(dirname(folder), "cni/bin");
   }
@@ -128,4 +142,17 @@ export class Agent extends WeftProcess implements RuntimeHost {
       return overlays.length > 0 ? true : undefined;
     });
   }
+
+  /** @returns once it has heard of so many other hosts */
+  async knows(peers: number): Promise<void> {
+    await waitFor(`${this.host.name} to know ${peers} other hosts`, READY_TIMEOUT_MS, async () => {
+      const status = (await this.get("/v1/status")) as { readonly peers: number };
+      return status.peers >= peers ? true : undefined;
+    });
+  }
+}
+
+/** @returns once each of them has heard of all others */
+export async function knowEachOther(agents: readonly Agent[]): Promise<void> {
+  for (const agent of agents) await agent.knows(agents.length - 1);
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
+import { parseToken } from "../../model/trust/token.ts";
 
 interface StateDocument {
   agents?: { ip: string; overlays: { info: { name: string }; state?: { status: string; error?: string } }[] }[];
@@ -20,7 +21,8 @@ test("what an agent says of its networks is shown: the status to all, the error 
   const rig = new MasterRig();
   await rig.register(request(1));
   assert.ok(!("state" in ((await stateOf(rig)).agents?.[0]?.overlays[0] ?? {})), "nothing before it spoke");
-  const answer = await rig.call(
+  const answer = await rig.callAs(
+    "agent-1",
     "POST",
     "/v1/agents/agent-1/status",
     report([
@@ -71,11 +73,13 @@ test("what an agent says of its networks is shown: the status to all, the error 
 
 test("a status report of nobody, or in another's name, is refused", async () => {
   const rig = new MasterRig();
-  assert.equal((await rig.call("POST", "/v1/agents/agent-1/status", report([]))).status, 404);
+  assert.equal((await rig.callAs("agent-1", "POST", "/v1/agents/agent-1/status", report([]))).status, 404);
   await rig.register(request(1));
-  assert.equal((await rig.call("POST", "/v1/agents/agent-2/status", report([]))).status, 400);
-  await rig.connect(request(1));
-  assert.equal((await rig.call("POST", "/v1/agents/agent-1/status", report([], { instanceId: "clone" }))).status, 409);
+  assert.equal((await rig.callAs("agent-2", "POST", "/v1/agents/agent-2/status", report([]))).status, 400);
+  assert.equal(
+    (await rig.callAs("agent-1", "POST", "/v1/agents/agent-1/status", report([], { instanceId: "clone" }))).status,
+    409,
+  );
 });
 
 test("the state document has no agents before there are any, and may be asked for as a script", async () => {
@@ -101,7 +105,8 @@ test("agents are deleted by the original's call: addresses in, the new state out
     after.agents?.map(({ ip }) => ip),
     ["10.0.0.2"],
   );
-  await rig.register(request(1));
+  const { text } = (await (await rig.call("POST", "/v1/tokens", {}, true)).json()) as { text: string };
+  await rig.admission(request(1), rig.proverOf(request(1), parseToken(text)));
   assert.deepEqual((await stateOf(rig)).agents?.toReversed(), before.agents, "it comes back with an identical record");
 });
 
@@ -115,7 +120,7 @@ test("a delete that cannot be read, by another method, from the network or of a 
   assert.equal((await rig.call("POST", path, { agents: ["10.0.0.1"] })).status, 403);
   assert.equal((await rig.call("DELETE", "/v1/agents/agent-1")).status, 403);
   assert.equal((await rig.call("DELETE", "/v1/agents/nobody", undefined, true)).status, 404);
-  await rig.connect(request(1));
+  rig.connect(request(1));
   for (const answer of [
     await rig.call("POST", path, { agents: ["10.0.0.1"] }, true),
     await rig.call("DELETE", "/v1/agents/agent-1", undefined, true),
@@ -139,7 +144,7 @@ test("a delete that the disk refuses deletes nothing", async () => {
 test("metrics carry the original's names and ours", async () => {
   const rig = new MasterRig();
   await rig.register(request(1));
-  await rig.call("POST", "/v1/agents/register", request(2, { ip: request(1).ip, agentId: "agent-1" }));
+  await rig.tryRegister(request(2, { ip: request(1).ip, agentId: "agent-1" }));
   const text = await (await rig.call("GET", "/metrics")).text();
   for (const line of [
     "overlay_master_internal_register_agent_messages_received 2",
@@ -162,9 +167,14 @@ test("the OpenAPI document names every call, and health is a word", async () => 
     "/v1/agents/register",
     "/v1/agents/{id}",
     "/v1/agents/{id}/status",
+    "/v1/challenge",
+    "/v1/gossip/keys",
+    "/v1/gossip/rotate-key",
+    "/v1/members",
     "/v1/networks",
-    "/v1/peers/stream",
     "/v1/status",
+    "/v1/tokens",
+    "/v1/tokens/{id}",
   ]);
   assert.equal(await (await rig.call("GET", "/healthz")).text(), "ok\n");
   const nowhere = await rig.call("GET", "/v2");
@@ -177,7 +187,7 @@ test("a bug is told to the process, and the caller learns no more than that", as
   rig.cluster.register = () => {
     throw new Error("assertion failed: secret");
   };
-  const answer = await rig.call("POST", "/v1/agents/register", request(1));
+  const answer = await rig.tryRegister(request(1));
   assert.equal(answer.status, 500);
   assert.doesNotMatch(await answer.text(), /secret/);
   assert.equal(rig.bugs.length, 1);

@@ -1,20 +1,28 @@
 /**
- * The master's own HTTP interface under `/v1`, with its OpenAPI document. Changing calls of agents are open to the network
- * that agents are in; those of operators are served on the Unix socket only.
+ * The master's own HTTP interface under `/v1`, with its OpenAPI document. Calls of agents are signed by the agent's key, and
+ * a registration is answered for that agent's eyes only; changing calls of operators come by the Unix socket or with an
+ * operator's token. Reading is open to all.
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { instanceIdSchema, peerUpdateSchema, registerRequestSchema, statusReportSchema } from "../../io/messages.ts";
+import { admissionJson, registerRequestSchema, sealedAnswerSchema, statusReportSchema } from "../../io/messages.ts";
+import type { Clock } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
-import { agentIdSchema, assignmentSchema } from "../../model/schemas.ts";
-import { json, REFUSED, requireLocal } from "../http-api.ts";
+import { agentIdSchema } from "../../model/schemas.ts";
+import { toText } from "../../model/trust/bytes.ts";
+import { json, REFUSED } from "../http-api.ts";
 import type { Cluster } from "./cluster.ts";
+import type { MasterGossip } from "./master-gossip.ts";
 import type { MasterMetrics } from "./metrics.ts";
+import { callerOf, requireOperator } from "./trust-routes.ts";
 import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from "./views.ts";
 
 /** What one listener of the master serves. */
 export interface MasterApiDeps {
   readonly cluster: Cluster;
   readonly metrics: MasterMetrics;
+  /** Absent where a cluster is tested without gossip. */
+  readonly gossip?: MasterGossip;
+  readonly clock: Clock;
   readonly version: string;
   readonly refusedChanges: readonly string[];
   readonly warnings: readonly string[];
@@ -28,9 +36,9 @@ const idParam = z.object({ id: agentIdSchema });
 const REGISTER = createRoute({
   method: "post",
   path: "/v1/agents/register",
-  summary: "An agent registers: the answer is its record, and what its kernel must know of the cluster.",
+  summary: "An agent registers: the answer, sealed for it, is its record and what makes it a member of the cluster.",
   request: { body: { required: true, content: { "application/json": { schema: registerRequestSchema } } } },
-  responses: { 200: json(assignmentSchema, "Durable when it is sent."), ...REFUSED },
+  responses: { 200: json(sealedAnswerSchema, "Durable when it is sent."), ...REFUSED },
 });
 const REPORT = createRoute({
   method: "post",
@@ -42,16 +50,6 @@ const REPORT = createRoute({
   },
   responses: { 204: { description: "Taken." }, ...REFUSED },
 });
-const STREAM = createRoute({
-  method: "get",
-  path: "/v1/peers/stream",
-  summary: "All other agents as one line of JSON, then each change as another; a blank line now and then.",
-  request: { query: z.object({ agent: agentIdSchema, instance: instanceIdSchema }) },
-  responses: {
-    200: { description: "PeerUpdate, one a line.", content: { "application/x-ndjson": { schema: peerUpdateSchema } } },
-    ...REFUSED,
-  },
-});
 const AGENTS = createRoute({
   method: "get",
   path: "/v1/agents",
@@ -61,7 +59,7 @@ const AGENTS = createRoute({
 const DELETE_AGENT = createRoute({
   method: "delete",
   path: "/v1/agents/{id}",
-  summary: "Frees what an agent holds. Unix socket only; refused while the agent is connected.",
+  summary: "Frees what an agent holds. By the Unix socket, or with an operator's token; refused while it is connected.",
   request: { params: idParam },
   responses: { 204: { description: "Deleted." }, ...REFUSED },
 });
@@ -80,19 +78,19 @@ const STATUS = createRoute({
 
 export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   const { cluster } = deps;
-  app.openapi(REGISTER, (context) => context.json(cluster.register(context.req.valid("json")), 200));
+  app.openapi(REGISTER, (context) => {
+    const caller = callerOf(context);
+    const admission = cluster.register(context.req.valid("json"), caller);
+    const { signature, sealed } = cluster.trust.answer(admissionJson(admission), caller);
+    const clusterKey = toText(cluster.trust.clusterKey);
+    return context.json({ clusterKey, signature: toText(signature), sealed: toText(sealed) }, 200);
+  });
   app.openapi(REPORT, (context) => {
     const report = context.req.valid("json");
     if (report.agentId !== context.req.valid("param").id)
       throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
-    cluster.reportStatus(report);
+    cluster.reportStatus(report, callerOf(context));
     return context.body(null, 204);
-  });
-  app.openapi(STREAM, (context) => {
-    const { agent, instance } = context.req.valid("query");
-    const body = cluster.openPeerStream(agent, instance);
-    // The types of routes know answers in JSON only.
-    return context.body(body, 200, { "content-type": "application/x-ndjson", "cache-control": "no-store" }) as never;
   });
   // Arrays are copied because the schema's type is mutable.
   app.openapi(AGENTS, (context) =>
@@ -106,7 +104,7 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
     ),
   );
   app.openapi(DELETE_AGENT, (context) => {
-    requireLocal(deps.local, "master");
+    requireOperator(context, deps);
     cluster.deleteOne(context.req.valid("param").id);
     return context.body(null, 204);
   });

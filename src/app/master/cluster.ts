@@ -10,23 +10,26 @@ import { recordFor } from "../../core/ipam/identity.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { Admission, Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
-import { Fault } from "../../model/fault.ts";
+import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
+import type { Caller } from "./callers.ts";
+import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
-import { PeerStreams } from "./peer-streams.ts";
+import type { Presence } from "./presence.ts";
 import { Records } from "./records.ts";
-import { Sessions } from "./sessions.ts";
 
 export interface ClusterDeps {
   readonly store: MasterStore;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: MasterMetrics;
+  readonly trust: ClusterTrust;
+  readonly presence: Presence;
 }
 
 /** What is in force, after the file was laid over what is stored. */
@@ -44,46 +47,54 @@ export interface AgentView extends AgentRecord {
 
 export class Cluster {
   readonly config: ClusterConfig;
+  /** Whom the cluster trusts, and what gossip stands on. */
+  readonly trust: ClusterTrust;
   readonly #source: NetworkSource;
   readonly #deps: ClusterDeps;
   readonly #records: Records;
   readonly #allocator: Allocator;
-  readonly #sessions: Sessions;
-  readonly #streams: PeerStreams;
+  readonly #presence: Presence;
+  /** The process that registered last as each agent. */
+  readonly #instances = new Map<string, string>();
+  /** Who was there when it was looked last. */
+  readonly #connected = new Set<string>();
   readonly #statuses = new Map<string, readonly OverlayStatus[]>();
-  /** Agents that registered since this master started; the others do not know what changed meanwhile. */
-  readonly #registered = new Set<string>();
   #stateJson: string | undefined;
 
   /** @throws Fault corrupt-store when the records contradict each other */
   constructor({ config, source, records }: ClusterState, deps: ClusterDeps) {
     this.config = config;
+    this.trust = deps.trust;
     this.#source = source;
     this.#deps = deps;
     this.#allocator = Allocator.restore(config.network, records);
     this.#records = new Records(records);
-    this.#sessions = new Sessions(deps.clock);
-    this.#streams = new PeerStreams(records.map(peerOf), deps.clock, (agent) => {
-      deps.metrics.cutOff();
-      deps.log.warn({ agent }, "peer stream cut off: its reader is too slow");
-    });
+    this.#presence = deps.presence;
+    this.trust.gossipKeys.connected = () => [...this.#connected];
+    this.trust.gossipKeys.announce = () => this.#presence.announce();
   }
 
-  /** @throws Fault identity-taken, exhausted, storage */
-  register(request: RegisterRequest): Assignment {
+  /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
+  register(request: RegisterRequest, caller: Caller): Admission {
     const { metrics, log } = this.#deps;
     metrics.count("register_agent_messages_received");
     try {
+      const token = this.trust.admit(request.agentId, caller);
       const known = this.#admit(request);
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
       this.#reportShortages(request, registration.shortages);
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
-      if (registration.changed) this.#commit(registration.record, known, registration.undo);
-      this.#sessions.heard(request.agentId, request.instanceId);
-      this.#registered.add(request.agentId);
+      const subject = subjectOf(registration.record, caller);
+      const commit = () => {
+        const trusted = this.trust.admission(subject, known?.id, token);
+        if (registration.changed || trusted !== undefined) this.#commit(subject.record, known, trusted);
+      };
+      undoing(registration.undo, commit);
+      this.#instances.set(request.agentId, request.instanceId);
+      this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
-      return this.#assignment(registration.record);
+      return { assignment: this.#assignment(registration.record), membership: this.trust.membershipOf(subject) };
     } catch (thrown) {
       metrics.count("register_agent_messages_dropped");
       throw thrown;
@@ -92,19 +103,19 @@ export class Cluster {
 
   /**
    * Takes what an agent says of its networks. One that it does not have is left out.
-   * @throws Fault unknown-agent, identity-taken
+   * @throws Fault unknown-agent, unauthorized, identity-taken
    */
-  reportStatus({ agentId, instanceId, overlays }: StatusReport): void {
+  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): void {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
       const record = this.#known(agentId);
+      this.trust.requireAgent(agentId, caller);
       this.#refuseOtherInstance(record, instanceId);
       const names = new Set(record.overlays.map(({ info }) => info.name));
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
       this.#statuses.set(agentId, statuses);
       this.#stateJson = undefined;
-      this.#sessions.heard(agentId, instanceId);
       metrics.count("agent_registered_acknowledgements_sent");
     } catch (thrown) {
       metrics.count("agent_registered_messages_dropped");
@@ -112,23 +123,14 @@ export class Cluster {
     }
   }
 
-  /**
-   * Opens the agent's stream of peers; the agent is connected while it is open.
-   * @throws Fault unknown-agent, identity-taken
-   */
-  openPeerStream(agentId: string, instanceId: string): ReadableStream<Uint8Array> {
-    this.#refuseOtherInstance(this.#known(agentId), instanceId);
-    const { log } = this.#deps;
-    const stream = this.#sessions.connect(agentId, instanceId, (onEnd) =>
-      this.#streams.open(agentId, () => {
-        log.info({ agent: agentId }, "agent disconnected");
-        onEnd();
-      }),
-    );
-    log.info({ agent: agentId }, "agent connected");
-    // It comes back to a master that was restarted, maybe with more networks than it knows of.
-    if (!this.#registered.has(agentId)) stream.send({ type: "reassigned" });
-    return stream.body;
+  /** Gossip tells that the agent came, went, or is another process than before. */
+  presenceChanged(agentId: string): void {
+    const isConnected = this.#presence.instanceOf(agentId) !== undefined;
+    if (isConnected === this.#connected.has(agentId)) return;
+    if (isConnected) this.#connected.add(agentId);
+    else this.#connected.delete(agentId);
+    this.trust.gossipKeys.told(isConnected ? "connected" : "disconnected", agentId);
+    this.#deps.log.info({ agent: agentId }, isConnected ? "agent connected" : "agent disconnected");
   }
 
   /**
@@ -138,23 +140,30 @@ export class Cluster {
   delete(ids: readonly string[]): void {
     const records = [...new Set(ids)].flatMap((id) => this.#records.withId(id) ?? []);
     for (const record of records)
-      if (this.#sessions.connectedInstance(record.id) !== undefined) {
-        this.#sessions.askForLife(record.id);
+      if (this.#presence.instanceOf(record.id) !== undefined)
         throw new Fault(
           "in-use",
           `agent ${record.id} (${record.hostname}, ${record.ip}) is connected, and would keep using its subnets; ` +
             "stop it first",
           { agent: record.id },
         );
-      }
     if (records.length === 0) return;
-    this.#write((store) => store.deleteAgents(records.map(({ id }) => id)));
+    const removed = records.map(({ id }) => id);
+    const trusted = this.trust.removal(removed);
+    this.#write((store) =>
+      store.atomically(() => {
+        store.deleteAgents(removed);
+        this.trust.write(trusted);
+      }),
+    );
+    const isFloorDue = this.trust.apply(trusted);
     for (const record of records) {
       this.#allocator.release(record);
       this.#records.delete(record.id);
       this.#forget(record.id);
-      this.#deps.log.info({ agent: record.id, ip: record.ip }, "agent deleted");
+      this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
     }
+    if (isFloorDue) this.#presence.announce();
     this.#stateJson = undefined;
   }
 
@@ -180,13 +189,13 @@ export class Cluster {
   agents(): readonly AgentView[] {
     return this.#records.all().map((record) => ({
       ...record,
-      connected: this.#sessions.connectedInstance(record.id) !== undefined,
+      connected: this.#presence.instanceOf(record.id) !== undefined,
       statuses: this.#statuses.get(record.id) ?? [],
     }));
   }
 
   counts(): { readonly known: number; readonly connected: number } {
-    return { known: this.#records.size, connected: this.#sessions.connected };
+    return { known: this.#records.size, connected: this.#connected.size };
   }
 
   /** How much of each pool is given out. */
@@ -194,58 +203,47 @@ export class Cluster {
     return this.#allocator.usage();
   }
 
-  /** Ends all peer streams. */
+  /** Ends what it waits for. */
   close(): void {
-    this.#streams.close();
+    this.trust.gossipKeys.close();
   }
 
-  /** The record that the request is about to get; who holds it now is asked whether it lives. */
+  /** The record that the request is about to get. */
   #admit(request: RegisterRequest): AgentRecord | undefined {
     const ofIdentity = this.#records.withId(request.agentId);
     const ofAddress = this.#records.withIp(request.ip);
-    try {
-      return recordFor(request, {
-        ofIdentity,
-        ofAddress,
-        connectedInstance: (id) => this.#sessions.connectedInstance(id),
-      });
-    } catch (thrown) {
-      for (const holder of [ofIdentity, ofAddress]) if (holder !== undefined) this.#sessions.askForLife(holder.id);
-      throw thrown;
-    }
+    return recordFor(request, { ofIdentity, ofAddress, connectedInstance: (id) => this.#presence.instanceOf(id) });
   }
 
-  #refuseOtherInstance(record: AgentRecord, instanceId: string): void {
-    const connected = this.#sessions.connectedInstance(record.id);
-    if (connected === undefined || connected === instanceId) return;
-    this.#sessions.askForLife(record.id);
+  /** A process that another one has followed has nothing to say any more. */
+  #refuseOtherInstance({ id, ip, hostname }: AgentRecord, instanceId: string): void {
+    const last = this.#instances.get(id);
+    if (last === undefined || last === instanceId) return;
     throw new Fault(
       "identity-taken",
-      `agent ${record.id} is connected from ${record.ip} (${record.hostname}) as another process; stop one of the two`,
-      { agent: record.id, holder: record.id },
+      `agent ${id} registered from ${ip} (${hostname}) as another process; stop one of the two`,
+      { agent: id, holder: id },
     );
   }
 
-  #commit(record: AgentRecord, known: AgentRecord | undefined, undo: () => void): void {
-    try {
-      this.#write((store) => store.putAgent(record, known?.id));
-    } catch (thrown) {
-      undo();
-      throw thrown;
-    }
+  #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
+    this.#write((store) =>
+      store.atomically(() => {
+        store.putAgent(record, known?.id);
+        if (trusted !== undefined) this.trust.write(trusted);
+      }),
+    );
+    const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
+    if (isFloorDue) this.#presence.announce();
     this.#records.put(record, known?.id ?? record.id);
     if (known !== undefined && known.id !== record.id) this.#forget(known.id);
-    const peer = peerOf(record);
-    // Most changes (an MTU, a host's name) are nothing to its peers, and there may be thousands of them.
-    if (known === undefined || JSON.stringify(peerOf(known)) !== JSON.stringify(peer)) this.#streams.set(peer);
     this.#stateJson = undefined;
   }
 
   #forget(id: string): void {
     this.#statuses.delete(id);
-    this.#registered.delete(id);
-    this.#sessions.forget(id);
-    this.#streams.delete(id);
+    this.#instances.delete(id);
+    this.#connected.delete(id);
   }
 
   #write(call: (store: MasterStore) => void): void {
@@ -282,6 +280,22 @@ export class Cluster {
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
     };
+  }
+}
+
+/** The agent that registers, as the cluster's word on it says it. */
+function subjectOf(record: AgentRecord, { publicKey }: Caller) {
+  assert(publicKey !== undefined, "who was let in has signed");
+  return { record, peer: peerOf(record), hostname: record.hostname, publicKey };
+}
+
+/** What was allocated is given back when `commit` fails. */
+function undoing(undo: () => void, commit: () => void): void {
+  try {
+    commit();
+  } catch (thrown) {
+    undo();
+    throw thrown;
   }
 }
 

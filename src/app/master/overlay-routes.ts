@@ -1,23 +1,25 @@
 /**
  * The original's two endpoints on the master (spec: overlay §2.7). Reading is open to all, as it was; deleting was open
- * too, and is served on the Unix socket only.
+ * too, and is for operators only.
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
-import { requireLocal } from "../http-api.ts";
+import type { MasterApiDeps } from "./api.ts";
 import type { Cluster } from "./cluster.ts";
+import { requireOperator } from "./trust-routes.ts";
 
 const JSON_TYPE = "application/json";
 /** A callback is script in the caller's page: a dotted name and nothing else. */
 const CALLBACK = /^[A-Za-z_$][\w$.]{0,63}$/;
 
-export function addOverlayRoutes(app: OpenAPIHono, cluster: Cluster, local: boolean): void {
+export function addOverlayRoutes(app: OpenAPIHono, deps: MasterApiDeps): void {
+  const { cluster } = deps;
   app.all("/overlay-master/state", (context) => stateAnswer(context, cluster));
   app.all("/overlay-master/agents/delete", async (context) => {
     if (context.req.method !== "POST") return context.text("expecting a POST request\n", 405, { allow: "POST" });
-    requireLocal(local, "master");
+    requireOperator(context, deps);
     cluster.deleteByIp(parseDelete(await context.req.text()));
     return context.body(cluster.stateJson(), 200, { "content-type": JSON_TYPE });
   });

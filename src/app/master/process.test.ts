@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { callSocket, MasterHome } from "../../../test/support/master-process.ts";
 import { request } from "../../../test/support/master-rig.ts";
+import { TestAgent } from "../../../test/support/trust.ts";
 import type { Assignment } from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
 
 function home(context: TestContext, yaml = ""): MasterHome {
   const made = new MasterHome(yaml);
@@ -15,22 +17,30 @@ function home(context: TestContext, yaml = ""): MasterHome {
   return made;
 }
 
-async function register(url: string, n: number): Promise<Response> {
-  return fetch(`${url}/v1/agents/register`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(request(n)),
-  });
+/** Agents that keep their keys for the length of a test. */
+class Agents {
+  readonly #files: MasterHome;
+  readonly #agents = new Map<number, TestAgent>();
+
+  constructor(files: MasterHome) {
+    this.#files = files;
+  }
+
+  async register(url: string, n: number): Promise<Assignment> {
+    const agent = this.#agents.get(n) ?? new TestAgent(this.#files.joinToken());
+    this.#agents.set(n, agent);
+    return agent.register(url, request(n));
+  }
 }
 
 test("after a kill in the middle of registrations, every agent that was answered is there, record and all", async (context) => {
   const files = home(context);
   const first = await files.start();
+  const members = new Agents(files);
   const answered = new Map<number, Assignment>();
   const client = async (from: number) => {
     for (let n = from; ; n += 4) {
-      const answer = await register(first.url, n);
-      answered.set(n, (await answer.json()) as Assignment);
+      answered.set(n, await members.register(first.url, n));
     }
   };
   const clients = [1, 2, 3, 4].map((from) => client(from).catch(() => {}));
@@ -44,17 +54,15 @@ test("after a kill in the middle of registrations, every agent that was answered
   for (const [n, { agent }] of answered) {
     const { connected: _, statuses: __, ...record } = known.get(`agent-${n}`) as Record<string, unknown>;
     assert.deepEqual(record, agent);
-    assert.deepEqual(await (await register(second.url, n)).json(), answered.get(n));
+    assert.deepEqual(await members.register(second.url, n), answered.get(n));
   }
   const vteps = new Set(agents.map((each) => JSON.stringify((each as { backend?: unknown }).backend)));
   assert.equal(vteps.size, agents.length, "what was stored and not answered holds nothing twice");
 });
 
-test("SIGTERM ends a master that has open streams and a half-sent request, and takes its socket away", async (context) => {
+test("SIGTERM ends a master that has a half-sent request, and takes its socket away", async (context) => {
   const files = home(context);
   const master = await files.start();
-  await register(master.url, 1);
-  const stream = await fetch(`${master.url}/v1/peers/stream?agent=agent-1&instance=instance-1`);
   assert.equal(statSync(files.socket).mode & 0o777, 0o600);
   assert.equal((await callSocket(files.socket, "GET", "/healthz")).body, "ok\n");
   const half = connect(files.socket);
@@ -63,13 +71,12 @@ test("SIGTERM ends a master that has open streams and a half-sent request, and t
   assert.match(String(await once(half, "data")), /100 Continue/, "the master waits for the rest");
   await master.stop();
   assert.ok(!existsSync(files.socket));
-  await stream.text().catch(() => {});
 });
 
 test("what may be done by the socket only is refused on TCP", async (context) => {
   const files = home(context);
   const master = await files.start();
-  await register(master.url, 1);
+  await new Agents(files).register(master.url, 1);
   assert.equal((await fetch(`${master.url}/v1/agents/agent-1`, { method: "DELETE" })).status, 403);
   assert.equal((await callSocket(files.socket, "DELETE", "/v1/agents/agent-1")).status, 204);
 });
@@ -93,7 +100,7 @@ test("a master that cannot start says why in one line, and leaves nothing behind
   const elsewhere = ["--socket", socket, "--data-dir", data];
   writeFileSync(join(files.dir, "bad.yaml"), "dcos_overlay_network:\n  vtep_subnet: 1.2.3.4/8\n  overlays: []\n");
   mkdirSync(join(files.dir, "corrupt"));
-  writeFileSync(join(files.dir, "corrupt", "master.db"), "noise".repeat(1_000));
+  writeFileSync(join(files.dir, "corrupt", "master.db"), "noise".repeat(1_000), { mode: 0o600 });
   const rows: [string[], number, RegExp][] = [
     [[...elsewhere, "--listen", taken], 69, /cannot listen on 127\.0\.0\.1:\d+: another process listens there/],
     [[...elsewhere, "--listen", "192.0.2.1:5050"], 64, /no device of this host holds that address/],
@@ -121,19 +128,53 @@ test("a master that cannot start says why in one line, and leaves nothing behind
 test("on a full disk agents are refused one by one, and everything else is served", async (context) => {
   const files = home(context);
   const master = await files.startOnSmallDisk(256);
+  const members = new Agents(files);
   let n = 0;
-  let refused: Response | undefined;
+  let refused: unknown;
   while (refused === undefined) {
     n += 1;
-    const answer = await register(master.url, n);
-    if (answer.status !== 200) refused = answer;
+    await members.register(master.url, n).catch((thrown: unknown) => {
+      refused = thrown;
+    });
     assert.ok(n < 2_000, "the disk gets full");
   }
-  assert.equal(refused.status, 507);
-  assert.match(await refused.text(), /"code":"storage".*master\.db cannot be written/);
+  assert.ok(refused instanceof Fault && refused.code === "storage", String(refused));
+  assert.match(refused.message, /master\.db cannot be written/);
   const { agents } = (await (await fetch(`${master.url}/overlay-master/state`)).json()) as { agents: unknown[] };
   assert.equal(agents.length, n - 1);
-  assert.equal((await register(master.url, 1)).status, 200, "who is known is answered");
+  assert.equal((await members.register(master.url, 1)).agent.id, "agent-1", "who is known is answered");
+});
+
+test("keys are made once, with the first start's token; a lost cluster key is not made up anew", async (context) => {
+  const files = home(context);
+  await (await files.start()).stop();
+  const names = ["cluster.key", "identity.key", "join-token", "master.db"].map((name) => join(files.data, name));
+  for (const path of names) assert.equal(statSync(path).mode & 0o777, 0o600, path);
+  const before = names.slice(0, 3).map((path) => readFileSync(path, "utf8"));
+  rmSync(names[2] as string);
+  await (await files.start()).stop();
+  assert.ok(!existsSync(names[2] as string), "whoever took the token's file away wanted it away");
+  assert.deepEqual(
+    names.slice(0, 2).map((path) => readFileSync(path, "utf8")),
+    before.slice(0, 2),
+  );
+  chmodSync(names[0] as string, 0o644);
+  assert.deepEqual((await files.refusal()).status, 77);
+  rmSync(names[0] as string);
+  const { status, message } = await files.refusal();
+  assert.equal(status, 65);
+  assert.match(message, /cluster\.key is missing, .* restore it from a backup/);
+});
+
+test("a master begins with the join token that it finds", async (context) => {
+  const files = home(context);
+  mkdirSync(files.data, { mode: 0o700 });
+  const text = `weft-join-abcdefgh-${"A".repeat(43)}\n`;
+  writeFileSync(join(files.data, "join-token"), text, { mode: 0o600 });
+  const master = await files.start();
+  await new Agents(files).register(master.url, 1);
+  assert.equal(readFileSync(join(files.data, "join-token"), "utf8"), text);
+  await master.stop();
 });
 
 test("a second data directory serves a second master beside the first", async (context) => {

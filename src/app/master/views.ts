@@ -65,6 +65,28 @@ export const statusSchema = z
   })
   .openapi("Status");
 
+export const tokenViewSchema = z
+  .object({
+    id: z.string(),
+    kind: z.enum(["join", "operator"]),
+    note: z.string(),
+    created: z.string(),
+    expires: z.string().optional(),
+    uses: z.number().optional(),
+    used: z.number(),
+    revoked: z.boolean(),
+    /** `valid`, or why it does not count any more. */
+    state: z.string(),
+  })
+  .openapi("Token");
+
+export const keyRingViewSchema = z
+  .object({
+    phase: z.enum(["steady", "spreading", "retiring"]),
+    keys: z.array(z.object({ id: z.number(), use: z.enum(["sent with", "next", "last"]) })),
+  })
+  .openapi("GossipKeys");
+
 export type PoolView = z.infer<typeof poolSchema>;
 export type NetworkView = z.infer<typeof networkSchema>;
 

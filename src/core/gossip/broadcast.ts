@@ -77,7 +77,11 @@ export class Broadcast {
   }
 
   onIhave(from: MemberId, items: readonly Item[]): void {
-    for (const item of items) if (!this.#isKnown(item)) this.#want(item, from);
+    const link = this.#ctx.links.get(from);
+    for (const item of items) {
+      if (link !== undefined) hasIt(link, item);
+      if (!this.#isKnown(item)) this.#want(item, from);
+    }
   }
 
   onPull(from: MemberId, item: Item, isGraft: boolean): void {
@@ -106,14 +110,15 @@ export class Broadcast {
   }
 
   /** A push that brought nothing new. */
-  duplicate({ kind, id }: Pick<Item, "kind" | "id">, from: MemberId): void {
+  duplicate(item: Item, from: MemberId): void {
     const { timing, now } = this.#ctx;
     this.#ctx.count("duplicates");
-    if (this.#pulled.delete(keyOf(kind, id))) {
+    const link = this.#ctx.links.get(from);
+    if (link !== undefined) hasIt(link, item);
+    if (this.#pulled.delete(keyOf(item.kind, item.id))) {
       this.#pullsInARow = 0;
       return;
     }
-    const link = this.#ctx.links.get(from);
     if (link === undefined) return;
     link.duplicates += 1;
     const isDue = link.duplicates >= timing.pruneDuplicates && now - this.#prunedAt >= timing.pruneGapMs;
@@ -133,7 +138,7 @@ export class Broadcast {
   /** All that a neighbour has not been told yet is void: it will be compared with as a whole. */
   overflown(id: MemberId): void {
     const link = this.#ctx.links.get(id);
-    if (link !== undefined) link.offers = [];
+    link?.offers.clear();
     this.#ctx.sync.with(id);
   }
 
@@ -152,11 +157,11 @@ export class Broadcast {
   }
 
   #offer(link: Link, item: Item): void {
-    if (link.offers.length >= GOSSIP_OFFERS_MAX) {
+    if (link.offers.size >= GOSSIP_OFFERS_MAX) {
       this.#ctx.refuse("queue-overflow");
       this.overflown(link.id);
     }
-    link.offers.push(item);
+    link.offers.set(keyOf(item.kind, item.id), item);
     if (this.#isFlushing) return;
     this.#isFlushing = true;
     this.#ctx.after(this.#ctx.timing.ihaveFlushMs, () => {
@@ -166,8 +171,9 @@ export class Broadcast {
   }
 
   #flush(link: Link): void {
-    const { offers } = link;
-    link.offers = [];
+    if (link.offers.size === 0) return;
+    const offers = [...link.offers.values()];
+    link.offers.clear();
     for (let at = 0; at < offers.length; at += GOSSIP_IHAVE_MAX)
       this.#ctx.push(link.id, { type: "ihave", items: offers.slice(at, at + GOSSIP_IHAVE_MAX) });
   }
@@ -267,4 +273,11 @@ function keyOf(kind: Item["kind"], id: MemberId): string {
 /** The name of a member's state. */
 export function memberItem(id: MemberId, gen: number, version: number): Item {
   return { kind: "member", id, gen, version };
+}
+
+/** The other one has it, or something later: it need not hear of it. */
+function hasIt({ offers }: Link, { kind, id, gen, version }: Item): void {
+  const key = keyOf(kind, id);
+  const offer = offers.get(key);
+  if (offer !== undefined && !isNewer(offer.gen, offer.version, gen, version)) offers.delete(key);
 }

@@ -14,7 +14,8 @@ type Handler<T extends MessageType> = (
 const HANDLERS: { readonly [T in MessageType]: Handler<T> } = {
   ping: (ctx, sender, { seq, belief, about }, from) => {
     const { judge, outbox, links, lifecycle, timing, now } = ctx;
-    if (belief.status >= DEAD) judge.refute(belief);
+    // Who only suspects keeps it to itself, and the answer ends it.
+    if (belief.status === DEAD) judge.refute(belief);
     const { gen, inc } = lifecycle.head;
     const hasHeard = about !== undefined && now - lifecycle.heard.at(about) <= timing.probeMs * 1.5;
     outbox.control(from, { type: "ack", seq, gen, inc, isLink: links.isWanted(sender), hasHeard });

@@ -161,6 +161,13 @@ export class Gossip {
     return this.#done();
   }
 
+  /** Shows this credential from now on. */
+  renew(credential: Uint8Array, now: number): readonly GossipEffect[] {
+    this.#ctx.now = now;
+    this.#ctx.lifecycle.renew(credential);
+    return this.#done();
+  }
+
   /** Says goodbye. Nothing is answered any more afterwards. */
   leave(now: number): readonly GossipEffect[] {
     this.#ctx.now = now;

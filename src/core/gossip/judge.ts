@@ -45,7 +45,7 @@ export class Judge {
     const known = table.member(head.id);
     const isNews = known === undefined || isNewer(head.gen, headVersion(head), known.head.gen, headVersion(known.head));
     if (!isNews) {
-      if (!isAsked) broadcast.duplicate({ kind: "member", id: head.id }, from);
+      if (!isAsked) broadcast.duplicate(memberItem(head.id, head.gen, headVersion(head)), from);
       return true;
     }
     const publicKey = this.#ctx.admit(head);
@@ -75,10 +75,6 @@ export class Judge {
       this.refute(death);
       return;
     }
-    if (!isAsked && !this.#isProven(from)) {
-      this.#ctx.refuse("unproven-link");
-      return;
-    }
     const member = table.member(death.id);
     if (member === undefined) {
       // An answer had the head with it; who was refused is not asked for again and again.
@@ -86,11 +82,18 @@ export class Judge {
       return;
     }
     const version = memberVersion(death.inc, DEAD);
+    const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
     const isOver = member.status === LEFT && death.gen <= member.gen;
     if (isOver || !isNewer(death.gen, version, member.gen, member.version)) {
       if (isAsked) return;
-      broadcast.duplicate({ kind: "member", id: death.id }, from);
+      broadcast.duplicate(memberItem(death.id, death.gen, version), from);
       this.#second(from, death, member);
+      return;
+    }
+    if (!isAsked && !this.#isProven(from)) {
+      // Where only one direction works, each side holds the other one for dead. This member looks for itself.
+      this.#ctx.refuse("unproven-link");
+      this.#ctx.prober.probe(death.id, "doubt", belief);
       return;
     }
     const flaw = this.#flawOf(death);
@@ -98,7 +101,6 @@ export class Judge {
       this.#ctx.refuse(flaw);
       return;
     }
-    const belief: Belief = { gen: death.gen, inc: death.inc, status: DEAD };
     if (links.has(death.id) && now - this.#ctx.lifecycle.heard.at(death.id) < VETO_MS) {
       this.#ctx.count("vetoes");
       this.#ctx.prober.probe(death.id, "doubt", belief);

@@ -19,15 +19,17 @@ export class Lifecycle {
   readonly #ctx: Context;
   readonly #publisher: Publisher;
   readonly #seeds: readonly Address[];
+  #credential: Uint8Array;
   #head: Head;
   #isJoining = true;
-  #replies = 0;
+  readonly #repliers = new Set<MemberId>();
   #seedTurn = 0;
 
   constructor(ctx: Context, publisher: Publisher, seeds: readonly Address[], gen: number) {
     this.#ctx = ctx;
     this.#publisher = publisher;
     this.#seeds = seeds.filter((address) => address !== ctx.self.address);
+    this.#credential = ctx.self.credential;
     this.#head = this.#signed(gen, 0, false);
   }
 
@@ -51,7 +53,8 @@ export class Lifecycle {
     this.#seedTurn = Math.floor(this.#ctx.fraction() * Math.max(1, this.#seeds.length));
     this.#tryToJoin();
     this.#scheduleMeeting();
-    this.#ctx.after(this.#ctx.timing.joinWaitMs, () => this.#joined());
+    const hasNobody = this.#seeds.length === 0 && this.#ctx.table.size <= 1;
+    this.#ctx.after(hasNobody ? 0 : this.#ctx.timing.joinWaitMs, () => this.#joined());
   }
 
   onJoin(from: Address, sender: MemberId, head: Head): void {
@@ -66,15 +69,22 @@ export class Lifecycle {
     const { judge, links, sync, table, timing } = this.#ctx;
     if (head.id !== sender || !judge.onHead(sender, head, true) || table.member(sender) === undefined) return;
     if (known !== undefined && known.id === this.#ctx.self.id) judge.onHead(sender, known, true);
-    this.#replies += 1;
+    this.#repliers.add(sender);
     if (links.size < timing.degreeMin) links.ask(sender, true);
     sync.with(sender);
-    if (this.#replies >= timing.joinReplies) this.#joined();
+    // All of a few seeds know as much as three of many.
+    if (this.#repliers.size >= Math.min(timing.joinReplies, this.#seeds.length)) this.#joined();
   }
 
   /** Contradicts who called this member dead. */
   sayAlive(inc: number): void {
     this.#say(this.#signed(this.#head.gen, inc, false));
+  }
+
+  /** The cluster gave this member a newer credential: the others hear of it. */
+  renew(credential: Uint8Array): void {
+    this.#credential = credential;
+    this.sayAlive(this.#head.inc + 1);
   }
 
   /** Begins a new gen after the one that was seen. */
@@ -123,8 +133,8 @@ export class Lifecycle {
   // ---- inside --------------------------------------------------------------------------------------------------------
 
   #signed(gen: number, inc: number, hasLeft: boolean): Head {
-    const { id, address, credential, sign } = this.#ctx.self;
-    const unsigned = { id, gen, inc, hasLeft, address, credential };
+    const { id, address, sign } = this.#ctx.self;
+    const unsigned = { id, gen, inc, hasLeft, address, credential: this.#credential };
     return { ...unsigned, signature: sign(headBytes(unsigned)) };
   }
 

@@ -22,11 +22,14 @@ export interface Link {
   duplicates: number;
   /** Probes that only relays could bring through, in a row. */
   relayed: number;
-  offers: Item[];
+  /** Versions that the other one is to hear of with the next flush. */
+  readonly offers: Map<string, Item>;
 }
 
-/** How long an answer to "will you be my neighbour" is awaited, ms. */
-const ASK_MS = 1_000;
+/** How long an answer to "will you be my neighbour" is awaited before others are asked, ms. */
+const ASK_MS = 250;
+/** Who was heard of this short a time ago lives, also when most others just died, ms. */
+const FRESH_MS = 1_000;
 /** Asked at once when none or few are left. */
 const ASK_AT_ONCE = 3;
 
@@ -141,7 +144,7 @@ export class Links {
       isDoubtful: false,
       duplicates: 0,
       relayed: 0,
-      offers: [],
+      offers: new Map(),
     };
     this.#links.set(id, link);
     this.#changedAt = now;
@@ -205,9 +208,13 @@ export class Links {
     });
   }
 
-  /** A living member by chance that is no neighbour and was not asked. */
+  /** A living member by chance that is no neighbour and was not asked; without neighbours, one that was just heard. */
   #candidate(): MemberId | undefined {
-    const { table, self } = this.#ctx;
+    const { table, self, lifecycle, now } = this.#ctx;
+    if (this.#links.size <= 2) {
+      const fresh = lifecycle.heard.since(now - FRESH_MS).find((id) => !this.isWanted(id));
+      if (fresh !== undefined) return fresh;
+    }
     for (let n = 0; n < 10 && table.size > 0; n += 1) {
       const { head, status } = table.nth(Math.floor(this.#ctx.fraction() * table.size));
       if (status === ALIVE && head.id !== self.id && !this.isWanted(head.id)) return head.id;

@@ -8,6 +8,7 @@
  */
 import { GOSSIP_DOUBTS_MAX, GOSSIP_HEARD_MS, GOSSIP_PROBES_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
+import { isCoprime } from "./coprime.ts";
 import { beliefOf } from "./judge.ts";
 import { ALIVE, type Belief, DEAD, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
 import { Relays } from "./relays.ts";
@@ -37,6 +38,8 @@ interface Probe {
 
 /** Rounds before the short end of a suspicion. */
 const ROUNDS_MIN = 4;
+/** Probes in flight up to which each silence starts another one. */
+const PROBES_AFTER_SILENCE = 16;
 /** So many findings in a row that only relays get through: the direct way is broken, not lossy. */
 const RELAYED_MAX = 3;
 
@@ -48,7 +51,8 @@ export class Prober {
   readonly #doubts = new Map<MemberId, Belief>();
   #seq = 0;
   #turn = 0;
-  #stride = 1;
+  /** 0: to be drawn. Members that walked alike would all look at the same few. */
+  #stride = 0;
   #offset = 0;
 
   constructor(ctx: Context) {
@@ -218,6 +222,8 @@ export class Prober {
     // News must not depend on it any more, long before it is known whether it is dead.
     this.#ctx.links.drop(probe.target, true);
     this.#suspectRound(probe);
+    // Where one fell silent more may have: after a mass crash most have nobody left who watches them.
+    if (this.#bySeq.size < PROBES_AFTER_SILENCE) this.#probeRandom();
   }
 
   #onlyRelayed(probe: Probe, hasHeard: boolean): void {
@@ -284,7 +290,9 @@ export class Prober {
     const [first] = timing.probeStepsMs;
     const step = timing.probeStepsMs[probe.step] ?? first;
     const slow = Math.max(1, (timing.roundTripsPerStep * table.rtt(probe.target)) / first);
-    return step * slow * health.stretch;
+    // A neighbour that is dropped too early costs little; one that is kept too long cuts this member off.
+    const stretch = probe.reason === "link" ? Math.min(2, health.stretch) : health.stretch;
+    return step * slow * stretch;
   }
 
   #ping(probe: Probe): void {
@@ -349,10 +357,14 @@ export class Prober {
 
   #scheduleRandom(): void {
     this.#ctx.after(this.#ctx.spread(this.#ctx.timing.probeMs, 0.1), () => {
-      const member = this.#nextRandom();
-      if (member !== undefined) this.probe(member.head.id, "random");
+      this.#probeRandom();
       this.#scheduleRandom();
     });
+  }
+
+  #probeRandom(): void {
+    const member = this.#nextRandom();
+    if (member !== undefined) this.probe(member.head.id, "random");
   }
 
   /** Walks through all members in an order of its own, so that each is met once before one is met again. */
@@ -360,8 +372,10 @@ export class Prober {
     const { table, self } = this.#ctx;
     const { size } = table;
     for (let n = 0; n < 10 && size > 1; n += 1) {
+      if (this.#stride === 0) this.#offset = Math.floor(this.#ctx.fraction() * size);
+      if (this.#stride === 0 || this.#offset === 0 || !isCoprime(this.#stride, size))
+        this.#stride = this.#coprimeTo(size);
       this.#offset = (this.#offset + this.#stride) % size;
-      if (this.#offset === 0 || gcd(this.#stride, size) !== 1) this.#stride = this.#coprimeTo(size);
       const member = table.nth(this.#offset);
       if (member.status === ALIVE && member.head.id !== self.id) return member;
     }
@@ -371,7 +385,7 @@ export class Prober {
   #coprimeTo(size: number): number {
     for (let n = 0; n < 20; n += 1) {
       const stride = 1 + Math.floor(this.#ctx.fraction() * size);
-      if (gcd(stride, size) === 1) return stride;
+      if (isCoprime(stride, size)) return stride;
     }
     return 1;
   }
@@ -384,8 +398,4 @@ export class Prober {
       this.#scheduleHeal();
     });
   }
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
 }

@@ -71,7 +71,7 @@ export class Records {
     }
     const known = table.state(owner);
     if (known !== undefined && (known.gen > gen || (known.gen === gen && known.seq >= last))) {
-      if (!isAsked) this.#ctx.broadcast.duplicate({ kind: "records", id: owner }, from);
+      if (!isAsked) this.#ctx.broadcast.duplicate({ kind: "records", id: owner, gen, version: to }, from);
       return;
     }
     const have = known?.gen === gen ? known.seq : 0;

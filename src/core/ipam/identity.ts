@@ -31,7 +31,10 @@ export function recordFor(claimant: Claimant, holders: Holders): AgentRecord | u
   const { ofIdentity, ofAddress } = holders;
   if (ofIdentity !== undefined) {
     const connected = holders.connectedInstance(ofIdentity.id);
-    if (connected !== undefined && connected !== claimant.instanceId) throw clonedIdentity(claimant, ofIdentity);
+    // At the same address it is the same host: two processes cannot both have its ports.
+    const isElsewhere = ofIdentity.ip !== claimant.ip;
+    if (isElsewhere && connected !== undefined && connected !== claimant.instanceId)
+      throw clonedIdentity(claimant, ofIdentity);
   }
   if (ofAddress === undefined || ofAddress.id === claimant.agentId) return ofIdentity;
   if (holders.connectedInstance(ofAddress.id) !== undefined) throw sharedAddress(claimant, ofAddress);

@@ -303,10 +303,10 @@ test("over an IPv6 underlay the tunnel, its MTU, its untracked packets and the m
 test("peers that are not known yet: what the kernel has for them is kept, nothing is invented", () => {
   const known = desiredHost({ ...seedInput(1), attachments: [SEED_ATTACHMENT] });
   const observed = { ...known, sysctls: BARE_HOST.sysctls };
-  const unknown = { ...seedInput(1), attachments: [SEED_ATTACHMENT], peers: undefined };
+  const unknown = { ...seedInput(1), attachments: [SEED_ATTACHMENT], peers: [], otherPeersStay: true };
   assert.equal(formatHostState(desiredHost({ ...unknown, observed })), formatHostState(known));
   const fresh = formatHostState(desiredHost({ ...unknown, observed: BARE_HOST }));
-  assert.equal(fresh, formatHostState(desiredHost({ ...unknown, peers: [] })));
+  assert.equal(fresh, formatHostState(desiredHost({ ...unknown, otherPeersStay: false })));
 });
 
 test("without forwarding at ingress: the original's table 42, for both families, and replies stay tracked", () => {

@@ -16,14 +16,15 @@ import type { OverlayContext } from "./context.ts";
 import { ingressTable } from "./ingress.ts";
 import { natNodeMaps, natTables } from "./nat.ts";
 import { nodeMaps, nodeRules } from "./nodes.ts";
-import { observedPeerEntries, peerEntries, peerState } from "./peers.ts";
+import { observedPeerEntries, peerEntries, peerState, withOthers } from "./peers.ts";
 import { ownSubnets } from "./subnets.ts";
 import { hostSysctlPaths, hostSysctls, kernelHasIpv6 } from "./sysctls.ts";
 import { vtepLink, vtepState } from "./vtep.ts";
 
 export interface OverlayInput extends OverlayContext {
-  /** `undefined` until the first snapshot: then what the kernel has for peers stays as it is. */
-  readonly peers: readonly Peer[] | undefined;
+  readonly peers: readonly Peer[];
+  /** There may be more than these: what the kernel has for others stays as it is. */
+  readonly otherPeersStay?: boolean;
   readonly attachments: readonly Attachment[];
   /** Read with the paths of `sysctlPaths`. */
   readonly observed: HostState;
@@ -33,10 +34,9 @@ export interface OverlayInput extends OverlayContext {
 export function desiredHost(input: OverlayInput): HostState {
   const hasIpv6 = kernelHasIpv6(input.observed);
   const context = hasIpv6 ? input : withoutIpv6(input);
+  const known = peerEntries(admitPeers(input.peers, context).peers, context);
   const entries =
-    input.peers === undefined
-      ? observedPeerEntries(input.observed, context)
-      : peerEntries(admitPeers(input.peers, context).peers, context);
+    input.otherPeersStay === true ? withOthers(known, observedPeerEntries(input.observed, context)) : known;
   const attachments = mergeHostStates(
     input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [] })),
   );

@@ -58,6 +58,23 @@ export function observedPeerEntries(observed: HostState, context: OverlayContext
   };
 }
 
+/** What is known, and of what else is there all that does not contradict it. */
+export function withOthers(known: PeerEntries, there: PeerEntries): PeerEntries {
+  const isNew = <T>(mine: readonly T[], keyOf: (entry: T) => string) => {
+    const keys = new Set(mine.map(keyOf));
+    return (entry: T) => !keys.has(keyOf(entry));
+  };
+  const nodeOf = ([node]: NftMap["elements"][number]) => String(node);
+  const routeOf = ({ dst, table }: Route) => `${dst} ${table}`;
+  return {
+    neighbors: [...known.neighbors, ...there.neighbors.filter(isNew(known.neighbors, ({ ip }) => ip))],
+    fdb: [...known.fdb, ...there.fdb.filter(isNew(known.fdb, ({ mac }) => mac))],
+    routes: [...known.routes, ...there.routes.filter(isNew(known.routes, routeOf))],
+    nodes4: [...known.nodes4, ...there.nodes4.filter(isNew(known.nodes4, nodeOf))],
+    nodes6: [...known.nodes6, ...there.nodes6.filter(isNew(known.nodes6, nodeOf))],
+  };
+}
+
 /** The state in which only routes, neighbours and FDB entries of peers are. */
 export function peerState(entries: PeerEntries): HostState {
   return { ...EMPTY_HOST_STATE, neighbors: entries.neighbors, fdb: entries.fdb, routes: entries.routes };

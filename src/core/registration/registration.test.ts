@@ -11,7 +11,6 @@ import { Registration, type RegistrationInput } from "./registration.ts";
 
 const REGISTERED: RegistrationInput = { type: "registered" };
 const REASSIGNED: RegistrationInput = { type: "reassigned" };
-const STREAM_LOST: RegistrationInput = { type: "stream-lost" };
 
 function failed(code: FaultCode): RegistrationInput {
   return { type: "register-failed", fault: new Fault(code, `refused: ${code}`) };
@@ -65,7 +64,7 @@ test("the windows double up to the maximum, and success begins them anew", () =>
     [0, 1, 3, 7, 15, 31, 63, 123, 183, 243].map((seconds) => `${seconds * 1000} register`),
   );
   assert.equal(agent.machine.attempts(), 10);
-  agent.give(REGISTERED).give(STREAM_LOST).wait().give(failed("storage")).wait();
+  agent.give(REGISTERED).give(REASSIGNED).wait().give(failed("storage")).wait();
   assert.deepEqual(agent.take(), ["244000 register", "245000 register"]);
   assert.equal(agent.machine.attempts(), 2);
 });
@@ -86,7 +85,7 @@ test("a tick before the deadline does nothing, for a timer may run early; the de
 
 test("a call that is on its way is not doubled, whatever happens", () => {
   const agent = new Transcript(longest);
-  agent.give({ type: "start" }).give(STREAM_LOST).give(REASSIGNED).give({ type: "tick" });
+  agent.give({ type: "start" }).give(REASSIGNED).give({ type: "tick" });
   assert.deepEqual(agent.take(), ["0 register"]);
 });
 
@@ -100,21 +99,18 @@ test("a record that changes while a call is on its way is asked for again", () =
   assert.equal(agent.machine.state(), "registered");
 });
 
-test("a lost stream and a changed record each make it register again, after a jittered wait", () => {
-  for (const cause of [STREAM_LOST, REASSIGNED]) {
-    const agent = new Transcript(() => 0.3).give(REGISTERED).give(cause);
-    assert.deepEqual([agent.machine.state(), agent.machine.attempts()], ["registering", 0]);
-    agent.wait();
-    assert.deepEqual(agent.take(), ["0 register", "300 register"]);
-  }
+test("a changed record makes it register again, after a jittered wait", () => {
+  const agent = new Transcript(() => 0.3).give(REGISTERED).give(REASSIGNED);
+  assert.deepEqual([agent.machine.state(), agent.machine.attempts()], ["registering", 0]);
+  agent.wait();
+  assert.deepEqual(agent.take(), ["0 register", "300 register"]);
 });
 
-test("a master that speaks cuts a long wait short; a lost stream does not", () => {
+test("a master that speaks cuts a long wait short", () => {
   const agent = new Transcript(longest);
   for (let n = 0; n < 7; n += 1) agent.give(failed("not-ready")).wait();
   agent.give(failed("not-ready")).take();
   const { now } = agent;
-  agent.give(STREAM_LOST);
   assert.equal(agent.machine.nextDeadline(), now + REGISTRATION_BACKOFF_MAX_MS);
   agent.give(REASSIGNED);
   assert.equal(agent.machine.nextDeadline(), now + REGISTRATION_BACKOFF_FIRST_MS);
@@ -130,7 +126,7 @@ test("identity taken: retried for the grace time, the last time at its end, then
   agent.give(failed("identity-taken"));
   assert.deepEqual(agent.take(), ["20000 give-up"]);
   assert.equal(agent.machine.nextDeadline(), undefined);
-  agent.give(REASSIGNED).give(STREAM_LOST).give({ type: "start" }).give({ type: "tick" }).give(REGISTERED);
+  agent.give(REASSIGNED).give({ type: "start" }).give({ type: "tick" }).give(REGISTERED);
   assert.deepEqual([agent.take(), agent.machine.state()], [[], "registering"]);
 });
 
@@ -140,7 +136,7 @@ test("identity taken: the agent's own dead instance is given time to be noticed"
   agent.give(REGISTERED);
   assert.equal(agent.machine.state(), "registered");
   // The next time is a new one.
-  agent.give(STREAM_LOST).wait().take();
+  agent.give(REASSIGNED).wait().take();
   agent.give(failed("identity-taken")).wait();
   assert.deepEqual(agent.take(), ["22000 register"]);
 });
@@ -166,7 +162,7 @@ test("identity taken: an answer that comes after the grace to a call from before
 const inputs = fc.oneof(
   fc.constant<RegistrationInput>({ type: "tick" }),
   fc.constant(REASSIGNED),
-  fc.constant(STREAM_LOST),
+
   fc.constant<RegistrationInput | "answer">("answer"),
 );
 

@@ -22,7 +22,6 @@ export type RegistrationInput =
   | { readonly type: "register-failed"; readonly fault: Fault }
   /** The agent's record changed on the master, or the master wants a sign of life. */
   | { readonly type: "reassigned" }
-  | { readonly type: "stream-lost" }
   /** The deadline has come. */
   | { readonly type: "tick" };
 
@@ -67,10 +66,6 @@ export class Registration {
         return this.#failed(input.fault, nowMs);
       case "reassigned":
         this.#reassigned(nowMs);
-        return [];
-      case "stream-lost":
-        // While it registers anyway, the loss adds nothing.
-        if (this.#phase.type === "registered") this.#registerAfresh(nowMs);
         return [];
     }
   }

@@ -6,7 +6,12 @@ import type { Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
-import type { AgentStore, MasterStore } from "../ports.ts";
+import { fromText, toText } from "../../model/trust/bytes.ts";
+import type { EpochRecord } from "../../model/trust/epoch-record.ts";
+import type { KeyRing } from "../../model/trust/key-ring.ts";
+import { type MemberRecord, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
+import type { TokenRecord } from "../../model/trust/token.ts";
+import type { AgentStore, GossipStore, MasterStore } from "../ports.ts";
 
 interface Contents {
   network?: unknown;
@@ -15,7 +20,18 @@ interface Contents {
   assignment?: Assignment;
   leases: Lease[];
   resting: Ip[];
+  members: MemberRecord[];
+  tokens: TokenRecord[];
+  epochs?: EpochRecord;
+  keyRing?: KeyRing;
+  /** As JSON, because it holds bytes. */
+  membership?: object;
+  gossipGen?: number;
+  /** Blobs in base64url. */
+  gossipMembers: Record<string, string>;
 }
+
+const EMPTY: Contents = { agents: [], leases: [], resting: [], members: [], tokens: [], gossipMembers: {} };
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
 export class MemoryDisk {
@@ -23,7 +39,7 @@ export class MemoryDisk {
   #inUse = false;
   /** What a power cut may leave: the state after each write since the last one that was synced. */
   #unsynced: string[] = [];
-  #json = JSON.stringify({ agents: [], leases: [], resting: [] } satisfies Contents);
+  #json = JSON.stringify(EMPTY);
 
   /** @throws Fault in-use while another store has the disk */
   open(): MemoryFile {
@@ -44,6 +60,15 @@ export class MemoryDisk {
         else this.#unsynced.push(this.#json);
         this.#json = JSON.stringify(contents);
       },
+      atomically: (writes) => {
+        const before = this.#json;
+        try {
+          writes();
+        } catch (thrown) {
+          this.#json = before;
+          throw thrown;
+        }
+      },
       close: () => {
         open = false;
         this.#inUse = false;
@@ -63,6 +88,7 @@ export class MemoryDisk {
 interface MemoryFile {
   read(): Contents;
   change(how: (contents: Contents) => void, isSynced: boolean): void;
+  atomically(writes: () => void): void;
   close(): void;
 }
 
@@ -88,6 +114,24 @@ export function openMemoryMasterStore(disk = new MemoryDisk()): MasterStore {
       file.change((contents) => {
         contents.agents = contents.agents.filter(({ id }) => !ids.includes(id));
       }, true),
+    loadTrust: () => {
+      const { members, tokens, epochs, keyRing } = file.read();
+      return { members, tokens, ...(epochs !== undefined && { epochs }), ...(keyRing !== undefined && { keyRing }) };
+    },
+    putMember: (member) => file.change(({ members }) => put(members, member, (each) => each.agentId), true),
+    deleteMembers: (agentIds) =>
+      file.change((contents) => {
+        contents.members = contents.members.filter(({ agentId }) => !agentIds.includes(agentId));
+      }, true),
+    putToken: (token) => file.change(({ tokens }) => put(tokens, token, (each) => each.id), true),
+    deleteToken: (id) =>
+      file.change((contents) => {
+        contents.tokens = contents.tokens.filter((each) => each.id !== id);
+      }, true),
+    saveEpochs: (epochs) => file.change((contents) => Object.assign(contents, { epochs }), true),
+    saveKeyRing: (ring) => file.change((contents) => Object.assign(contents, { keyRing: ring }), true),
+    ...gossipStore(file),
+    atomically: (writes) => file.atomically(writes),
     close: () => file.close(),
   };
 }
@@ -106,6 +150,18 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
       file.change((contents) => {
         contents.assignment = assignment;
       }, true),
+    membership: () => {
+      const { membership } = file.read();
+      return membership === undefined ? undefined : membershipSchema.parse(membership);
+    },
+    saveMembership: (membership) =>
+      file.change((contents) => {
+        contents.membership = membershipJson(membership);
+      }, true),
+    forgetMembership: () =>
+      file.change((contents) => {
+        delete contents.membership;
+      }, true),
     leases: () => file.read().leases,
     putLease: (lease) =>
       file.change(({ leases }) => {
@@ -123,8 +179,30 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
       file.change((contents) => {
         contents.resting = contents.resting.filter((address) => !addresses.includes(address));
       }, false),
+    ...gossipStore(file),
     close: () => file.close(),
   };
+}
+
+function gossipStore(file: MemoryFile): GossipStore {
+  return {
+    gossipGen: () => file.read().gossipGen ?? 0,
+    saveGossipGen: (gen) => file.change((contents) => Object.assign(contents, { gossipGen: gen }), true),
+    gossipMembers: () => Object.entries(file.read().gossipMembers).map(([id, text]) => ({ id, blob: fromText(text) })),
+    saveGossipMembers: (members) =>
+      file.change(({ gossipMembers }) => {
+        for (const { id, blob } of members)
+          if (blob === undefined) delete gossipMembers[id];
+          else gossipMembers[id] = toText(blob);
+      }, false),
+  };
+}
+
+/** Adds the value, or puts it in the place of that with the same key. */
+function put<T>(values: T[], value: T, keyOf: (value: T) => string): void {
+  const at = values.findIndex((each) => keyOf(each) === keyOf(value));
+  if (at < 0) values.push(value);
+  else values[at] = value;
 }
 
 type Interface = Pick<Lease, "containerId" | "ifname">;

@@ -5,12 +5,13 @@
  * take the last statements, never the file's consistency (https://www.sqlite.org/pragma.html#pragma_synchronous). The lock is SQLite's own exclusive mode: the kernel holds it
  * for the life of the process and drops it whichever way that ends, so there is no stale lock file.
  */
-import { closeSync, constants, existsSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { z } from "zod";
 import { Fault, messageOf } from "../../model/fault.ts";
 import { issuesOf } from "../../model/schemas.ts";
+import { refuseOpen } from "../crypto/secret-file.ts";
 
 export interface DatabaseKind {
   /** File name in the data directory: `master.db`. */
@@ -18,6 +19,8 @@ export interface DatabaseKind {
   /** SQLite's own mark of whose file it is (`PRAGMA application_id`): 32 bits. */
   readonly applicationId: number;
   readonly schemaVersion: number;
+  /** What makes a database of version n one of version n + 1: the last leads to `schemaVersion`. */
+  readonly migrations: readonly string[];
   /** Makes the tables of a new database. */
   readonly schema: string;
   /** What an operator can do when the file is damaged: the end of a sentence. */
@@ -73,8 +76,12 @@ export class SqliteDatabase {
     }
   }
 
-  /** Carries out `statements` together or not at all; as `run`. */
+  /** Carries out `statements` together or not at all; as `run`. Inside of another one it is part of that. */
   transaction(statements: () => void): void {
+    if (this.#db.isTransaction) {
+      statements();
+      return;
+    }
     this.#guard(() => this.#db.exec("BEGIN IMMEDIATE"));
     try {
       statements();
@@ -124,7 +131,7 @@ export class SqliteDatabase {
     if (version === 0 && this.#pragma("application_id") === 0 && this.#isEmpty()) this.#create();
     if (this.#pragma("application_id") !== this.#kind.applicationId)
       throw this.corrupt(`it was not made by weft as ${this.#kind.file}`);
-    const found = Number(this.#pragma("user_version"));
+    const found = this.#migrate(Number(this.#pragma("user_version")));
     if (found !== this.#kind.schemaVersion)
       throw new Fault(
         "unsupported-version",
@@ -141,6 +148,15 @@ export class SqliteDatabase {
     this.#db.exec(
       `BEGIN; ${schema}; PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}; COMMIT`,
     );
+  }
+
+  /** Brings an older version up to this one, all at once or not at all. @returns the version afterwards */
+  #migrate(found: number): number {
+    const { schemaVersion, migrations } = this.#kind;
+    const steps = migrations.slice(migrations.length - (schemaVersion - found));
+    if (found >= schemaVersion || steps.length !== schemaVersion - found) return found;
+    this.#db.exec(`BEGIN; ${steps.join("; ")}; PRAGMA user_version = ${schemaVersion}; COMMIT`);
+    return schemaVersion;
   }
 
   #isEmpty(): boolean {
@@ -181,7 +197,10 @@ function prepareFile(dir: string, path: string): void {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     if (!existsSync(path)) closeSync(openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_RDWR, 0o600));
+    // It holds keys, too.
+    refuseOpen(path, statSync(path).mode);
   } catch (thrown) {
+    if (thrown instanceof Fault) throw thrown;
     throw storageFault(path, messageOf(thrown), thrown);
   }
 }

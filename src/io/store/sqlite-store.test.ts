@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -140,11 +149,35 @@ test("a file that is no database, or a damaged one, is named together with the r
 
 test("a database of a later version is left alone", (context) => {
   const { dir, file } = used(context);
-  change(file, "PRAGMA user_version = 2");
+  change(file, "PRAGMA user_version = 4");
   assert.throws(() => openMasterStore(dir), {
     code: "unsupported-version",
-    message: /has version 2, this program reads version 1/,
+    message: /has version 4, this program reads version 3/,
   });
+});
+
+test("a master's database of version 1 opens with all that it holds, and takes what later versions know", (context) => {
+  const { dir, file } = used(context);
+  change(
+    file,
+    "DROP TABLE member; DROP TABLE token; DROP TABLE fact; DROP TABLE gossip_member; PRAGMA user_version = 1",
+  );
+  const store = openMasterStore(dir);
+  assert.deepEqual(store.loadTrust(), { members: [], tokens: [] });
+  assert.equal(store.load().agents[6]?.id, "agent-7", "what was there is there");
+  store.saveEpochs({ epoch: 1, floor: 0, removals: [] });
+  store.close();
+  const again = openMasterStore(dir);
+  assert.deepEqual(again.loadTrust().epochs, { epoch: 1, floor: 0, removals: [] });
+  again.close();
+});
+
+test("a database that others may read is refused", (context) => {
+  const { dir, file } = used(context);
+  chmodSync(file, 0o640);
+  assert.throws(() => openMasterStore(dir), { code: "no-rights", message: /master\.db has mode 0640: .* chmod 600/ });
+  chmodSync(file, 0o600);
+  openMasterStore(dir).close();
 });
 
 test("a directory that cannot be made is a fault", (context) => {
@@ -165,7 +198,7 @@ test("the database is readable by its owner only", (context) => {
 test("an empty directory and an empty file are a new store", (context) => {
   const dir = directory(context);
   mkdirSync(join(dir, "data"));
-  writeFileSync(join(dir, "data", "master.db"), "");
+  writeFileSync(join(dir, "data", "master.db"), "", { mode: 0o600 });
   const store = openMasterStore(join(dir, "data"));
   assert.deepEqual(store.load().agents, []);
   store.close();

@@ -6,17 +6,39 @@ import { z } from "zod";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
 import { agentIdSchema, agentRecordSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
-import type { AgentStore, MasterStore } from "../ports.ts";
+import { keyRingSchema } from "../../model/trust/key-ring.ts";
+import {
+  epochRecordSchema,
+  type Membership,
+  memberRecordSchema,
+  membershipJson,
+  membershipSchema,
+} from "../../model/trust/membership.ts";
+import { tokenRecordSchema } from "../../model/trust/token.ts";
+import type { AgentStore, GossipStore, MasterStore, StoredTrust } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
+
+/** What version 2 of the master's database has and version 1 had not. */
+const TRUST_TABLES = `
+    CREATE TABLE member (agent_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE token (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, value TEXT NOT NULL) STRICT;
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
+
+/** What both have since they take part in gossip. */
+const GOSSIP_TABLE = `
+    CREATE TABLE gossip_member (id TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT`;
 
 /** "WftM" and "WftA". */
 const MASTER: DatabaseKind = {
   file: "master.db",
   applicationId: 0x5766744d,
-  schemaVersion: 1,
+  schemaVersion: 3,
   schema: `
     CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
-    CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT`,
+    CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
+    ${TRUST_TABLES};
+    ${GOSSIP_TABLE}`,
+  migrations: [TRUST_TABLES, GOSSIP_TABLE],
   remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
   synchronous: "FULL",
 };
@@ -24,13 +46,15 @@ const MASTER: DatabaseKind = {
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
-  schemaVersion: 2,
+  schemaVersion: 3,
+  migrations: [GOSSIP_TABLE],
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lease (
       container_id TEXT NOT NULL, ifname TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container_id, ifname)
     ) STRICT;
-    CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT`,
+    CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT;
+    ${GOSSIP_TABLE}`,
   remedy:
     "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
     "and containers have to be attached again",
@@ -53,8 +77,45 @@ export function openMasterStore(dir: string): MasterStore {
       db.transaction(() => {
         for (const id of ids) db.run("DELETE FROM agent WHERE id = ?", id);
       }),
+    loadTrust: () => loadTrust(db),
+    putMember: (member) => putValue(db, "member", "agent_id", member.agentId, member),
+    deleteMembers: (agentIds) =>
+      db.transaction(() => {
+        for (const id of agentIds) db.run("DELETE FROM member WHERE agent_id = ?", id);
+      }),
+    putToken: (token) => putValue(db, "token", "id", token.id, token),
+    deleteToken: (id) => db.run("DELETE FROM token WHERE id = ?", id),
+    saveEpochs: (epochs) => putValue(db, "fact", "name", "epochs", epochs),
+    saveKeyRing: (ring) => putValue(db, "fact", "name", "key-ring", ring),
+    ...gossipStore(db),
+    atomically: (writes) => db.transaction(writes),
     close: () => db.close(),
   };
+}
+
+function loadTrust(db: SqliteDatabase): StoredTrust {
+  const epochs = readFact(db, "epochs", epochRecordSchema);
+  const keyRing = readFact(db, "key-ring", keyRingSchema);
+  return {
+    members: db
+      .all("SELECT agent_id, value FROM member ORDER BY rowid")
+      .map((row) => db.decode(row.value, memberRecordSchema, `the member record of agent ${row.agent_id}`)),
+    tokens: db
+      .all("SELECT id, value FROM token ORDER BY position")
+      .map((row) => db.decode(row.value, tokenRecordSchema, `the token ${row.id}`)),
+    ...(epochs !== undefined && { epochs }),
+    ...(keyRing !== undefined && { keyRing }),
+  };
+}
+
+/** Adds the row with this key, or replaces its value in its place. */
+function putValue(db: SqliteDatabase, table: string, keyColumn: string, key: string, value: unknown): void {
+  db.run(
+    `INSERT INTO ${table} (${keyColumn}, value) VALUES (?, ?) ` +
+      `ON CONFLICT (${keyColumn}) DO UPDATE SET value = excluded.value`,
+    key,
+    JSON.stringify(value),
+  );
 }
 
 function loadNetwork(db: SqliteDatabase): unknown {
@@ -89,6 +150,9 @@ export function openAgentStore(dir: string): AgentStore {
     saveIdentity: (id) => writeFact(db, "identity", id),
     assignment: () => readFact<Assignment>(db, "assignment", assignmentSchema),
     saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
+    membership: () => readFact<Membership>(db, "membership", membershipSchema),
+    saveMembership: (membership) => writeFact(db, "membership", membershipJson(membership)),
+    forgetMembership: () => db.synced(() => db.run("DELETE FROM fact WHERE name = 'membership'")),
     leases: () => loadLeases(db),
     putLease: (lease) =>
       db.run(
@@ -111,7 +175,32 @@ export function openAgentStore(dir: string): AgentStore {
       db.transaction(() => {
         for (const address of addresses) db.run("DELETE FROM resting WHERE address = ?", address);
       }),
+    ...gossipStore(db),
     close: () => db.close(),
+  };
+}
+
+function gossipStore(db: SqliteDatabase): GossipStore {
+  return {
+    gossipGen: () => readFact<number>(db, "gossip-gen", z.int().min(0)) ?? 0,
+    saveGossipGen: (gen) => writeFact(db, "gossip-gen", gen),
+    gossipMembers: () =>
+      db.all("SELECT id, value FROM gossip_member ORDER BY rowid").map(({ id, value }) => ({
+        id: String(id),
+        blob: value instanceof Uint8Array ? value : undefined,
+      })),
+    saveGossipMembers: (members) =>
+      db.transaction(() => {
+        for (const { id, blob } of members)
+          if (blob === undefined) db.run("DELETE FROM gossip_member WHERE id = ?", id);
+          else
+            db.run(
+              "INSERT INTO gossip_member (id, value) VALUES (?, ?) " +
+                "ON CONFLICT (id) DO UPDATE SET value = excluded.value",
+              id,
+              blob,
+            );
+      }),
   };
 }
 
@@ -128,11 +217,5 @@ function readFact<T>(db: SqliteDatabase, name: string, schema: z.ZodType<T>): T 
 
 /** Unlike leases, what an agent is and has must survive a power cut. */
 function writeFact(db: SqliteDatabase, name: string, value: unknown): void {
-  db.synced(() =>
-    db.run(
-      "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-      name,
-      JSON.stringify(value),
-    ),
-  );
+  db.synced(() => putValue(db, "fact", "name", name, value));
 }

@@ -1,0 +1,148 @@
+/**
+ * The agent's part in gossip: it says who it is and what the cluster assigned to it, and learns the same of its peers.
+ *
+ * It speaks as soon as it is a member, by what its disk holds, masters or not. Peers that it hears of are programmed at
+ * once; what the kernel holds for others is pruned only when it has had the time to hear of all (GOSSIP_COMPLETE_MS),
+ * because until then unknown is not gone.
+ */
+
+import type { MemberId } from "../../core/gossip/messages.ts";
+import { ASSIGNMENT_KEY, type DirectoryChange } from "../../core/trust/directory.ts";
+import type { Log } from "../../io/log.ts";
+import type { AgentStore, Clock, PeerUpdate, Random, Udp, UdpAddress } from "../../io/ports.ts";
+import { Fault } from "../../model/fault.ts";
+import { GOSSIP_COMPLETE_MS } from "../../model/limits.ts";
+import type { Signer } from "../../model/trust/member.ts";
+import type { Membership } from "../../model/trust/membership.ts";
+import { ClusterMember } from "../gossip/cluster-member.ts";
+import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../gossip/record-keys.ts";
+
+export interface AgentGossipDependencies {
+  readonly udp: Udp;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: AgentStore;
+  readonly log: Log;
+  readonly signer: Signer;
+  readonly agentId: string;
+  readonly instanceId: string;
+  readonly onPeers: (update: PeerUpdate) => void;
+  /** A master has something new for its agents. */
+  readonly onReassigned: () => void;
+  /** The agent cannot take part. */
+  readonly onFatal: (fault: Fault) => void;
+}
+
+export class AgentGossip {
+  readonly #at: UdpAddress;
+  readonly #deps: AgentGossipDependencies;
+  #member: ClusterMember | undefined;
+  #opening: Promise<void> | undefined;
+  #isComplete = false;
+  #isClosed = false;
+  #cancelComplete: (() => void) | undefined;
+  /** What each master announced last. */
+  readonly #announced = new Map<MemberId, string>();
+
+  constructor(at: UdpAddress, deps: AgentGossipDependencies) {
+    this.#at = at;
+    this.#deps = deps;
+  }
+
+  /**
+   * Begins with what the disk holds, if this agent is a member. Not when it was one at another address: its disk may be a
+   * copy, and then the master has to say first that nobody else speaks in its name.
+   * @throws Fault port-taken, bad-request, no-rights
+   */
+  async start(): Promise<void> {
+    const { store } = this.#deps;
+    const membership = store.membership();
+    if (membership !== undefined && store.assignment()?.agent.ip === this.#at.ip) await this.#open(membership);
+  }
+
+  get member(): ClusterMember | undefined {
+    return this.#member;
+  }
+
+  /** A master let this agent in, or gave it newer papers; they are on disk. */
+  admitted(membership: Membership): void {
+    if (this.#isClosed) return;
+    if (this.#member !== undefined) {
+      this.#member.renew(membership);
+      this.#publish(membership);
+      return;
+    }
+    this.#opening ??= this.#open(membership).catch((thrown: unknown) => {
+      if (!(thrown instanceof Fault)) throw thrown;
+      this.#deps.onFatal(thrown);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelComplete?.();
+    await this.#opening;
+    await this.#member?.close(true);
+  }
+
+  async #open(membership: Membership): Promise<void> {
+    const { agentId } = this.#deps;
+    const member = await ClusterMember.open(this.#at, membership, {
+      ...this.#deps,
+      ownAgentId: agentId,
+      onChanges: (changes) => this.#changed(changes),
+      onRecords: (owner) => this.#recordsChanged(owner),
+    });
+    if (this.#isClosed) {
+      await member.close(false);
+      return;
+    }
+    this.#member = member;
+    member.start();
+    // It may have come with newer papers while the socket was opened.
+    this.#publish(this.#deps.store.membership() ?? membership);
+    this.#awaitCompleteness();
+  }
+
+  #publish({ statement }: Membership): void {
+    const { instanceId } = this.#deps;
+    this.#member?.publish(
+      new Map([
+        [ASSIGNMENT_KEY, statement],
+        [INSTANCE_KEY, Buffer.from(instanceId)],
+      ]),
+    );
+  }
+
+  #changed(changes: readonly DirectoryChange[]): void {
+    for (const change of changes)
+      if (change.type === "peer") this.#deps.onPeers({ type: "peer", peer: change.peer });
+      else if (change.type === "gone") this.#deps.onPeers({ type: "gone", id: change.id });
+  }
+
+  /** Of a master the announcement counts: when it changes there is something to be fetched. */
+  #recordsChanged(owner: MemberId): void {
+    const member = this.#member;
+    if (member?.directory.credentialOf(owner)?.role !== "master") return;
+    const value = member.gossip.value(owner, ANNOUNCEMENT_KEY);
+    if (value === undefined) return;
+    const text = Buffer.from(value).toString();
+    if (this.#announced.get(owner) === text) return;
+    this.#announced.set(owner, text);
+    this.#deps.onReassigned();
+  }
+
+  #awaitCompleteness(): void {
+    const { clock, onPeers } = this.#deps;
+    this.#cancelComplete = clock.after(GOSSIP_COMPLETE_MS, () => {
+      const member = this.#member;
+      if (member === undefined || this.#isComplete) return;
+      if (member.gossip.gauges().neighbors === 0) {
+        this.#awaitCompleteness();
+        return;
+      }
+      this.#isComplete = true;
+      onPeers({ type: "snapshot", peers: [...member.directory.peers()] });
+    });
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The master's part in gossip: one member like all others. It carries what the cluster took back (removals, the epoch
+ * floor) and tells agents when there is something new to fetch; and it sees who lives.
+ */
+import type { MemberId } from "../../core/gossip/messages.ts";
+import { ALIVE } from "../../core/gossip/messages.ts";
+import { FLOOR_KEY, REMOVAL_KEY } from "../../core/trust/directory.ts";
+import type { Log } from "../../io/log.ts";
+import type { Clock, MasterStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
+import { fromText } from "../../model/trust/bytes.ts";
+import { memberIdOf } from "../../model/trust/member.ts";
+import { ClusterMember } from "../gossip/cluster-member.ts";
+import { addressText } from "../gossip/gossip-node.ts";
+import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../gossip/record-keys.ts";
+import type { ClusterTrust } from "./cluster-trust.ts";
+
+export interface MasterGossipDependencies {
+  readonly trust: ClusterTrust;
+  readonly udp: Udp;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: MasterStore;
+  readonly log: Log;
+  /** An agent came, went, or is another process than before. */
+  readonly onAgent: (agentId: string) => void;
+}
+
+export class MasterGossip {
+  readonly member: ClusterMember;
+  readonly #deps: MasterGossipDependencies;
+  /** New at each start, so that agents come to a master that may not know them. */
+  readonly #start: string;
+  #announcements = 0;
+  /** What was published of removals: those that are gone are deleted. */
+  #published = new Set<string>();
+
+  private constructor(member: ClusterMember, deps: MasterGossipDependencies) {
+    this.member = member;
+    this.#deps = deps;
+    this.#start = deps.random.uuid();
+  }
+
+  /** @throws Fault port-taken, bad-request, no-rights, storage */
+  static async open(at: UdpAddress, deps: MasterGossipDependencies): Promise<MasterGossip> {
+    const { trust } = deps;
+    const told = (id: MemberId) => {
+      const agentId = member.directory.credentialOf(id)?.agentId;
+      if (agentId !== undefined) deps.onAgent(agentId);
+    };
+    const papers = {
+      clusterKey: trust.clusterKey,
+      credential: trust.credential,
+      removals: trust.removals,
+      epochFloor: trust.epochFloor,
+      keys: trust.keys,
+      seeds: [],
+    };
+    const member: ClusterMember = await ClusterMember.open(at, papers, {
+      ...deps,
+      signer: trust.signer,
+      onChanges: () => {},
+      onMember: told,
+      onRecords: told,
+    });
+    const gossip = new MasterGossip(member, deps);
+    trust.seeds = [addressText(member.transport.local)];
+    trust.onChange = () => gossip.#renew();
+    return gossip;
+  }
+
+  start(): void {
+    this.member.start();
+    this.#publish();
+  }
+
+  /** Asks all agents to register again. */
+  announce(): void {
+    this.#announcements += 1;
+    this.#publish();
+  }
+
+  /** The process that speaks for the agent, while it answers. */
+  instanceOf(agentId: string): string | undefined {
+    const record = this.#deps.trust.memberOf(agentId);
+    const key = record && fromText(record.publicKey);
+    const id = key && memberIdOf(key);
+    if (id === undefined || this.member.gossip.member(id)?.status !== ALIVE) return undefined;
+    const value = this.member.gossip.value(id, INSTANCE_KEY);
+    return value && Buffer.from(value).toString();
+  }
+
+  close(): Promise<void> {
+    return this.member.close(true);
+  }
+
+  #renew(): void {
+    const { trust } = this.#deps;
+    this.member.renew(trust);
+    this.#publish();
+  }
+
+  #publish(): void {
+    const { trust } = this.#deps;
+    const changes = new Map<string, Uint8Array | undefined>([
+      [ANNOUNCEMENT_KEY, Buffer.from(`${this.#start} ${this.#announcements}`)],
+      [FLOOR_KEY, trust.epochFloor],
+    ]);
+    const { removals } = trust.refusals;
+    const keys = removals.map(({ memberId }) => REMOVAL_KEY + memberId);
+    for (const key of this.#published) if (!keys.includes(key)) changes.set(key, undefined);
+    for (const [n, key] of keys.entries()) changes.set(key, trust.removals[n]);
+    this.#published = new Set(keys);
+    this.member.publish(changes);
+  }
+}
