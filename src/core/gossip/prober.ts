@@ -124,7 +124,6 @@ export class Prober {
       link.provenAt = now;
       link.isDoubtful = false;
       link.relayed = 0;
-      // Only a ping that said "you are my neighbour" is answered for the link.
     }
     const probe = this.#bySeq.get(seq);
     if (probe === undefined || probe.target !== from) {
