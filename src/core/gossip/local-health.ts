@@ -25,7 +25,10 @@ export class LocalHealth {
     this.#score = Math.max(0, this.#score - 1);
   }
 
-  worse(by = 1): void {
+  /** @returns whether it just became as bad as can be */
+  worse(by = 1): boolean {
+    const before = this.#score;
     this.#score = Math.min(this.#max, this.#score + by);
+    return before < this.#max && this.#score === this.#max;
   }
 }

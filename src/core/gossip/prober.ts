@@ -202,7 +202,7 @@ export class Prober {
       return;
     }
     const isSilence = probe.asked.size > 0 && probe.testimonies.size === 0;
-    if (isSilence) this.#ctx.health.worse();
+    if (isSilence && this.#ctx.health.worse()) this.#ctx.emit({ type: "event", event: { type: "deaf" } });
     if (member === undefined || member.status !== ALIVE) {
       this.#end(probe);
       // It asked for a link, and does not hear the answer.
