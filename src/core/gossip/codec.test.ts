@@ -52,7 +52,7 @@ const MESSAGES: { readonly [T in Message["type"]]: fc.Arbitrary<Omit<Extract<Mes
     ({ about, ...rest }) => (about === undefined ? rest : { ...rest, about }),
   ),
   ack: record({ seq: u32, gen, inc: u32, isLink: flag, hasHeard: flag }),
-  "ping-request": record({ seq: u32, target: id, address, belief }),
+  "ping-request": record({ seq: u32, target: id, belief }),
   "relayed-ack": record({ seq: u32, target: id, gen, inc: u32, hasHeard: flag }),
   testimony: record({ seq: u32, testimony }),
   neighbor: record({ isUrgent: flag }),

@@ -22,7 +22,6 @@ import {
   readTestimony,
   SIGNATURE_BYTES,
   TESTIMONY_BYTES,
-  textBytes,
   writeBelief,
   writeDeath,
   writeDelta,
@@ -80,11 +79,11 @@ const CODECS: { readonly [T in MessageType]: CodecOf<T> } = {
   },
   "ping-request": {
     code: 3,
-    bytes: ({ address }) => 12 + textBytes(address) + BELIEF_BYTES,
-    write: (writer, { seq, target, address, belief }) => writeBelief(writer.u32(seq).id(target).text(address), belief),
+    bytes: () => 12 + BELIEF_BYTES,
+    write: (writer, { seq, target, belief }) => writeBelief(writer.u32(seq).id(target), belief),
     read: (reader) => {
-      const [seq, target, address] = [reader.u32(), reader.id(), reader.text()];
-      return { type: "ping-request", seq, target, address, belief: readBelief(reader) };
+      const [seq, target] = [reader.u32(), reader.id()];
+      return { type: "ping-request", seq, target, belief: readBelief(reader) };
     },
   },
   "relayed-ack": {

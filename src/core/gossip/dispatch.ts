@@ -21,8 +21,7 @@ const HANDLERS: { readonly [T in MessageType]: Handler<T> } = {
     outbox.control(from, { type: "ack", seq, gen, inc, isLink: links.isWanted(sender), hasHeard });
   },
   ack: (ctx, sender, message) => ctx.prober.onAck(sender, message.seq, message),
-  "ping-request": (ctx, sender, { seq, target, address, belief }) =>
-    ctx.prober.onPingRequest(sender, seq, target, address, belief),
+  "ping-request": (ctx, sender, { seq, target, belief }) => ctx.prober.onPingRequest(sender, seq, target, belief),
   "relayed-ack": (ctx, _, { seq, target, hasHeard }) => ctx.prober.onRelayedAck(seq, target, hasHeard),
   testimony: (ctx, sender, { seq, testimony }) => ctx.prober.onTestimony(sender, seq, testimony),
   neighbor: (ctx, sender, { isUrgent }) => ctx.links.onNeighbor(sender, isUrgent),

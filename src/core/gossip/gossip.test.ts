@@ -100,6 +100,23 @@ describe("a member of the gossip", () => {
     assert.equal(rig.gossip.member(rig.self.id)?.inc, 8, "and contradicts the usual way else");
   });
 
+  it("pings for others whom it knows, where it knows them to be, and testifies of nobody else", () => {
+    const rig = new Rig();
+    const [asker, target, stranger] = [rig.peer(), rig.peer(), "00000000000000ff"];
+    const belief = { gen: 1, inc: 0, status: ALIVE } as const;
+    for (const id of [target.id, stranger]) {
+      const request: Message = { type: "ping-request", seq: 1, target: id, belief };
+      const effects = [...rig.hear(asker, request), ...rig.runFor(170)];
+      const own = (effect: GossipEffect) =>
+        effect.type === "send" &&
+        effect.messages.some((message) => message.type === "ping" && message.about === asker.id);
+      const addresses = effects.filter(own).map((effect) => (effect.type === "send" ? effect.to : ""));
+      const where = rig.gossip.member(id)?.head.address;
+      assert.deepEqual([...new Set(addresses)], where === undefined ? [] : [where]);
+      assert.equal(said(effects, "testimony").length, where === undefined ? 0 : 1);
+    }
+  });
+
   it("takes no values that were changed under old signatures", () => {
     const rig = new Rig();
     const owner = rig.peer();

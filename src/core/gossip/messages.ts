@@ -130,7 +130,6 @@ export type Message =
       readonly type: "ping-request";
       readonly seq: number;
       readonly target: MemberId;
-      readonly address: Address;
       readonly belief: Belief;
     }
   /** The target answered. `hasHeard`: it hears the asker's own pings. */

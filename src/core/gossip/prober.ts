@@ -155,9 +155,9 @@ export class Prober {
     else probe.testimonies.set(from, testimony);
   }
 
-  onPingRequest(from: MemberId, seq: number, target: MemberId, address: string, belief: Belief): void {
+  onPingRequest(from: MemberId, seq: number, target: MemberId, belief: Belief): void {
     this.#seq = (this.#seq + 1) >>> 0;
-    this.relays.start(this.#seq, { asker: from, askerSeq: seq, target, address, belief });
+    this.relays.start(this.#seq, { asker: from, askerSeq: seq, target, belief });
   }
 
   /** It was settled whether the member lives: a probe of it has nothing to find. */
@@ -303,8 +303,6 @@ export class Prober {
 
   #askRelays(probe: Probe, count: number): void {
     const { lifecycle, now, table, self } = this.#ctx;
-    const address = table.member(probe.target)?.head.address;
-    if (address === undefined) return;
     let left = count;
     const { seq, target, belief } = probe;
     for (const id of this.#shuffled(lifecycle.heard.since(now - GOSSIP_HEARD_MS))) {
@@ -312,7 +310,7 @@ export class Prober {
       if (id === target || id === self.id || probe.asked.has(id) || table.member(id)?.status !== ALIVE) continue;
       probe.asked.add(id);
       left -= 1;
-      this.#ctx.tell(id, { type: "ping-request", seq, target, address, belief });
+      this.#ctx.tell(id, { type: "ping-request", seq, target, belief });
     }
   }
 

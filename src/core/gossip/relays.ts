@@ -4,13 +4,12 @@
  */
 import { GOSSIP_RELAYS_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
-import type { Address, Belief, MemberId } from "./messages.ts";
+import type { Belief, MemberId } from "./messages.ts";
 
 interface Relay {
   readonly asker: MemberId;
   readonly askerSeq: number;
   readonly target: MemberId;
-  readonly address: Address;
   readonly belief: Belief;
 }
 
@@ -27,7 +26,9 @@ export class Relays {
       this.#ctx.refuse("over-budget");
       return;
     }
-    const { timing } = this.#ctx;
+    const { timing, table } = this.#ctx;
+    // Of one that it cannot ask it has nothing to say.
+    if (table.member(relay.target) === undefined) return;
     this.#relays.set(seq, relay);
     this.#ping(seq, relay);
     this.#ctx.after(timing.relaySecondPingMs, () => this.#relays.get(seq) === relay && this.#ping(seq, relay));
@@ -48,8 +49,9 @@ export class Relays {
     this.#relays.clear();
   }
 
-  #ping(seq: number, { address, belief, asker }: Relay): void {
-    this.#ctx.outbox.control(address, { type: "ping", seq, belief, isLink: false, about: asker });
+  /** Where this member knows the target to be: nobody can have others write to an address of its choice. */
+  #ping(seq: number, { target, belief, asker }: Relay): void {
+    this.#ctx.tell(target, { type: "ping", seq, belief, isLink: false, about: asker });
   }
 
   #giveUp(seq: number, relay: Relay, late: number): void {
