@@ -4,9 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import type { Outcome } from "./outcome.ts";
 import { randomScenario, SMALL, smallSize } from "./random-scenario.ts";
 import { parseScenario, type Scenario } from "./scenario.ts";
-import { type Outcome, simulate } from "./simulation.ts";
+import { simulate } from "./simulation.ts";
 import { fold } from "./transcript.ts";
 
 const USAGE = `usage: npm run sim -- [--hosts N] [--seed S] [--scenario FILE]

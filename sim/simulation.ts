@@ -18,6 +18,7 @@ import {
 } from "./invariants.ts";
 import type { SimMember } from "./member.ts";
 import { type NetworkShape, USUAL_NETWORK } from "./network.ts";
+import { type Outcome, Violated, type Violation, violationOf } from "./outcome.ts";
 import { Paths } from "./paths.ts";
 import { REST_INVARIANTS } from "./rest-invariants.ts";
 import type { Scenario, Step } from "./scenario.ts";
@@ -45,23 +46,6 @@ const PULSE_KNOWN_MS = 2_000;
 /** Cold start: all within this, and then settled. */
 const START_MS = 2_000;
 
-export interface Violation {
-  readonly invariant: string;
-  readonly problem: string;
-  /** Virtual ms. */
-  readonly at: number;
-}
-
-export interface Outcome {
-  readonly violation: Violation | undefined;
-  readonly fingerprint: string;
-  readonly lines: readonly string[];
-  /** Virtual ms. */
-  readonly ms: number;
-  /** Quiet periods that were reached. */
-  readonly rests: number;
-}
-
 export interface SimulationOptions {
   readonly scenario: Scenario;
   readonly seed: number;
@@ -70,15 +54,6 @@ export interface SimulationOptions {
   readonly print?: (line: string) => void;
   /** Instead of those of gossip. */
   readonly invariants?: readonly MakeInvariant[];
-}
-
-class Violated extends Error {
-  readonly invariant: string;
-
-  constructor(invariant: string, problem: string) {
-    super(problem);
-    this.invariant = invariant;
-  }
 }
 
 export function simulate(options: SimulationOptions): Outcome {
@@ -151,10 +126,7 @@ class Simulation implements World {
         if (step.do === "quiet") begin = this.now;
       }
     } catch (error) {
-      const isViolated = error instanceof Violated;
-      const invariant = isViolated ? error.invariant : "no input makes the machine throw";
-      const problem = isViolated ? error.message : placeOf(error as Error);
-      violation = { invariant, problem, at: this.now };
+      violation = violationOf(error, this.now);
     }
     const { fingerprint, lines } = this.#transcript;
     return { violation, fingerprint, lines, ms: this.now, rests: this.#rests };
@@ -417,11 +389,4 @@ class Simulation implements World {
     }
     engine.runFor(PULSE_KNOWN_MS);
   }
-}
-
-/** The message, and where in the product it was thrown. */
-function placeOf({ message, stack = "" }: Error): string {
-  return [message, ...[...stack.matchAll(/(?:src|sim)\/[\w/.-]+:\d+/g)].slice(0, 3).map(([place]) => place)].join(
-    " < ",
-  );
 }
