@@ -27,8 +27,8 @@ import { doRecordStep } from "./record-steps.ts";
 import { REST_INVARIANTS } from "./rest-invariants.ts";
 import type { HostStep, Scenario, Step } from "./scenario.ts";
 import { STEADY_INVARIANTS } from "./steady-invariants.ts";
-import { SimTrust } from "./trust.ts";
 import { eventText, stepText, Transcript } from "./transcript.ts";
+import { SimTrust } from "./trust.ts";
 
 export const GOSSIP_INVARIANTS: readonly MakeInvariant[] = [...STEADY_INVARIANTS, ...REST_INVARIANTS];
 

@@ -4,10 +4,10 @@
  */
 import type { HostState } from "../../src/core/host/host-state.ts";
 import type { FakeNamespace } from "../../src/io/kernel/fake-kernel-namespace.ts";
-import { isNewer } from "../../src/model/trust/standing.ts";
-import { addressesOf, type Attachment } from "../../src/model/attachment.ts";
+import { type Attachment, addressesOf } from "../../src/model/attachment.ts";
 import type { Peer } from "../../src/model/cluster.ts";
 import { addressOf } from "../../src/model/ip.ts";
+import { isNewer } from "../../src/model/trust/standing.ts";
 import { trace, type World as Wires } from "../../test/support/packet-tracer.ts";
 import { peerOf } from "../../test/support/seed-cluster.ts";
 import { seededRandom } from "../../test/support/seeded-random.ts";
@@ -91,6 +91,12 @@ const noSurprise: MakeHostInvariant = () => ({
 const nothingGoesEarly: MakeHostInvariant = (_, { records }) => {
   /** By the kernel, which is another one after each boot. */
   const before = new WeakMap<FakeNamespace, Set<string>>();
+  const words = function* (mac: string) {
+    for (const issued of records.issued.values()) for (const word of issued) if (word.peer.vtepMac === mac) yield word;
+  };
+  /** Nobody who had it was ever removed: a removal ends what the kernel has, also under the next one who has it. */
+  const isHeldBySameAgent = (mac: string, own: string): boolean =>
+    [...words(mac)].every(({ agentId, memberId }) => agentId !== own && records.memberOf(agentId) === memberId);
   const reachedBy = ({ kernel }: SimHost) =>
     new Set([...kernel.namespace.fdb.values()].map(({ mac }) => mac as string));
   return {
@@ -101,10 +107,8 @@ const nothingGoesEarly: MakeHostInvariant = (_, { records }) => {
       const reached = reachedBy(host);
       before.set(namespace, reached);
       if (known === undefined || host.arePeersComplete) return undefined;
-      const registered = [...records.agents.values()].find(
-        ({ id, backend }) => known.has(backend.vtepMac) && !reached.has(backend.vtepMac) && id !== host.agentId,
-      );
-      return registered && `${host.agentId} dropped ${registered.id} before it could know all peers`;
+      const dropped = [...known].find((mac) => !reached.has(mac) && isHeldBySameAgent(mac, host.agentId));
+      return dropped && `${host.agentId} dropped ${dropped} before it could know all peers`;
     },
   };
 };

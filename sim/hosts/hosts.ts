@@ -3,6 +3,8 @@
  * machine. What the shipping programs wire together (ClusterMember, AgentGossip, MasterGossip, registration) is wired
  * here on virtual time; what decides is theirs.
  */
+
+import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../../src/app/gossip/record-keys.ts";
 import { messageBytes, PACKET_HEADER_BYTES } from "../../src/core/gossip/codec.ts";
 import type { Head, MemberId, Message } from "../../src/core/gossip/messages.ts";
 import type { OwnerState } from "../../src/core/gossip/owner-state.ts";
@@ -13,7 +15,6 @@ import {
   FLOOR_KEY,
   REMOVAL_KEY,
 } from "../../src/core/trust/directory.ts";
-import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../../src/app/gossip/record-keys.ts";
 import { GOSSIP_COMPLETE_MS, RECONCILE_EVENT_GAP_MAX_MS, RECONCILE_INTERVAL_MS } from "../../src/model/limits.ts";
 import { deltas } from "../forger.ts";
 import type { Effect, GossipCluster } from "../gossip-cluster.ts";
@@ -212,7 +213,10 @@ export class Hosts {
   #replayRemoved(): void {
     const { up, network } = this.#around.cluster;
     for (const { head, state } of this.#removed) {
-      const messages: Message[] = [{ type: "member", head, isAsked: true }, ...(state === undefined ? [] : deltas(state))];
+      const messages: Message[] = [
+        { type: "member", head, isAsked: true },
+        ...(state === undefined ? [] : deltas(state)),
+      ];
       for (const message of messages)
         for (const { address } of up)
           network.send(LIAR, head.id, address, [message], PACKET_HEADER_BYTES + messageBytes(message));

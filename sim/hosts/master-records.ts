@@ -3,8 +3,9 @@
  * the epoch and its floor. Addresses come from the shipping allocator, epochs from the shipping rules, and every word is
  * signed in its real encoding. It also remembers all that it ever said, which is the truth that invariants ask for.
  */
-import { FIRST_EPOCH, withRemovals } from "../../src/core/trust/epochs.ts";
+
 import { Allocator } from "../../src/core/ipam/allocate.ts";
+import { FIRST_EPOCH, withRemovals } from "../../src/core/trust/epochs.ts";
 import type { AgentRecord, Assignment, Peer } from "../../src/model/cluster.ts";
 import { cidr, type Ip } from "../../src/model/ip.ts";
 import { type NetworkConfig, prefixesOf } from "../../src/model/network.ts";

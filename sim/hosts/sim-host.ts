@@ -142,8 +142,7 @@ export class SimHost {
   pass(): number {
     const { context } = this;
     if (context === undefined || !this.hasItsPlace) return 0;
-    for (const { netns } of this.attachments)
-      if (this.machine.netns(netns) === undefined) this.machine.newNetns(netns);
+    for (const { netns } of this.attachments) if (this.machine.netns(netns) === undefined) this.machine.newNetns(netns);
     const ops = this.pending();
     if (this.#isExact && ops.length > 0) this.surprise = ops;
     const failures = this.#kernel.applyNow(ops).filter(({ op, error }) => !isGone(op, error.code));

@@ -12,7 +12,7 @@ import { SEEDED_BUGS, type SeededBug } from "./seeded-bugs.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 /** All that a run of the simulation loads. */
-const PARTS = ["src/core/gossip", "src/model", "sim", "test/support/seeded-random.ts", "package.json"];
+const PARTS = ["src", "sim", "test/support", "package.json"];
 /** A machine with other work to do; a run takes two or three seconds. */
 const RUN_MS_MAX = 60_000;
 /** At a time: one for each processor of the smallest machine that this has to run on. */
