@@ -46,8 +46,8 @@ export class Forger {
     const head = victim.gossip?.member(victim.id)?.head;
     const state = victim.gossip?.state(victim.id);
     if (head === undefined) return [];
-    const [accuser, witness] = this.#cluster.members.filter((member) => member !== victim);
-    if (accuser === undefined || witness === undefined) return [];
+    const [accuser, witness, second] = this.#cluster.members.filter((member) => member !== victim);
+    if (accuser === undefined || witness === undefined || second === undefined) return [];
     const { gen, inc } = head;
     switch (kind) {
       case "head":
@@ -62,7 +62,7 @@ export class Forger {
         return [{ type: "member", head: { ...unsigned, signature: sign(headBytes(unsigned)) }, isAsked: true }];
       }
       case "death":
-        return [this.#death(victim, gen, inc, accuser, [accuser, witness], false)];
+        return [this.#death(victim, gen, inc, accuser, [witness, second], false)];
       case "one-witness":
         return [this.#death(victim, gen, inc, accuser, [witness, witness], true)];
       case "own-witness":

@@ -29,10 +29,16 @@ export class Violated extends Error {
   }
 }
 
-/** What a run ended with that did not come to its end. Whatever else is thrown is a defect of the machine. */
+/** What a run ended with that did not come to its end. What the
+ * machine throws is a violation; what the simulation itself throws is a defect of it, and is thrown on. */
 export function violationOf(error: unknown, at: number): Violation {
   if (error instanceof Violated) return { invariant: error.invariant, problem: error.message, at };
+  if (!/^\s+at .*\/src\//m.test(firstFrame(error as Error))) throw error;
   return { invariant: "no input makes the machine throw", problem: placeOf(error as Error), at };
+}
+
+function firstFrame({ stack = "" }: Error): string {
+  return /^\s+at .*$/m.exec(stack)?.[0] ?? "";
 }
 
 /** The message, and where in the product it was thrown. */

@@ -214,6 +214,50 @@ const restIsCheapAndStill: MakeInvariant = (world) => {
   };
 };
 
+/** What is published at rest is everywhere within this, without any luck: by pulls, whatever was lost. */
+const NEWS_MS_MAX = 2_000;
+/** And half of it within this: one pull, with its offer (40 ms of gathering, 60 ms of waiting, ways), and one more try. */
+const NEWS_MS_MEDIAN = 250;
+
+const newsTravelFast: MakeInvariant = (world) => {
+  let news: {
+    readonly owner: SimMember;
+    readonly seq: number;
+    readonly at: number;
+    readonly had: Set<SimMember>;
+    ms: number;
+  }[] = [];
+  let isResting = false;
+  return {
+    name: "news reach everybody soon",
+    restBegins: () => {
+      news = [];
+      isResting = true;
+    },
+    effect: (member, effect) => {
+      if (!isResting || effect.type !== "records") return undefined;
+      const seq = member.gossip?.state(effect.owner)?.seq ?? 0;
+      if (member.id === effect.owner)
+        news.push({ owner: member, seq, at: world.now, had: new Set([member]), ms: Number.POSITIVE_INFINITY });
+      for (const each of news) {
+        if (each.owner.id !== effect.owner || seq < each.seq || each.had.has(member)) continue;
+        each.had.add(member);
+        if (living(world).every((other) => each.had.has(other))) each.ms = world.now - each.at;
+      }
+      return undefined;
+    },
+    restEnds: () => {
+      isResting = false;
+      if (living(world).length < 2 || news.length === 0) return undefined;
+      const times = news.map(({ ms }) => ms).sort((a, b) => a - b);
+      const median = times[Math.floor(times.length / 2)] as number;
+      const late = news.find(({ ms }) => ms > NEWS_MS_MAX);
+      if (late !== undefined) return `what ${late.owner.name} said took ${late.ms} ms to reach all`;
+      return median > NEWS_MS_MEDIAN ? `half of the news took more than ${Math.round(median)} ms` : undefined;
+    },
+  };
+};
+
 export const REST_INVARIANTS: readonly MakeInvariant[] = [
   viewsAreTrue,
   allKnowTheSame,
@@ -223,4 +267,5 @@ export const REST_INVARIANTS: readonly MakeInvariant[] = [
   nothingWaits,
   nobodyComplains,
   restIsCheapAndStill,
+  newsTravelFast,
 ];

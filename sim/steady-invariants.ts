@@ -135,7 +135,8 @@ export function contentOf({ entries }: OwnerState): number {
   return sum;
 }
 
-const contentIsTheOwners: MakeInvariant = ({ cluster: { trust }, nameOf, fates }) => {
+const contentIsTheOwners: MakeInvariant = (world) => {
+  const { trust } = world.cluster;
   const written = new Map<string, number>();
   const verified = new WeakSet<Entry>();
   return {
@@ -148,14 +149,14 @@ const contentIsTheOwners: MakeInvariant = ({ cluster: { trust }, nameOf, fates }
       const content = contentOf(state);
       if (owner === member.id) written.set(version, content);
       const should = written.get(version);
-      if (should === undefined) return `${nameOf(owner)} never wrote the version ${gen}/${seq}`;
-      if (should !== content) return `${nameOf(owner)} wrote something else at ${gen}/${seq}`;
-      const key = fates.get(owner)?.member.identity.publicKey;
+      if (should === undefined) return `${world.nameOf(owner)} never wrote the version ${gen}/${seq}`;
+      if (should !== content) return `${world.nameOf(owner)} wrote something else at ${gen}/${seq}`;
+      const key = world.fates.get(owner)?.member.identity.publicKey;
       for (const entry of state.entries.values()) {
         if (verified.has(entry)) continue;
         verified.add(entry);
         if (key === undefined || !trust.verify(key, entryBytes(owner, gen, entry), entry.signature))
-          return `"${entry.key}" of ${nameOf(owner)} is not signed`;
+          return `"${entry.key}" of ${world.nameOf(owner)} is not signed`;
       }
       return undefined;
     },

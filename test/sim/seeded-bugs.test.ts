@@ -29,10 +29,11 @@ interface Found {
   readonly ms: number;
 }
 
-function argumentsOf({ seed, hosts, wire }: Pick<SeededBug, "seed" | "hosts" | "wire">): string[] {
+function argumentsOf({ seed, hosts, wire, scenario }: SeededBug): string[] {
   const words = ["--seed", String(seed)];
   if (hosts !== undefined) words.push("--hosts", String(hosts));
   if (wire === true) words.push("--wire");
+  if (scenario !== undefined) words.push("--scenario", `sim/scenarios/${scenario}.json`);
   return words;
 }
 
@@ -74,7 +75,7 @@ describe("the simulation, with a bug put into the source", { concurrency: AT_ONC
       const { status, invariant, output, ms } = await run(folder, argumentsOf(bug));
       rmSync(folder, { recursive: true, force: true });
       assert.equal(status, 1, `the run ended with ${status}:\n${output}`);
-      assert.ok(invariant !== undefined, output);
+      assert.ok(invariant?.startsWith(bug.by), `${invariant}, and not ${bug.by}, found it:\n${output}`);
       test.diagnostic(`${(ms / 1_000).toFixed(1)} s: ${invariant}`);
     });
 });

@@ -7,7 +7,7 @@
 import { memberItem } from "./broadcast.ts";
 import type { Context } from "./context.ts";
 import { Heard } from "./heard.ts";
-import type { Address, Head, MemberId } from "./messages.ts";
+import { type Address, ALIVE, type Head, type MemberId } from "./messages.ts";
 import type { OwnerState } from "./owner-state.ts";
 import type { Publisher } from "./publisher.ts";
 import { headBytes } from "./signed.ts";
@@ -52,6 +52,7 @@ export class Lifecycle {
     this.#putHead();
     this.#seedTurn = Math.floor(this.#ctx.fraction() * Math.max(1, this.#seeds.length));
     this.#tryToJoin();
+    this.#scheduleMeeting();
     const hasNobody = this.#seeds.length === 0 && this.#ctx.table.size <= 1;
     this.#ctx.after(hasNobody ? 0 : this.#ctx.timing.joinWaitMs, () => this.#joined());
   }
@@ -167,6 +168,25 @@ export class Lifecycle {
     }
   }
 
+  /**
+   * A seed that is no living member here belongs to another cluster that began apart, or is down: without this two parts
+   * that never knew each other, each with a seed, would never meet.
+   */
+  #scheduleMeeting(): void {
+    this.#ctx.after(this.#ctx.spread(this.#ctx.timing.healMs, 0.5), () => {
+      const seed = this.#seeds[Math.floor(this.#ctx.fraction() * this.#seeds.length)];
+      if (seed !== undefined && !this.#isKnownAlive(seed))
+        this.#ctx.outbox.control(seed, { type: "join", head: this.#head });
+      this.#scheduleMeeting();
+    });
+  }
+
+  #isKnownAlive(address: Address): boolean {
+    for (const { head, status } of this.#ctx.table.members())
+      if (status === ALIVE && head.address === address) return true;
+    return false;
+  }
+
   #joined(): void {
     if (!this.#isJoining) return;
     this.#isJoining = false;
@@ -180,7 +200,7 @@ export class Lifecycle {
     const { table, self } = this.#ctx;
     for (let n = 0; n < 10 && table.size > 1; n += 1) {
       const { head, status } = table.nth(Math.floor(this.#ctx.fraction() * table.size));
-      if (status === 0 && head.id !== self.id) return head.id;
+      if (status === ALIVE && head.id !== self.id) return head.id;
     }
     return undefined;
   }
