@@ -26,6 +26,8 @@ export interface Run {
   /** End in under a minute: fewer rounds. */
   readonly quick: boolean;
   figure(measured: Measured): void;
+  /** What was given as `--option N`. */
+  number(option: string, otherwise: number): number;
 }
 
 const cleanups: (() => void)[] = [];
@@ -48,18 +50,32 @@ function cleanUp(): void {
   }
 }
 
-/** Runs one benchmark with `--json` and `--quick` from the command line. */
-export async function bench(name: string, body: (run: Run) => Promise<void>): Promise<void> {
+/**
+ * Runs one benchmark with `--json` and `--quick` from the command line.
+ * @param own numbers that this benchmark takes besides: `hosts` for `--hosts N`
+ */
+export async function bench(
+  name: string,
+  body: (run: Run) => Promise<void>,
+  own: readonly string[] = [],
+): Promise<void> {
   process.once("exit", cleanUp);
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
-  const { values } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } });
+  const numbers = Object.fromEntries(own.map((option) => [option, { type: "string" }] as const));
+  const { values } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" }, ...numbers } });
   if (!values.json) {
     console.log(`${name}: ${cpus().length} × ${cpus()[0]?.model}, Linux ${release()}, Node ${process.version}`);
     console.log(row(["figure", "unit", "ours", "peer", "ratio", "target", ""]));
   }
   const run: Run = {
-    quick: values.quick ?? false,
+    quick: values.quick === true,
+    number: (option, otherwise) => {
+      const text = (values as Readonly<Record<string, unknown>>)[option];
+      const value = Number(text ?? otherwise);
+      if (Number.isFinite(value)) return value;
+      throw new Error(`--${option} ${text} is no number`);
+    },
     figure: (measured) => {
       const line = judge(name, measured);
       if (values.json) console.log(JSON.stringify(line));

@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 
 /** Files that run a benchmark when they are loaded, by the name they give it. */
 const names = globSync("*.ts", { cwd: import.meta.dirname })
-  .filter((file) => /^await bench\("/m.test(readFileSync(join(import.meta.dirname, file), "utf8")))
+  .filter((file) => /^await bench\(\s*"/m.test(readFileSync(join(import.meta.dirname, file), "utf8")))
   .map((file) => basename(file, ".ts"))
   .sort();
 const name = process.argv[2] ?? "";

@@ -95,7 +95,7 @@ export class GossipCluster {
 
   /** Starts all with a table of everybody, as if they had run for long, with one record each; links are still to be made. */
   startWarm(recordBytes = 400): void {
-    const known = this.members.map((member) => this.#introduction(member, recordBytes));
+    const known = this.introductions(recordBytes);
     const teach = (gossip: Gossip) => {
       for (const { head, state } of known) if (head.id !== gossip.self.id) gossip.restore(head, state);
     };
@@ -104,6 +104,11 @@ export class GossipCluster {
         member.start({ gen: WARM_GEN, teach });
         member.publish(new Map([["record", new Uint8Array(recordBytes)]]));
       });
+  }
+
+  /** What all know of each in a warm start: its head and one record. */
+  introductions(recordBytes = 400): { readonly head: Head; readonly state: OwnerState }[] {
+    return this.members.map((member) => this.#introduction(member, recordBytes));
   }
 
   get up(): readonly SimMember[] {
@@ -132,7 +137,7 @@ export class GossipCluster {
     return seen.size === byId.size;
   }
 
-  #introduction(member: SimMember, recordBytes: number): { head: Head; state: OwnerState | undefined } {
+  #introduction(member: SimMember, recordBytes: number): { readonly head: Head; readonly state: OwnerState } {
     const { id, credential, sign } = member.identity;
     const unsigned = { id, gen: WARM_GEN, inc: 0, hasLeft: false, address: member.address, credential };
     const publisher = new Publisher(id, WARM_GEN, sign);

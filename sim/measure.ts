@@ -8,12 +8,19 @@ import { GossipCluster } from "./gossip-cluster.ts";
 import type { SimMember } from "./member.ts";
 
 const SETTLE_MS = 6_000;
+/** Links that were never used are all eager: news would travel by flooding, faster and dearer than in daily life. */
+const SETTLE_CHANGES = 100;
 const RECORD_BYTES = 400;
 
-/** A warm cluster, links made, nothing on its way. */
+/** A warm cluster: links made and, by some traffic, most of them pruned; nothing on its way. */
 export function settled(members: number, seed: number, timing: Timing = TIMING): GossipCluster {
   const cluster = new GossipCluster({ members, seed, timing });
   cluster.startWarm(RECORD_BYTES);
+  cluster.engine.runFor(SETTLE_MS);
+  for (let n = 1; n <= SETTLE_CHANGES; n += 1) {
+    someone(cluster).publish(new Map([["settles", Uint8Array.of(n)]]));
+    cluster.engine.runFor(SETTLE_MS / SETTLE_CHANGES);
+  }
   cluster.engine.runFor(SETTLE_MS);
   return cluster;
 }

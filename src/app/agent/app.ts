@@ -17,6 +17,7 @@ import {
   peerSchema,
   portMappingSchema,
 } from "../../model/schemas.ts";
+import { GossipMetrics } from "../gossip/gossip-metrics.ts";
 import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from "../http-api.ts";
 import type { Agent } from "./agent.ts";
@@ -146,10 +147,14 @@ const CNI = createRoute({
 
 export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   const { agent, session, onBug, version } = deps;
+  const gossipMetrics = new GossipMetrics();
   const app = createApi({
     title: "Weft agent",
     version,
-    metrics: async () => ({ text: await metricsText(deps), contentType: agent.metrics.contentType }),
+    metrics: async () => ({
+      text: (await metricsText(deps)) + (await gossipMetrics.text(deps.gossip.member)),
+      contentType: agent.metrics.contentType,
+    }),
     onBug,
   });
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));

@@ -40,6 +40,7 @@ export interface ClusterMemberDependencies {
   /** Status, address or presence of the member may have changed. */
   readonly onMember?: (id: MemberId) => void;
   readonly onRecords?: (owner: MemberId) => void;
+  readonly soon?: (call: () => void) => void;
 }
 
 export class ClusterMember {
@@ -99,6 +100,11 @@ export class ClusterMember {
 
   get transport(): GossipNode["transport"] {
     return this.#node.transport;
+  }
+
+  /** Messages that could not be read. */
+  get malformed(): number {
+    return this.#node.malformed;
   }
 
   /** It has found others, or waited for them in vain. */

@@ -37,6 +37,8 @@ export interface GossipNodeDependencies {
   readonly onMember: (id: MemberId) => void;
   readonly onRecords: (owner: MemberId) => void;
   readonly onEvent: (event: GossipEvent) => void;
+  /** As of the transport; a simulated clock's `after(0, …)` in tests. */
+  readonly soon?: (call: () => void) => void;
 }
 
 export class GossipNode {
@@ -66,6 +68,7 @@ export class GossipNode {
       clock,
       keys: options.keys,
       at: options.at,
+      ...(deps.soon && { soon: deps.soon }),
       onPayload: (payload, from) => {
         if (node !== undefined) node.#onPayload(payload, from);
       },

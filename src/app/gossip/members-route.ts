@@ -66,7 +66,7 @@ function jsonOf(view: MemberView, self: ClusterMember, clock: Clock): MemberJson
     ...(role !== undefined && { role }),
     ...(hostname !== undefined && { hostname }),
     address: head.address,
-    status: statusOf(view),
+    status: memberStatusOf(view),
     // The low bits are chance.
     generation: Math.floor(gen / 2 ** 20),
     incarnation: inc,
@@ -77,7 +77,7 @@ function jsonOf(view: MemberView, self: ClusterMember, clock: Clock): MemberJson
   };
 }
 
-function statusOf({ status, isSuspect }: MemberView): MemberJson["status"] {
+export function memberStatusOf({ status, isSuspect }: MemberView): MemberJson["status"] {
   if (status === DEAD) return "dead";
   if (status === LEFT) return "left";
   return isSuspect ? "suspect" : "alive";

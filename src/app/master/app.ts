@@ -2,6 +2,7 @@
  * Everything that a master serves over HTTP, as one application for one listener.
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import { GossipMetrics } from "../gossip/gossip-metrics.ts";
 import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
@@ -11,10 +12,14 @@ import { poolView } from "./views.ts";
 
 export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
   const { metrics, onBug, version } = deps;
+  const gossipMetrics = new GossipMetrics();
   const app = createApi({
     title: "Weft master",
     version,
-    metrics: async () => ({ text: await metricsText(deps), contentType: metrics.contentType }),
+    metrics: async () => ({
+      text: (await metricsText(deps)) + (await gossipMetrics.text(deps.gossip?.member)),
+      contentType: metrics.contentType,
+    }),
     onBug,
   });
   identifyCallers(app, deps);

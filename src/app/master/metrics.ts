@@ -36,13 +36,12 @@ export class MasterMetrics {
   readonly #allocationFailures: ReadonlyMap<string, Counter>;
   readonly #gauges = {
     agents: this.#gauge("weft_master_agents", "Agents that have a record."),
-    connected: this.#gauge("weft_master_agents_connected", "Agents whose peer stream is open."),
+    connected: this.#gauge("weft_master_agents_connected", "Agents that answer."),
     refused: this.#gauge("weft_master_refused_changes", "Changes of the configuration file that are not in force."),
     used: this.#gauge("weft_master_pool_used", "Items of a pool that are given out.", ["pool", "network"]),
     size: this.#gauge("weft_master_pool_size", "Items of a pool.", ["pool", "network"]),
   };
   readonly #storeFailures = this.#counter("weft_master_store_failures_total", "Writes that the store refused.");
-  readonly #cutOffs = this.#counter("weft_master_peer_streams_cut_off_total", "Streams whose reader was too slow.");
 
   constructor() {
     this.#internal = new Map(
@@ -69,10 +68,6 @@ export class MasterMetrics {
 
   storeFailed(): void {
     this.#storeFailures.inc();
-  }
-
-  cutOff(): void {
-    this.#cutOffs.inc();
   }
 
   /** All metrics in the text format of Prometheus. */

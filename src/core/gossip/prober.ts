@@ -8,6 +8,7 @@
  */
 import { GOSSIP_DOUBTS_MAX, GOSSIP_HEARD_MS, GOSSIP_PROBES_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
+import { isCoprime } from "./coprime.ts";
 import { beliefOf } from "./judge.ts";
 import { ALIVE, type Belief, DEAD, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
 import { Relays } from "./relays.ts";
@@ -372,7 +373,7 @@ export class Prober {
     const { size } = table;
     for (let n = 0; n < 10 && size > 1; n += 1) {
       if (this.#stride === 0) this.#offset = Math.floor(this.#ctx.fraction() * size);
-      if (this.#stride === 0 || this.#offset === 0 || gcd(this.#stride, size) !== 1)
+      if (this.#stride === 0 || this.#offset === 0 || !isCoprime(this.#stride, size))
         this.#stride = this.#coprimeTo(size);
       this.#offset = (this.#offset + this.#stride) % size;
       const member = table.nth(this.#offset);
@@ -384,7 +385,7 @@ export class Prober {
   #coprimeTo(size: number): number {
     for (let n = 0; n < 20; n += 1) {
       const stride = 1 + Math.floor(this.#ctx.fraction() * size);
-      if (gcd(stride, size) === 1) return stride;
+      if (isCoprime(stride, size)) return stride;
     }
     return 1;
   }
@@ -397,8 +398,4 @@ export class Prober {
       this.#scheduleHeal();
     });
   }
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
 }
