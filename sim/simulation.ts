@@ -239,7 +239,7 @@ class Simulation implements World {
   }
 
   #do(step: Step): void {
-    if ("member" in step && !this.#isThere(step)) return;
+    if (!this.#isThere(step)) return;
     switch (step.do) {
       case "crash":
       case "restart":
@@ -281,9 +281,13 @@ class Simulation implements World {
     }
   }
 
-  #isThere({ member, do: verb }: Step & { member: string }): boolean {
-    if (Number(member.slice(1)) >= this.cluster.members.length) return false;
-    return !this.#named(member).isExpelled || verb === "forge" || verb === "readmit";
+  /** Whether those that the step names are there, and were not removed where that matters. */
+  #isThere(step: Step): boolean {
+    const { member, from, to } = step as { member?: string; from?: string; to?: string };
+    const named = [member, from, to].filter((name) => name !== undefined);
+    if (named.some((name) => Number(name.slice(1)) >= this.cluster.members.length)) return false;
+    if (member === undefined || step.do === "forge" || step.do === "readmit") return true;
+    return !this.#named(member).isExpelled;
   }
 
   #doHosts(step: HostStep): void {

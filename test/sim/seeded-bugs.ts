@@ -13,6 +13,8 @@ export interface SeededBug {
   readonly seed: number;
   readonly hosts?: number;
   readonly wire?: boolean;
+  /** Whole hosts; else gossip alone. */
+  readonly kernels?: boolean;
   /** Of sim/scenarios; else steps by chance. */
   readonly scenario?: string;
 }
