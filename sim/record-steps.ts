@@ -3,7 +3,7 @@
  * wanted either.
  */
 import { Fault } from "../src/model/fault.ts";
-import { isHostRecord } from "./hosts/hosts.ts";
+import { isHostRecord } from "./hosts/station.ts";
 import type { Fate } from "./invariants.ts";
 import type { Step } from "./scenario.ts";
 

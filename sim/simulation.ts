@@ -23,11 +23,13 @@ import type { SimMember } from "./member.ts";
 import { type NetworkShape, USUAL_NETWORK } from "./network.ts";
 import { type Outcome, Violated, type Violation, violationOf } from "./outcome.ts";
 import { Paths } from "./paths.ts";
+import { Pulses } from "./pulses.ts";
 import { doRecordStep } from "./record-steps.ts";
 import { REST_INVARIANTS } from "./rest-invariants.ts";
 import type { HostStep, Scenario, Step } from "./scenario.ts";
 import { STEADY_INVARIANTS } from "./steady-invariants.ts";
 import { eventText, stepText, Transcript } from "./transcript.ts";
+import { doTroubleStep } from "./trouble-steps.ts";
 import { SimTrust } from "./trust.ts";
 
 export const GOSSIP_INVARIANTS: readonly MakeInvariant[] = [...STEADY_INVARIANTS, ...REST_INVARIANTS];
@@ -43,10 +45,6 @@ const SPREAD_MS = 5_000;
 /** In a handful of members 5 % makes one suspect another once in a while, which is right, and no rest. */
 const REST_LOSS = 0.01;
 const REST_MS = 5_000;
-/** Publications at rest, this far apart, and the time after the last one. */
-const PULSES = 6;
-const PULSE_MS = 500;
-const PULSES_END_MS = 2_000;
 /** Cold start: all within this, and then settled. */
 const START_MS = 2_000;
 
@@ -74,8 +72,8 @@ class Simulation implements World {
   readonly #invariants: readonly Invariant[];
   readonly #forger: Forger;
   readonly #paths: Paths;
+  readonly #pulses: Pulses;
   readonly #hosts: Hosts | undefined;
-  #pulse = 0;
   #rests = 0;
 
   constructor({ scenario, seed, wire, print, invariants = GOSSIP_INVARIANTS }: SimulationOptions) {
@@ -93,6 +91,7 @@ class Simulation implements World {
     this.#transcript = new Transcript(print);
     this.#forger = new Forger(this.cluster);
     this.#paths = new Paths(this.cluster);
+    this.#pulses = new Pulses(this);
     for (const member of this.cluster.members) this.#fateOf(member);
     this.#hosts = trust instanceof HostTrust ? this.#hostsOf(trust) : undefined;
     const ofHosts = this.#hosts === undefined ? [] : hostInvariants(this, this.#hosts);
@@ -251,7 +250,7 @@ class Simulation implements World {
       case "pause":
       case "clock-jump":
       case "slow":
-        this.#doTrouble(step);
+        doTroubleStep(step, this.#named(step.member), this.cluster);
         break;
       case "cut":
       case "partition":
@@ -359,25 +358,6 @@ class Simulation implements World {
     return this.cluster.members.indexOf(member) < this.#scenario.seeds;
   }
 
-  #doTrouble(step: Extract<Step, { do: "pause" | "clock-jump" | "slow" }>): void {
-    const fate = this.#named(step.member);
-    const { member } = fate;
-    if (!member.isUp) return;
-    fate.troubledAt = this.now;
-    if (step.do === "slow") {
-      const [least, most] = step.delayMs;
-      fate.isSlow = most > 0;
-      member.inboundDelay = most > 0 ? () => least + this.cluster.fraction() * (most - least) : undefined;
-    } else if (step.do === "pause") {
-      member.pause(step.ms);
-      fate.pausedTill = member.pausedUntil;
-      fate.troubledAt = member.pausedUntil;
-    } else {
-      fate.pausedTill = this.now;
-      member.jumpClock(step.ms);
-    }
-  }
-
   // ---- rest ----------------------------------------------------------------------------------------------------------
 
   #quiet(dead: "restart" | "expel" | "stay"): void {
@@ -403,28 +383,12 @@ class Simulation implements World {
     for (const invariant of this.#invariants) this.#hold(invariant, invariant.atRest?.());
     for (const invariant of this.#invariants) invariant.restBegins?.();
     engine.runFor(REST_MS);
-    this.#pulses();
+    this.#pulses.run();
     for (const invariant of this.#invariants) this.#hold(invariant, invariant.restEnds?.());
     // Who was removed and still runs has been a nuisance for long enough.
     for (const fate of this.fates.values()) if (fate.isExpelled) this.#crash(fate, "kept");
     if (this.#hosts !== undefined) this.#hosts.isUnheard = false;
     this.#rests += 1;
     this.#say("", `all ${this.#invariants.length} invariants hold, ${living(this).length} members`);
-  }
-
-  /** Small changes, one after the other, each of which must reach everybody soon. */
-  #pulses(): void {
-    const { engine, fraction } = this.cluster;
-    for (let n = 0; n < PULSES; n += 1) {
-      const members = living(this);
-      const owner = members[Math.floor(fraction() * members.length)];
-      if (owner === undefined) return;
-      this.#pulse += 1;
-      const value = Uint8Array.of(this.#pulse, this.#pulse >> 8);
-      this.#fateOf(owner).wanted.set("pulse", value);
-      owner.publish(new Map([["pulse", value]]));
-      engine.runFor(PULSE_MS);
-    }
-    engine.runFor(PULSES_END_MS);
   }
 }

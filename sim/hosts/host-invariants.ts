@@ -7,6 +7,7 @@ import type { FakeNamespace } from "../../src/io/kernel/fake-kernel-namespace.ts
 import { type Attachment, addressesOf } from "../../src/model/attachment.ts";
 import type { Peer } from "../../src/model/cluster.ts";
 import { addressOf } from "../../src/model/ip.ts";
+import { VTEP_NAME } from "../../src/model/names.ts";
 import { trace, type World as Wires } from "../../test/support/packet-tracer.ts";
 import { peerOf } from "../../test/support/seed-cluster.ts";
 import { seededRandom } from "../../test/support/seeded-random.ts";
@@ -93,6 +94,26 @@ const noSurprise: MakeHostInvariant = () => ({
   changed: ({ agentId, surprise }) =>
     surprise.length === 0 ? undefined : `${agentId}: a pass had to ${JSON.stringify(surprise.slice(0, 2))}`,
 });
+
+const knownIsProgrammed: MakeHostInvariant = () => {
+  /** A peer that two claimed until now is programmed by the pass that follows. */
+  const wasContested = new WeakSet<SimHost>();
+  return {
+    name: "H9 a peer that is known is programmed at once, whether all are known or not",
+    changed: (host) => {
+      const { fdb } = host.kernel.namespace;
+      const peers = host.settledPeers();
+      if (peers.length < host.peers.size) {
+        wasContested.add(host);
+        return undefined;
+      }
+      const lost = peers.find(({ ip, vtepMac }) => fdb.get(`${VTEP_NAME} ${vtepMac}`)?.dst !== ip);
+      if (lost === undefined) wasContested.delete(host);
+      if (lost === undefined || wasContested.has(host)) return undefined;
+      return `${host.agentId} has ${lost.id} at ${fdb.get(`${VTEP_NAME} ${lost.vtepMac}`)?.dst}, and not at ${lost.ip}`;
+    },
+  };
+};
 
 const nothingGoesEarly: MakeHostInvariant = (_, { records }) => {
   /** By the kernel, which is another one after each boot. */
@@ -293,6 +314,7 @@ const HOST_INVARIANTS: readonly MakeHostInvariant[] = [
   hostsAgree,
   onlySignedIsProgrammed,
   noSurprise,
+  knownIsProgrammed,
   nothingGoesEarly,
   nothingToDo,
   oneHolderEach,

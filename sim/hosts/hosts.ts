@@ -4,26 +4,20 @@
  * here on virtual time; what decides is theirs.
  */
 
-import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../../src/app/gossip/record-keys.ts";
+import { ANNOUNCEMENT_KEY } from "../../src/app/gossip/record-keys.ts";
 import { messageBytes, PACKET_HEADER_BYTES } from "../../src/core/gossip/codec.ts";
 import type { Head, MemberId, Message } from "../../src/core/gossip/messages.ts";
 import type { OwnerState } from "../../src/core/gossip/owner-state.ts";
-import {
-  ASSIGNMENT_KEY,
-  Directory,
-  type DirectoryChange,
-  FLOOR_KEY,
-  REMOVAL_KEY,
-} from "../../src/core/trust/directory.ts";
+import { Directory, type DirectoryChange, FLOOR_KEY, REMOVAL_KEY } from "../../src/core/trust/directory.ts";
 import { GOSSIP_COMPLETE_MS, RECONCILE_EVENT_GAP_MAX_MS, RECONCILE_INTERVAL_MS } from "../../src/model/limits.ts";
 import { deltas } from "../forger.ts";
-import type { Effect, GossipCluster } from "../gossip-cluster.ts";
-import type { Fate } from "../invariants.ts";
+import type { Effect } from "../gossip-cluster.ts";
 import type { SimMember } from "../member.ts";
 import type { HostTrust } from "./host-trust.ts";
 import { type Lie, liesRecords } from "./lies.ts";
-import { MasterRecords, type Papers, type Words } from "./master-records.ts";
+import { MasterRecords, type Words } from "./master-records.ts";
 import { hostOf, SimHost } from "./sim-host.ts";
+import { agentsWords, isHostRecord, type Station, type Surroundings } from "./station.ts";
 
 /** A registration takes so long at most; without an answer it is tried again, ms. */
 const REGISTER_MS = 50;
@@ -31,26 +25,6 @@ const REGISTER_AGAIN_MS = 1_000;
 /** Where replayed packets seem to come from. */
 const LIAR = "10.255.255.253:62501";
 const GOSSIP_PORT = 62_501;
-
-/** What the hosts need of the simulation around them. */
-export interface Surroundings {
-  readonly cluster: GossipCluster;
-  readonly fateOf: (member: SimMember) => Fate;
-  readonly say: (member: SimMember, text: string) => void;
-  /** Of the run's fingerprint. */
-  readonly note: (...numbers: readonly number[]) => void;
-  /** A host changed what it does for its peers. @throws Violated */
-  readonly onChange: (host: SimHost) => void;
-}
-
-/** A member's part that is not its machine. */
-interface Station {
-  readonly member: SimMember;
-  readonly host: SimHost | undefined;
-  directory: Directory | undefined;
-  readonly announced: Map<MemberId, string>;
-  isLying: boolean;
-}
 
 export class Hosts {
   readonly records: MasterRecords;
@@ -423,16 +397,4 @@ export class Hosts {
     this.#around.note(host.pass());
     this.#around.onChange(host);
   }
-}
-
-function agentsWords({ statement }: Papers, life: number): Map<string, Uint8Array> {
-  return new Map([
-    [ASSIGNMENT_KEY, statement],
-    [INSTANCE_KEY, Buffer.from(String(life))],
-  ]);
-}
-
-/** Records that a host says by itself; steps of a scenario leave them alone. */
-export function isHostRecord(key: string): boolean {
-  return [ASSIGNMENT_KEY, INSTANCE_KEY, ANNOUNCEMENT_KEY, FLOOR_KEY].includes(key) || key.startsWith(REMOVAL_KEY);
 }

@@ -124,6 +124,12 @@ export class SimHost {
     return { assignment: papers.assignment, facts, features: this.machine.features };
   }
 
+  /** Peers that must be in the kernel by now; none while two of them contradict each other, which a pass settles. */
+  settledPeers(): readonly Peer[] {
+    const { context } = this;
+    return context !== undefined && this.#isProgrammed && this.#areUncontested(context) ? [...this.peers.values()] : [];
+  }
+
   /** What a pass would do now. */
   pending(): readonly KernelOp[] {
     const context = this.context;
