@@ -117,7 +117,7 @@ const BUGS: readonly Omit<SeededBug, "kernels">[] = [
   },
   {
     name: "a peer that moved keeps its old FDB entry",
-    by: "H5",
+    by: "H9",
     file: "src/core/host/diff.ts",
     find: "(a, b) => a.dst === b.dst);",
     replace: "() => true);",
@@ -137,6 +137,14 @@ const BUGS: readonly Omit<SeededBug, "kernels">[] = [
     file: "src/core/host/diff.ts",
     find: "...neighbors.extra\n",
     replace: "...neighbors.extra.slice(0, 0)\n",
+    seed: 1,
+  },
+  {
+    name: "containers know no way but to their gateway",
+    by: "H2",
+    file: "src/core/overlay/attach.ts",
+    find: 'return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];',
+    replace: "return [toGateway];",
     seed: 1,
   },
   {
