@@ -131,7 +131,7 @@ class Maker {
       case "liars":
         return [{ at, do: "forge", member, kind: this.#one(FORGERIES) }];
       default:
-        return this.#ofHosts(at, member, trouble);
+        return this.#shape.masters === undefined ? [] : this.#ofHosts(at, member, trouble);
     }
   }
 

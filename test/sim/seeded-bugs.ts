@@ -106,8 +106,8 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     name: "a head of an expelled member is admitted",
     by: "I9",
     file: "sim/member.ts",
-    find: "(this.refused.has(head.id) ? undefined : trust.publicKeyOf(head))",
-    replace: "trust.publicKeyOf(head)",
+    find: "return this.refused.has(head.id) ? undefined : trust.publicKeyOf(head)",
+    replace: "return trust.publicKeyOf(head)",
     seed: 3,
   },
   {
