@@ -115,7 +115,7 @@ function halved({ entries, seq }: OwnerState): OwnerState["entries"] {
   return new Map([...entries].filter(([, entry], n) => entry.seq === seq || n % 2 === 0));
 }
 
-function deltas({ owner, gen, seq, entries }: OwnerState): Message[] {
+export function deltas({ owner, gen, seq, entries }: OwnerState): Message[] {
   const delta: Delta = { owner, gen, from: 0, to: seq, last: seq, entries: [...entries.values()] };
   if (delta.entries.length === 0) return [];
   return piecesOf(delta, entrySize, PIECE_BYTES).map((piece) => ({ type: "delta", delta: piece, isAsked: true }));

@@ -26,6 +26,7 @@ export interface GossipClusterShape {
   readonly seeds?: number;
   /** Each life of each member begins with a clock of its own. */
   readonly hasOwnClocks?: boolean;
+  readonly trust?: SimTrust;
 }
 
 /** Of members that have run for long. */
@@ -41,7 +42,7 @@ type Send = Extract<GossipEffect, { type: "send" }>;
 
 export class GossipCluster {
   readonly engine = new Engine();
-  readonly trust = new SimTrust();
+  readonly trust: SimTrust;
   readonly network: Network;
   readonly fraction: () => number;
   /** Told of every effect but sends. */
@@ -53,7 +54,9 @@ export class GossipCluster {
   readonly #roster = new Roster();
   readonly #deps: MemberDependencies;
 
-  constructor({ members, seed, network, timing = TIMING, seeds = 3, hasOwnClocks = false }: GossipClusterShape) {
+  constructor(shape: GossipClusterShape) {
+    const { members, seed, network, timing = TIMING, seeds = 3, hasOwnClocks = false, trust = new SimTrust() } = shape;
+    this.trust = trust;
     this.fraction = seededRandom(seed).fraction;
     this.network = new Network(this.engine, { ...USUAL_NETWORK, ...network }, this.fraction);
     const seedAddresses = Array.from({ length: Math.min(seeds, members) }, (_, n) => addressOf(n));
@@ -79,9 +82,8 @@ export class GossipCluster {
   }
 
   /** One more that the cluster admits; not started. */
-  add(): SimMember {
-    const n = this.#members.length;
-    const member = new SimMember(`m${n}`, this.trust.admitted(), addressOf(n), this.#deps);
+  add(address = addressOf(this.#members.length)): SimMember {
+    const member = new SimMember(`m${this.#members.length}`, this.trust.admitted(), address, this.#deps);
     this.#members.push(member);
     return member;
   }

@@ -1,24 +1,31 @@
 /**
- * `npm run sim -- [--hosts N] [--seed S] [--scenario FILE] [--phases N] [--soak MINUTES] [--wire]`: runs a simulated cluster through
- * trouble and prints what happened. Exit status 0: all invariants held; 1: one did not; 2: the arguments are wrong.
+ * `npm run sim -- [--hosts N] [--seed S] [--scenario FILE] [--phases N] [--soak MINUTES] [--wire] [--no-kernels]`: runs a
+ * simulated cluster through trouble and prints what happened. Exit status 0: all invariants held; 1: one did not; 2: the arguments are wrong.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Outcome } from "./outcome.ts";
-import { randomScenario, SMALL, smallSize } from "./random-scenario.ts";
+import { mastersOf, randomScenario, SMALL, smallSize } from "./random-scenario.ts";
 import { parseScenario, type Scenario } from "./scenario.ts";
 import { simulate } from "./simulation.ts";
 import { fold } from "./transcript.ts";
 
 const USAGE = `usage: npm run sim -- [--hosts N] [--seed S] [--scenario FILE]
                    [--phases N] [--soak MINUTES] [--wire]
+                   [--kernels | --no-kernels]
 
   --hosts N        members of the cluster; without: 5 to 9, by the seed
   --seed S         what all chance comes from; without: 1
   --scenario FILE  steps from a JSON file instead of random ones (sim/scenarios)
   --phases N       of chaos, each with a quiet period after it; without: 3
   --soak MINUTES   seed after seed from S on, one line each, for so long
-  --wire           packets go through the real encoding`;
+  --wire           packets go through the real encoding
+  --kernels        each member but one or two masters is a whole host: assignments
+                   that masters sign, a kernel, containers. Without a word: up
+                   to 50 hosts yes, above no; of a file: what its "masters" says
+  --no-kernels     gossip alone`;
+/** Of so many hosts all kernels are simulated unless it is said. */
+const KERNELS_HOSTS_MAX = 50;
 const HOSTS_MAX = 1_000;
 const PHASES_MAX = 1_000;
 
@@ -30,6 +37,7 @@ interface Options {
   readonly scenario: Scenario | undefined;
   readonly soakMinutes: number | undefined;
   readonly wire: boolean;
+  readonly kernels: boolean | undefined;
 }
 
 /** @returns what was asked for, or what is wrong with it */
@@ -46,6 +54,7 @@ function optionsFrom(argv: readonly string[]): Options | readonly string[] {
     const string = { type: "string" } as const;
     const { values } = parseArgs({
       args: [...argv],
+      allowNegative: true,
       options: {
         hosts: string,
         phases: string,
@@ -53,6 +62,7 @@ function optionsFrom(argv: readonly string[]): Options | readonly string[] {
         scenario: string,
         soak: string,
         wire: { type: "boolean" },
+        kernels: { type: "boolean" },
       },
     });
     const hosts = number("hosts", values.hosts, 3, HOSTS_MAX);
@@ -62,26 +72,39 @@ function optionsFrom(argv: readonly string[]): Options | readonly string[] {
     const parsed = values.scenario === undefined ? undefined : parseScenario(readFileSync(values.scenario, "utf8"));
     problems.push(...(parsed?.problems ?? []).map((problem) => `${values.scenario}: ${problem}`));
     if (problems.length > 0) return problems;
-    const { scenario: file, wire = false } = values;
-    return { hosts, phases, seed, file, scenario: parsed?.scenario, soakMinutes, wire };
+    const { scenario: file, wire = false, kernels } = values;
+    if (file !== undefined && kernels !== undefined) return ["--kernels: a scenario's file says that by its masters"];
+    return { hosts, phases, seed, file, scenario: parsed?.scenario, soakMinutes, wire, kernels };
   } catch (error) {
     return [...problems, (error as Error).message];
   }
 }
 
-function runOne({ hosts, phases, scenario, wire }: Options, seed: number, print?: (line: string) => void): Outcome {
-  const shape = { ...SMALL, members: hosts ?? smallSize(seed), phases: phases ?? SMALL.phases };
+function runOne(
+  { hosts, phases, scenario, wire, kernels }: Options,
+  seed: number,
+  print?: (line: string) => void,
+): Outcome {
+  const members = hosts ?? smallSize(seed);
+  const hasKernels = kernels ?? members <= KERNELS_HOSTS_MAX;
+  const shape = {
+    ...SMALL,
+    members,
+    phases: phases ?? SMALL.phases,
+    ...(hasKernels && { masters: mastersOf(members) }),
+  };
   const made = scenario ?? randomScenario(seed, shape);
   return simulate({ scenario: made, seed, wire, ...(print !== undefined && { print }) });
 }
 
 /** The command that makes the same run again. */
-function replay({ hosts, phases, file, wire }: Options, seed: number): string {
+function replay({ hosts, phases, file, wire, kernels }: Options, seed: number): string {
   const words = [`--seed ${seed}`];
   if (hosts !== undefined) words.unshift(`--hosts ${hosts}`);
   if (phases !== undefined) words.push(`--phases ${phases}`);
   if (file !== undefined) words.push(`--scenario ${file}`);
   if (wire) words.push("--wire");
+  if (kernels !== undefined) words.push(kernels ? "--kernels" : "--no-kernels");
   return `npm run sim -- ${words.join(" ")}`;
 }
 

@@ -45,7 +45,11 @@ const SOCKET_PACKETS_MAX = 1_000;
 export class SimMember {
   readonly name: string;
   readonly identity: SimIdentity;
-  readonly address: Address;
+  address: Address;
+  /** What it shows to be let in. */
+  credential: Uint8Array;
+  /** Whom it lets in; without: whom the trust of the simulation does. */
+  admit: ((head: Head) => Uint8Array | undefined) | undefined;
   readonly events: { readonly at: number; readonly event: GossipEvent }[] = [];
   gossip: Gossip | undefined;
   /** How late what arrives is handled, ms; asked for each packet. */
@@ -67,6 +71,7 @@ export class SimMember {
     this.name = name;
     this.identity = identity;
     this.address = address;
+    this.credential = identity.credential;
     this.#deps = deps;
   }
 
@@ -105,7 +110,7 @@ export class SimMember {
         self: {
           id: this.id,
           address: this.address,
-          credential: this.identity.credential,
+          credential: this.credential,
           sign: this.identity.sign,
         },
         gen,
@@ -116,7 +121,10 @@ export class SimMember {
         roster,
         fraction,
         verify: trust.verify,
-        admit: (head) => (this.refused.has(head.id) ? undefined : trust.publicKeyOf(head)),
+        admit: (head) => {
+          if (this.admit !== undefined) return this.admit(head);
+          return this.refused.has(head.id) ? undefined : trust.publicKeyOf(head);
+        },
       },
     );
     for (const { head, state } of this.#disk.known.values()) gossip.restore(head, state);
@@ -165,8 +173,19 @@ export class SimMember {
     if (gossip !== undefined) this.#done(gossip.publish(changes, this.#now));
   }
 
+  /** Shows another credential from now on. */
+  renew(credential: Uint8Array): void {
+    this.credential = credential;
+    if (this.gossip !== undefined) this.#done(this.gossip.renew(credential, this.#now));
+  }
+
   expel(id: MemberId): void {
     this.refused.add(id);
+    this.forget(id);
+  }
+
+  /** Without refusing it by itself: `admit` has to. */
+  forget(id: MemberId): void {
     this.#disk.known.delete(id);
     if (this.gossip !== undefined) this.#done(this.gossip.expel(id, this.#now));
   }

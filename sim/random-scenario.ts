@@ -3,14 +3,27 @@
  * Whoever is named may be down by then; a step that finds nothing to do does nothing.
  */
 import { seededRandom } from "../test/support/seeded-random.ts";
+import { LIES } from "./hosts/lies.ts";
 import { FORGERIES, type Scenario, type Step } from "./scenario.ts";
 
 /** Each phase has one or two of them. */
 const TROUBLES = ["crashes", "partition", "one-way", "slow", "pauses", "lossy", "members", "liars", "bulk"] as const;
-type Trouble = (typeof TROUBLES)[number];
+/** Of whole hosts. Half of each is what befalls gossip alone. */
+const HOST_TROUBLES = [
+  ...TROUBLES.filter((trouble) => trouble !== "bulk"),
+  "reboots",
+  "moves",
+  "removals",
+  "masterless",
+  "lies",
+  "disks",
+] as const;
+type Trouble = (typeof TROUBLES)[number] | (typeof HOST_TROUBLES)[number];
 
 export interface RandomShape {
   readonly members: number;
+  /** Masters among them; then the others are whole hosts. Without: gossip alone. */
+  readonly masters?: number;
   readonly phases: number;
   readonly stepsPerPhase: number;
   readonly phaseMs: number;
@@ -23,11 +36,16 @@ export function smallSize(seed: number): number {
   return 5 + Math.floor(seededRandom(seed ^ 0x51e3).fraction() * 5);
 }
 
+/** Masters of a cluster of whole hosts. */
+export function mastersOf(members: number): number {
+  return members < 7 ? 1 : 2;
+}
+
 export function randomScenario(seed: number, shape: RandomShape): Scenario {
   const maker = new Maker(seed, shape);
   const steps: Step[] = [];
   for (let phase = 0; phase < shape.phases; phase += 1) steps.push(...maker.phase());
-  return { name: `seed ${seed}`, members: shape.members, seeds: 3, steps };
+  return { name: `seed ${seed}`, members: shape.members, seeds: 3, masters: shape.masters ?? 0, steps };
 }
 
 class Maker {
@@ -43,14 +61,15 @@ class Maker {
 
   phase(): Step[] {
     const { stepsPerPhase, phaseMs } = this.#shape;
-    const troubles = [this.#one(TROUBLES), this.#one(TROUBLES)];
+    const possible: readonly Trouble[] = this.#shape.masters === undefined ? TROUBLES : HOST_TROUBLES;
+    const troubles = [this.#one(possible), this.#one(possible)];
     const steps: Step[] = troubles.flatMap((trouble) => this.#lasting(trouble));
     while (steps.length < stepsPerPhase) {
       const at = this.#at(phaseMs);
       steps.push(...(this.#fraction() < 0.6 ? [this.#change(at, troubles)] : this.#passing(at, this.#one(troubles))));
     }
     steps.sort((a, b) => a.at - b.at);
-    const joins = steps.filter((step) => step.do === "join").length;
+    const joins = steps.filter((step) => ["join", "replace", "readmit"].includes(step.do)).length;
     this.#members += joins;
     const dead = this.#one(["restart", "restart", "expel", "stay"] as const);
     return [...steps, { at: phaseMs, do: "quiet", dead }];
@@ -81,6 +100,8 @@ class Maker {
             [0, 300],
           ]),
         });
+      case "masterless":
+        return [{ at: begin, do: "masters", are: "down" }];
       default:
         return network({ duplication: this.#one([0, 0.05]), reordering: this.#one([0, 0.05]) });
     }
@@ -110,8 +131,39 @@ class Maker {
       case "liars":
         return [{ at, do: "forge", member, kind: this.#one(FORGERIES) }];
       default:
+        return this.#shape.masters === undefined ? [] : this.#ofHosts(at, member, trouble);
+    }
+  }
+
+  #ofHosts(at: number, member: string, trouble: Trouble): Step[] {
+    const chance = this.#fraction();
+    switch (trouble) {
+      case "reboots":
+        return chance < 0.3 ? [{ at, do: "reboot", member }] : [];
+      case "moves":
+        return chance < 0.3 ? [{ at, do: "move", member }] : [];
+      case "masterless":
+        return chance < 0.05 ? [{ at, do: "masters", are: "up" }] : chance < 0.3 ? [{ at, do: "restart", member }] : [];
+      case "lies":
+        return [{ at, do: "lie", member, kind: this.#one(LIES) }];
+      case "disks":
+        return [
+          { at, do: "crash", member, disk: "lost" },
+          { at: at + this.#at(2_000), do: "restart", member },
+        ];
+      case "removals":
+        return [this.#removal(at, member, chance)];
+      default:
         return [];
     }
+  }
+
+  #removal(at: number, member: string, chance: number): Step {
+    if (chance < 0.15) return { at, do: "expel", member };
+    if (chance < 0.3) return { at, do: "replace", member };
+    if (chance < 0.55) return { at, do: "readmit", member };
+    if (chance < 0.65) return { at, do: "floor" };
+    return chance < 0.85 ? { at, do: "lie", member, kind: "removed" } : { at, do: "join" };
   }
 
   #membership(at: number, member: string): Step {

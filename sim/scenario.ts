@@ -4,6 +4,7 @@
  * which the protocol has to have settled the invariants are checked. `at` counts from the end of the last quiet.
  */
 import { z } from "zod";
+import { LIES } from "./hosts/lies.ts";
 
 /** Longest phase and longest fault, ms: a mistyped number must not run for days. */
 const PHASE_MS_MAX = 600_000;
@@ -31,7 +32,25 @@ export const FORGERIES = [
 ] as const;
 export type Forgery = (typeof FORGERIES)[number];
 
+/** Of whole hosts; without masters nothing happens. */
+const HOST_STEPS = [
+  /** The machine starts anew, with an empty kernel and what is on its disk. */
+  z.strictObject({ at, do: z.literal("reboot"), member }),
+  /** The host gets another address, and its agent starts again. */
+  z.strictObject({ at, do: z.literal("move"), member }),
+  /** A new machine, another agent, takes over the member's address. */
+  z.strictObject({ at, do: z.literal("replace"), member }),
+  /** The agent, which was expelled, is let in again, with another key on another machine. */
+  z.strictObject({ at, do: z.literal("readmit"), member }),
+  /** Agents come for newer papers, then the masters raise the epoch floor. */
+  z.strictObject({ at, do: z.literal("floor") }),
+  z.strictObject({ at, do: z.literal("masters"), are: z.enum(["up", "down"]) }),
+  /** The member's host is compromised until the next quiet; `removed`: somebody repeats what removed members said. */
+  z.strictObject({ at, do: z.literal("lie"), member, kind: z.enum(LIES) }),
+] as const;
+
 const STEP = z.discriminatedUnion("do", [
+  ...HOST_STEPS,
   z.strictObject({ at, do: z.literal("crash"), member, disk: z.enum(["kept", "lost"]) }),
   z.strictObject({ at, do: z.literal("restart"), member }),
   z.strictObject({ at, do: z.literal("leave"), member }),
@@ -73,10 +92,13 @@ const SCENARIO = z.strictObject({
   members: z.number().int().min(1).max(MEMBERS_MAX),
   /** How many of the first members all others know from the start. */
   seeds: z.number().int().min(1).max(64).default(3),
+  /** How many of the first members are masters; then all others are whole hosts. 0: gossip alone. */
+  masters: z.number().int().min(0).max(8).default(0),
   steps: z.array(STEP).max(STEPS_MAX),
 });
 
 export type Step = z.infer<typeof STEP>;
+export type HostStep = z.infer<(typeof HOST_STEPS)[number]>;
 export type Scenario = z.infer<typeof SCENARIO>;
 
 export type ParsedScenario =
@@ -110,7 +132,8 @@ function* orderProblems({ steps }: Scenario): Generator<string> {
 function* nameProblems({ members, steps }: Scenario): Generator<string> {
   let known = members;
   for (const [n, step] of steps.entries()) {
-    if (step.do === "join") known += 1;
+    // The last two make one only if there is somebody in whose place it comes, which the run alone can tell.
+    if (["join", "replace", "readmit"].includes(step.do)) known += 1;
     for (const field of ["member", "from", "to"] as const) {
       const name = (step as Partial<Record<typeof field, string>>)[field];
       if (name !== undefined && Number(name.slice(1)) >= known)

@@ -2,9 +2,12 @@
  * Runs a scenario over a simulated cluster and watches the invariants. Everything that happens is on virtual time and
  * drawn from one seed: the same scenario and seed are the same run, to the last packet.
  */
-import { Fault } from "../src/model/fault.ts";
 import { Forger } from "./forger.ts";
 import { GossipCluster } from "./gossip-cluster.ts";
+import { type HostInvariant, hostInvariants } from "./hosts/host-invariants.ts";
+import { doHostStep } from "./hosts/host-steps.ts";
+import { HostTrust } from "./hosts/host-trust.ts";
+import { Hosts } from "./hosts/hosts.ts";
 import {
   type Fate,
   type Invariant,
@@ -20,10 +23,14 @@ import type { SimMember } from "./member.ts";
 import { type NetworkShape, USUAL_NETWORK } from "./network.ts";
 import { type Outcome, Violated, type Violation, violationOf } from "./outcome.ts";
 import { Paths } from "./paths.ts";
+import { Pulses } from "./pulses.ts";
+import { doRecordStep } from "./record-steps.ts";
 import { REST_INVARIANTS } from "./rest-invariants.ts";
-import type { Scenario, Step } from "./scenario.ts";
+import type { HostStep, Scenario, Step } from "./scenario.ts";
 import { STEADY_INVARIANTS } from "./steady-invariants.ts";
 import { eventText, stepText, Transcript } from "./transcript.ts";
+import { doTroubleStep } from "./trouble-steps.ts";
+import { SimTrust } from "./trust.ts";
 
 export const GOSSIP_INVARIANTS: readonly MakeInvariant[] = [...STEADY_INVARIANTS, ...REST_INVARIANTS];
 
@@ -38,10 +45,6 @@ const SPREAD_MS = 5_000;
 /** In a handful of members 5 % makes one suspect another once in a while, which is right, and no rest. */
 const REST_LOSS = 0.01;
 const REST_MS = 5_000;
-/** Publications at rest, this far apart, and the time after the last one. */
-const PULSES = 6;
-const PULSE_MS = 500;
-const PULSES_END_MS = 2_000;
 /** Cold start: all within this, and then settled. */
 const START_MS = 2_000;
 
@@ -69,13 +72,16 @@ class Simulation implements World {
   readonly #invariants: readonly Invariant[];
   readonly #forger: Forger;
   readonly #paths: Paths;
-  #pulse = 0;
+  readonly #pulses: Pulses;
+  readonly #hosts: Hosts | undefined;
   #rests = 0;
 
   constructor({ scenario, seed, wire, print, invariants = GOSSIP_INVARIANTS }: SimulationOptions) {
     this.#scenario = scenario;
     this.#usual = { ...USUAL_NETWORK, wire };
+    const trust = scenario.masters > 0 ? new HostTrust() : new SimTrust();
     this.cluster = new GossipCluster({
+      trust,
       members: scenario.members,
       seed,
       seeds: scenario.seeds,
@@ -85,8 +91,11 @@ class Simulation implements World {
     this.#transcript = new Transcript(print);
     this.#forger = new Forger(this.cluster);
     this.#paths = new Paths(this.cluster);
+    this.#pulses = new Pulses(this);
     for (const member of this.cluster.members) this.#fateOf(member);
-    this.#invariants = invariants.map((make) => make(this));
+    this.#hosts = trust instanceof HostTrust ? this.#hostsOf(trust) : undefined;
+    const ofHosts = this.#hosts === undefined ? [] : hostInvariants(this, this.#hosts);
+    this.#invariants = [...invariants.map((make) => make(this)), ...ofHosts];
     this.#listen();
   }
 
@@ -131,6 +140,18 @@ class Simulation implements World {
     return { violation, fingerprint, lines, ms: this.now, rests: this.#rests };
   }
 
+  #hostsOf(trust: HostTrust): Hosts {
+    return new Hosts(this.#scenario.masters, trust, {
+      cluster: this.cluster,
+      fateOf: (member) => this.#fateOf(member),
+      say: ({ name }, text) => this.#say(name, text),
+      note: (...numbers) => this.#transcript.note(...numbers),
+      onChange: (host) => {
+        for (const invariant of this.#invariants) this.#hold(invariant, (invariant as HostInvariant).changed?.(host));
+      },
+    });
+  }
+
   // ---- what is watched -----------------------------------------------------------------------------------------------
 
   #listen(): void {
@@ -143,6 +164,7 @@ class Simulation implements World {
           eventText(effect.event, (id) => this.nameOf(id)),
         );
       for (const invariant of this.#invariants) this.#hold(invariant, invariant.effect?.(member, effect));
+      this.#hosts?.effect(member, effect);
     };
     cluster.onSend = (member, { to, messages, bytes, isControl }) => {
       this.#transcript.note(this.now, bytes);
@@ -196,6 +218,12 @@ class Simulation implements World {
   #start(member: SimMember): void {
     const fate = this.#fateOf(member);
     if (member.isUp || fate.isExpelled) return;
+    if (this.#hosts === undefined) this.#begin(fate);
+    else this.#hosts.start(member, () => this.#begin(fate));
+  }
+
+  #begin(fate: Fate): void {
+    const { member } = fate;
     fate.troubledAt = this.now;
     fate.hasLeft = false;
     fate.hasLeftInPeace = false;
@@ -203,13 +231,14 @@ class Simulation implements World {
     member.start();
     // What its host wants said was not lost with the process.
     member.publish(fate.wanted);
+    if (this.#hosts !== undefined) return;
     for (const other of this.fates.values())
       if (other.isExpelled)
         this.cluster.engine.after(this.cluster.fraction() * SPREAD_MS, () => member.expel(other.member.id));
   }
 
   #do(step: Step): void {
-    if ("member" in step && this.#named(step.member).isExpelled && step.do !== "forge") return;
+    if (!this.#isThere(step)) return;
     switch (step.do) {
       case "crash":
       case "restart":
@@ -221,7 +250,7 @@ class Simulation implements World {
       case "pause":
       case "clock-jump":
       case "slow":
-        this.#doTrouble(step);
+        doTroubleStep(step, this.#named(step.member), this.cluster);
         break;
       case "cut":
       case "partition":
@@ -236,9 +265,40 @@ class Simulation implements World {
       case "quiet":
         this.#quiet(step.dead);
         break;
+      case "reboot":
+      case "move":
+      case "replace":
+      case "readmit":
+      case "floor":
+      case "masters":
+      case "lie":
+        this.#doHosts(step);
+        break;
       default:
-        this.#doRecords(step);
+        if (!doRecordStep(step, this.#named(step.member), this.cluster.fraction))
+          this.#say(step.member, "is told that this is too much to publish");
     }
+  }
+
+  /** Whether those that the step names are there, and were not removed where that matters. */
+  #isThere(step: Step): boolean {
+    const { member, from, to } = step as { member?: string; from?: string; to?: string };
+    const named = [member, from, to].filter((name) => name !== undefined);
+    if (named.some((name) => Number(name.slice(1)) >= this.cluster.members.length)) return false;
+    if (member === undefined || step.do === "forge" || step.do === "readmit") return true;
+    return !this.#named(member).isExpelled;
+  }
+
+  #doHosts(step: HostStep): void {
+    if (this.#hosts === undefined) return;
+    doHostStep(step, {
+      hosts: this.#hosts,
+      members: this.cluster.members,
+      fateOf: (member) => this.#fateOf(member),
+      isSeed: (member) => this.#isSeed({ member }),
+      start: (member) => this.#start(member),
+      crash: (member, disk) => this.#crash(this.#fateOf(member), disk),
+    });
   }
 
   #doPaths(step: Extract<Step, { do: "cut" | "partition" | "heal" | "network" }>): void {
@@ -261,24 +321,32 @@ class Simulation implements World {
     const fate = this.#named(step.member);
     const { member } = fate;
     if (step.do === "restart") this.#start(member);
-    if (step.do === "crash") {
-      member.crash();
-      if (step.disk === "lost") {
-        fate.hasLostDisk = true;
-        member.loseDisk();
-      }
-    }
+    if (step.do === "crash") this.#crash(fate, step.disk);
     if (step.do === "leave" && member.isUp) {
       fate.hasLeftInPeace = isCalm(this) && isWell(this, member) && (member.gossip?.neighbors().length ?? 0) >= 2;
       member.leave();
+      this.#hosts?.stopped(member, "kept");
       fate.hasLeft = true;
     }
     if (step.do === "expel") this.#expel(fate);
   }
 
+  #crash(fate: Fate, disk: "kept" | "lost"): void {
+    const { member } = fate;
+    member.crash();
+    this.#hosts?.stopped(member, disk);
+    if (disk === "kept") return;
+    fate.hasLostDisk = true;
+    member.loseDisk();
+  }
+
   /** Seeds are never removed: without one nobody can join, which would show nothing. */
   #expel(fate: Fate): void {
     if (this.#isSeed(fate) || (living(this).length <= 3 && fate.member.isUp)) return;
+    if (this.#hosts !== undefined) {
+      fate.isExpelled = this.#hosts.remove(fate.member);
+      return;
+    }
     fate.isExpelled = true;
     const { engine, fraction } = this.cluster;
     for (const { member } of this.fates.values())
@@ -288,51 +356,6 @@ class Simulation implements World {
 
   #isSeed({ member }: Pick<Fate, "member">): boolean {
     return this.cluster.members.indexOf(member) < this.#scenario.seeds;
-  }
-
-  #doTrouble(step: Extract<Step, { do: "pause" | "clock-jump" | "slow" }>): void {
-    const fate = this.#named(step.member);
-    const { member } = fate;
-    if (!member.isUp) return;
-    fate.troubledAt = this.now;
-    if (step.do === "slow") {
-      const [least, most] = step.delayMs;
-      fate.isSlow = most > 0;
-      member.inboundDelay = most > 0 ? () => least + this.cluster.fraction() * (most - least) : undefined;
-    } else if (step.do === "pause") {
-      member.pause(step.ms);
-      fate.pausedTill = member.pausedUntil;
-      fate.troubledAt = member.pausedUntil;
-    } else {
-      fate.pausedTill = this.now;
-      member.jumpClock(step.ms);
-    }
-  }
-
-  #doRecords(step: Extract<Step, { do: "publish" | "publish-many" | "delete" | "delete-all" }>): void {
-    const { member, wanted } = this.#named(step.member);
-    if (!member.isUp) return;
-    const changes = new Map<string, Uint8Array | undefined>();
-    if (step.do === "publish") changes.set(step.key, this.#value(step.bytes));
-    else if (step.do === "delete") changes.set(step.key, undefined);
-    else if (step.do === "delete-all") for (const key of wanted.keys()) changes.set(key, undefined);
-    else for (let n = 0; n < step.keys; n += 1) changes.set(`many-${n}`, this.#value(20));
-    try {
-      member.publish(changes);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.#say(member.name, "is told that this is too much to publish");
-      return;
-    }
-    for (const [key, value] of changes)
-      if (value === undefined) wanted.delete(key);
-      else wanted.set(key, value);
-  }
-
-  #value(bytes: number): Uint8Array {
-    const value = new Uint8Array(bytes);
-    for (let n = 0; n < Math.min(bytes, 8); n += 1) value[n] = Math.floor(this.cluster.fraction() * 256);
-    return value;
   }
 
   // ---- rest ----------------------------------------------------------------------------------------------------------
@@ -350,36 +373,22 @@ class Simulation implements World {
     // Without a seed that runs nobody could join, which would show nothing.
     const isSeedUp = this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));
     for (const fate of this.fates.values()) {
-      const isNeeded = this.#isSeed(fate) && !isSeedUp;
+      const isNeeded = (this.#isSeed(fate) && !isSeedUp) || this.#hosts?.isNeeded(fate.member) === true;
       if (fate.member.isUp || fate.isExpelled || (fate.hasLeft && !isNeeded)) continue;
       if (dead === "restart" || isNeeded) engine.after(fraction() * SPREAD_MS, () => this.#start(fate.member));
       else if (dead === "expel") this.#expel(fate);
     }
+    this.#hosts?.endLies();
     engine.runFor(SPREAD_MS + SETTLE_MS);
     for (const invariant of this.#invariants) this.#hold(invariant, invariant.atRest?.());
     for (const invariant of this.#invariants) invariant.restBegins?.();
     engine.runFor(REST_MS);
-    this.#pulses();
+    this.#pulses.run();
     for (const invariant of this.#invariants) this.#hold(invariant, invariant.restEnds?.());
     // Who was removed and still runs has been a nuisance for long enough.
-    for (const { member, isExpelled } of this.fates.values()) if (isExpelled) member.crash();
+    for (const fate of this.fates.values()) if (fate.isExpelled) this.#crash(fate, "kept");
+    if (this.#hosts !== undefined) this.#hosts.isUnheard = false;
     this.#rests += 1;
     this.#say("", `all ${this.#invariants.length} invariants hold, ${living(this).length} members`);
-  }
-
-  /** Small changes, one after the other, each of which must reach everybody soon. */
-  #pulses(): void {
-    const { engine, fraction } = this.cluster;
-    for (let n = 0; n < PULSES; n += 1) {
-      const members = living(this);
-      const owner = members[Math.floor(fraction() * members.length)];
-      if (owner === undefined) return;
-      this.#pulse += 1;
-      const value = Uint8Array.of(this.#pulse, this.#pulse >> 8);
-      this.#fateOf(owner).wanted.set("pulse", value);
-      owner.publish(new Map([["pulse", value]]));
-      engine.runFor(PULSE_MS);
-    }
-    engine.runFor(PULSES_END_MS);
   }
 }

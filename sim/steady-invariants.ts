@@ -231,8 +231,10 @@ const answersLeaveAtOnce: MakeInvariant = (world) => {
   return {
     name: "I8 answers to probes wait for nothing",
     started: (member) => open.set(member, new Map()),
-    received: (member, _, messages) => {
+    received: (member, from, messages) => {
       const late = overdue(member);
+      // One that is asked to look for a predecessor at its own address pings itself, which nobody answers.
+      if (from === member.address) return late;
       for (const message of messages) if (message.type === "ping") open.get(member)?.set(message.seq, world.now);
       return late;
     },

@@ -4,6 +4,7 @@
  */
 import type { Head, MemberId } from "../src/core/gossip/messages.ts";
 import type { Sign, Verify } from "../src/core/gossip/signed.ts";
+import type { Signer } from "../src/model/trust/member.ts";
 
 export interface SimIdentity {
   readonly id: MemberId;
@@ -17,6 +18,8 @@ const CREDENTIAL_BYTES = 150;
 
 export class SimTrust {
   readonly #secrets = new WeakMap<Uint8Array, number>();
+  /** By the key's bytes: a key that came in a packet is another object. */
+  readonly #secretsByText = new Map<string, number>();
   readonly #identities = new Map<MemberId, SimIdentity>();
   /** Who was removed: refused from then on. Of the whole cluster; who has not heard of it yet asks its own set. */
   #count = 0;
@@ -30,18 +33,23 @@ export class SimTrust {
 
   /** One with a key of its own and no word of the cluster. */
   stranger(): SimIdentity {
-    this.#count += 1;
-    const id = hex(scramble(this.#count)) + hex(scramble(this.#count ^ 0x5bd1e995));
-    const publicKey = new Uint8Array(32);
+    const { publicKey, sign } = this.signer();
     const credential = new Uint8Array(CREDENTIAL_BYTES);
-    for (let n = 0; n < 8; n += 1) {
-      const byte = Number.parseInt(id.slice(2 * n, 2 * n + 2), 16);
-      publicKey[n] = byte;
-      credential[n] = byte;
-    }
+    credential.set(publicKey.subarray(0, 8));
+    return { id: Buffer.from(publicKey.subarray(0, 8)).toString("hex"), publicKey, credential, sign };
+  }
+
+  /** A new pair of keys. */
+  signer(): Signer {
+    this.#count += 1;
+    const publicKey = new Uint8Array(32);
+    const view = new DataView(publicKey.buffer);
+    view.setUint32(0, scramble(this.#count));
+    view.setUint32(4, scramble(this.#count ^ 0x5bd1e995));
     const secret = scramble(this.#count ^ 0x1b873593);
     this.#secrets.set(publicKey, secret);
-    return { id, publicKey, credential, sign: (bytes) => signature(secret, bytes) };
+    this.#secretsByText.set(textOf(publicKey), secret);
+    return { publicKey, sign: (bytes) => signature(secret, bytes) };
   }
 
   /** The key that the cluster admits under the head's id. */
@@ -53,7 +61,7 @@ export class SimTrust {
   }
 
   readonly verify: Verify = (publicKey, bytes, given) => {
-    const secret = this.#secrets.get(publicKey);
+    const secret = this.#secrets.get(publicKey) ?? this.#secretsByText.get(textOf(publicKey));
     if (secret === undefined || given.length !== 64) return false;
     const [first, second] = sums(secret, bytes);
     return read(given, 0) === first && read(given, 4) === second;
@@ -87,6 +95,6 @@ function scramble(value: number): number {
   return (mixed ^ (mixed >>> 15)) >>> 0;
 }
 
-function hex(value: number): string {
-  return value.toString(16).padStart(8, "0");
+function textOf(publicKey: Uint8Array): string {
+  return Buffer.from(publicKey).toString("latin1");
 }

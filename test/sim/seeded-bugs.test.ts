@@ -8,11 +8,13 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, describe, it } from "node:test";
-import { SEEDED_BUGS, type SeededBug } from "./seeded-bugs.ts";
+import { SEEDED_BUGS as GOSSIP_BUGS, type SeededBug } from "./seeded-bugs.ts";
+import { HOST_BUGS } from "./seeded-host-bugs.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 /** All that a run of the simulation loads. */
-const PARTS = ["src/core/gossip", "src/model", "sim", "test/support/seeded-random.ts", "package.json"];
+const PARTS = ["src", "sim", "test/support", "package.json"];
+const SEEDED_BUGS = [...GOSSIP_BUGS, ...HOST_BUGS];
 /** A machine with other work to do; a run takes two or three seconds. */
 const RUN_MS_MAX = 60_000;
 /** At a time: one for each processor of the smallest machine that this has to run on. */
@@ -29,11 +31,12 @@ interface Found {
   readonly ms: number;
 }
 
-function argumentsOf({ seed, hosts, wire, scenario }: SeededBug): string[] {
+function argumentsOf({ seed, hosts, wire, scenario, kernels }: SeededBug): string[] {
   const words = ["--seed", String(seed)];
   if (hosts !== undefined) words.push("--hosts", String(hosts));
   if (wire === true) words.push("--wire");
   if (scenario !== undefined) words.push("--scenario", `sim/scenarios/${scenario}.json`);
+  else words.push(kernels === true ? "--kernels" : "--no-kernels");
   return words;
 }
 

@@ -13,6 +13,8 @@ export interface SeededBug {
   readonly seed: number;
   readonly hosts?: number;
   readonly wire?: boolean;
+  /** Whole hosts; else gossip alone. */
+  readonly kernels?: boolean;
   /** Of sim/scenarios; else steps by chance. */
   readonly scenario?: string;
 }
@@ -104,8 +106,8 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     name: "a head of an expelled member is admitted",
     by: "I9",
     file: "sim/member.ts",
-    find: "(this.refused.has(head.id) ? undefined : trust.publicKeyOf(head))",
-    replace: "trust.publicKeyOf(head)",
+    find: "return this.refused.has(head.id) ? undefined : trust.publicKeyOf(head)",
+    replace: "return trust.publicKeyOf(head)",
     seed: 3,
   },
   {

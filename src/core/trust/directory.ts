@@ -79,10 +79,11 @@ export class Directory {
     return this.#statements.get(memberId);
   }
 
+  /** Of all agents but the own one. */
   *peers(): Generator<Peer> {
     for (const memberId of this.#holders.values()) {
       const statement = this.#statements.get(memberId);
-      if (statement !== undefined) yield statement.peer;
+      if (statement !== undefined && statement.peer.id !== this.#ownAgentId) yield statement.peer;
     }
   }
 

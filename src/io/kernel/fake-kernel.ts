@@ -39,6 +39,11 @@ export class FakeMachine {
     return new FakeKernel(this, this.root);
   }
 
+  /** A handle on a container's namespace. */
+  kernelOf(namespace: FakeNamespace): FakeKernel {
+    return new FakeKernel(this, namespace);
+  }
+
   newNetns(path: string): FakeNamespace {
     if (this.#paths.has(path)) throw new Error(`${path} is there already`);
     const namespace = this.#namespace();
@@ -123,6 +128,11 @@ export class FakeKernel implements ContainerKernel {
   }
 
   async apply(ops: readonly KernelOp[]): Promise<readonly OpFailure[]> {
+    return this.applyNow(ops);
+  }
+
+  /** As `apply`, for who simulates many hosts on virtual time and cannot wait. */
+  applyNow(ops: readonly KernelOp[]): readonly OpFailure[] {
     this.#checkOpen();
     const failures: OpFailure[] = [];
     const changed = new Map<FakeNamespace, Set<KernelChange["kind"]>>();
@@ -212,6 +222,7 @@ export class FakeKernel implements ContainerKernel {
 
 /** Events arrive later, never within the call that caused them. */
 function notify(namespace: FakeNamespace, kinds: ReadonlySet<KernelChange["kind"]>): void {
+  if (namespace.watchers.size === 0) return;
   queueMicrotask(() => {
     for (const call of [...namespace.watchers])
       for (const kind of kinds) if (namespace.watchers.has(call)) call({ kind });
