@@ -79,10 +79,11 @@ export class Directory {
     return this.#statements.get(memberId);
   }
 
+  /** Of all agents but this one. */
   *peers(): Generator<Peer> {
-    for (const memberId of this.#holders.values()) {
+    for (const [agentId, memberId] of this.#holders) {
       const statement = this.#statements.get(memberId);
-      if (statement !== undefined) yield statement.peer;
+      if (statement !== undefined && agentId !== this.#ownAgentId) yield statement.peer;
     }
   }
 
