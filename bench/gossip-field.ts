@@ -56,10 +56,10 @@ export class FieldHost {
 /** A program on a host, and what it says, each line when it is said. */
 export class FieldProcess {
   readonly address: string;
-  /** Called for each line of stdout and stderr. */
-  onLine: (line: string) => void = () => {};
+  /** All lines of stdout and stderr so far. */
+  readonly said: string[] = [];
   readonly #child: ChildProcess;
-  #last = "";
+  #onLine: (line: string) => void = () => {};
 
   constructor(address: string, child: ChildProcess) {
     this.address = address;
@@ -68,8 +68,8 @@ export class FieldProcess {
     for (const stream of [child.stdout, child.stderr])
       if (stream !== null)
         createInterface({ input: stream }).on("line", (line) => {
-          this.#last = line;
-          this.onLine(line);
+          this.said.push(line);
+          this.#onLine(line);
         });
   }
 
@@ -77,9 +77,10 @@ export class FieldProcess {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** The last line that it said. */
-  get last(): string {
-    return this.#last;
+  /** Has each line given to `onLine`, also those that were said already. */
+  listen(onLine: (line: string) => void): void {
+    for (const line of this.said) onLine(line);
+    this.#onLine = onLine;
   }
 
   get residentMb(): number {
@@ -113,7 +114,8 @@ export class Field {
     inside(netns, "ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0");
     inside(netns, "ip", "link", "set", "br0", "up");
     inside(netns, "nft", RULES);
-    this.hosts = Array.from({ length: count }, (_, n) => this.#addHost(n + 1));
+    const numbers = Array.from({ length: count }, (_, n) => n + 1);
+    this.hosts = numbers.map((n) => this.#addHost(n, numbers));
   }
 
   /** What has passed the bridge so far. */
@@ -126,14 +128,22 @@ export class Field {
     return { weft: bytesOf("weft"), serf: bytesOf("serf"), other: bytesOf("other") };
   }
 
-  #addHost(n: number): FieldHost {
+  #addHost(n: number, numbers: readonly number[]): FieldHost {
     const host = openNamespace();
     const link = `n${n}`;
-    const address = `10.77.0.${n}`;
     inside(this.#hub.netns, "ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", host.path);
     inside(this.#hub.netns, "ip", "link", "set", link, "master", "br0", "up");
-    inside(host.netns, "ip", "address", "add", `${address}/24`, "dev", "eth0");
-    inside(host.netns, "ip", "link", "set", "eth0", "up");
-    return new FieldHost(address, host);
+    inside(host.netns, "ip", "link", "set", "eth0", "address", macOf(n), "up");
+    inside(host.netns, "ip", "address", "add", `${addressOf(n)}/24`, "dev", "eth0");
+    // A kernel takes 1,024 neighbours that it learns (gc_thresh3), in all of its namespaces together; here are 40 × 40,
+    // and what has no neighbour entry is dropped. Those that are given do not count.
+    const neighbors = numbers.filter((other) => other !== n);
+    const commands = neighbors.map((other) => `neigh add ${addressOf(other)} lladdr ${macOf(other)} dev eth0\n`);
+    const ip = inNetns(host.netns, () => spawnSync("ip", ["-batch", "-"], { input: commands.join("") }));
+    assert(ip.status === 0, `neighbours are taken: ${ip.stderr}`);
+    return new FieldHost(addressOf(n), host);
   }
 }
+
+const addressOf = (n: number) => `10.77.0.${n}`;
+const macOf = (n: number) => `02:77:00:00:00:${n.toString(16).padStart(2, "0")}`;

@@ -15,22 +15,22 @@ import { atEnd, bench, median, percentile, type Run } from "./figures.ts";
 import { Field, type FieldProcess } from "./gossip-field.ts";
 import { AGENTS, MEMBERS, SERF, type Side, type SideName } from "./gossip-sides.ts";
 
-const NODES = 40;
 const JOIN_MS = 120_000;
-/** serf gives a suspect at most 6 × 4 × log10(40) probes of a second; then it is told. */
+/** serf gives a suspect at most 6 × 4 × log10(40) probes of a second; then all are told. */
 const KNOWN_MS = 60_000;
 const POLL_MS = 5;
 const KNOWN_SHARE = 0.9;
 
 interface Plan {
+  readonly nodes: number;
   readonly rounds: number;
   readonly crashes: number;
   readonly settleMs: number;
   readonly idleMs: number;
 }
 
-const FULL: Plan = { rounds: 3, crashes: 8, settleMs: 12_000, idleMs: 20_000 };
-const QUICK: Plan = { rounds: 1, crashes: 2, settleMs: 2_000, idleMs: 3_000 };
+const FULL: Plan = { nodes: 40, rounds: 3, crashes: 6, settleMs: 8_000, idleMs: 15_000 };
+const QUICK: Plan = { nodes: 12, rounds: 1, crashes: 2, settleMs: 2_000, idleMs: 3_000 };
 
 /** What one side showed, over all rounds. */
 interface Sample {
@@ -62,7 +62,7 @@ class Cluster {
     this.#others = others;
     for (const process of [...nodes, ...others]) {
       this.#alive.set(process.address, new Set());
-      process.onLine = (line) => this.#heard(process, line);
+      process.listen((line) => this.#heard(process, line));
     }
   }
 
@@ -75,7 +75,7 @@ class Cluster {
     };
     while (!this.nodes.every(isJoined)) {
       const dead = this.nodes.find(({ isRunning }) => !isRunning);
-      assert(dead === undefined, `${this.side.name} run: ${dead?.address} ended: ${dead?.last}`);
+      assert(dead === undefined, `${this.side.name} run: ${dead?.address} ended: ${dead?.said.at(-1)}`);
       const missing = this.nodes.filter((node) => !isJoined(node)).length;
       assert(performance.now() - from < JOIN_MS, `all ${this.side.name} know each other; ${missing} do not`);
       await sleep(POLL_MS);
@@ -174,7 +174,7 @@ await bench("gossip-real", async ({ quick, figure }) => {
   const plan = quick ? QUICK : FULL;
   const dir = mkdtempSync(join(tmpdir(), "weft-bench-gossip-"));
   atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
-  const field = new Field(NODES + 1);
+  const field = new Field(plan.nodes + 1);
   const newSample = () => ({ detectMs: [], knownMs: [], bytes: [], cpu: [], rss: [], load: [], falseDead: 0 });
   const samples: Record<SideName, Sample> = { agents: newSample(), members: newSample(), serf: newSample() };
   const sides = [AGENTS, SERF, MEMBERS];

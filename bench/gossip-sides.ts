@@ -20,8 +20,10 @@ const WEFT = new URL("../bin/weft", import.meta.url).pathname;
 const MEMBER = new URL("gossip-member-process.ts", import.meta.url).pathname;
 const AGENT_PORT = 62_501;
 const MASTER_PORT = 62_502;
-const MASTER_TRIES_MAX = 400;
-const POLL_MS = 50;
+const TRIES_MAX = 1_500;
+const AT_ONCE = 4;
+const JOINED = / gossip joined /;
+const POLL_MS = 20;
 
 export type SideName = "agents" | "members" | "serf";
 
@@ -53,6 +55,27 @@ function parseWeft(line: string): Word | undefined {
   return match === null ? undefined : { address: match[1] as string, isAlive: match[2] === "alive" };
 }
 
+/** Starts a few at a time, and the next when these take part: forty Nodes that start at once keep gossip from running. */
+async function inTurn(
+  hosts: readonly FieldHost[],
+  start: (host: FieldHost, n: number) => FieldProcess,
+): Promise<FieldProcess[]> {
+  const nodes: FieldProcess[] = [];
+  for (let first = 0; first < hosts.length; first += AT_ONCE) {
+    const some = hosts.slice(first, first + AT_ONCE).map((host, n) => start(host, first + n));
+    nodes.push(...some);
+    await Promise.all(some.map(takesPart));
+  }
+  return nodes;
+}
+
+async function takesPart(node: FieldProcess): Promise<void> {
+  for (let tries = 0; !node.said.some((line) => JOINED.test(line)); tries++) {
+    assert(tries < TRIES_MAX && node.isRunning, `${node.address} takes part: ${node.said.at(-1)}`);
+    await sleep(POLL_MS);
+  }
+}
+
 /** Whole agents on all hosts but the last, which has the master. */
 export const AGENTS: Side = {
   name: "agents",
@@ -68,10 +91,10 @@ export const AGENTS: Side = {
     const master = masterHost.spawn([WEFT, "master", ...files, ...at, "--log-level", "debug"], env);
     const token = join(dir, "master/join-token");
     for (let tries = 0; !existsSync(token); tries++) {
-      assert(tries < MASTER_TRIES_MAX && master.isRunning, `the master starts: ${master.last}`);
+      assert(tries < TRIES_MAX && master.isRunning, `the master starts: ${master.said.at(-1)}`);
       await sleep(POLL_MS);
     }
-    const nodes = agentHosts.map((host) => {
+    const nodes = await inTurn(agentHosts, (host) => {
       const own = join(dir, host.address);
       mkdirSync(own);
       const where = ["--data-dir", join(own, "data"), "--socket", join(own, "agent.sock"), "--cni-conf-dir", ""];
@@ -94,7 +117,7 @@ export const MEMBERS: Side = {
     writeFileSync(file, JSON.stringify(papersFor(used.map(({ address }) => address))), { mode: 0o600 });
     const env = { NODE_COMPILE_CACHE: join(dir, "../compile-cache") };
     const node = [process.execPath, "--disable-warning=ExperimentalWarning", "--max-semi-space-size=4", MEMBER, file];
-    return { nodes: used.map((host, n) => host.spawn([...node, String(n)], env)), others: [] };
+    return { nodes: await inTurn(used, (host, n) => host.spawn([...node, String(n)], env)), others: [] };
   },
 };
 
