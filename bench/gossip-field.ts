@@ -95,11 +95,11 @@ export class FieldProcess {
     return (Number(fields[UTIME]) + Number(fields[UTIME + 1])) * MS_PER_TICK;
   }
 
-  /** SIGKILL, at once. @returns once it is gone */
-  async kill(): Promise<void> {
+  /** SIGKILL, if nothing milder is asked for. @returns once it is gone */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     if (!this.isRunning) return;
     const gone = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
+    this.#child.kill(signal);
     await gone;
   }
 }

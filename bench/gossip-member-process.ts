@@ -5,6 +5,7 @@
  * Arguments: a JSON file (`MemberFile`), and which of its members this is. Nothing is kept on disk, as with serf.
  */
 import { readFileSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { ClusterMember } from "../src/app/gossip/cluster-member.ts";
 import { INSTANCE_KEY } from "../src/app/gossip/record-keys.ts";
 import { ASSIGNMENT_KEY } from "../src/core/trust/directory.ts";
@@ -60,4 +61,5 @@ member.publish(
     [INSTANCE_KEY, Buffer.from(SYSTEM_RANDOM.uuid())],
   ]),
 );
+flushCompileCache(); // it ends by SIGKILL, and the next ones are to find no types to strip
 setInterval(() => {}, HOUR_MS); // neither the clock's timers nor the socket need keep it alive

@@ -22,6 +22,7 @@ const AGENT_PORT = 62_501;
 const MASTER_PORT = 62_502;
 const TRIES_MAX = 1_500;
 const AT_ONCE = 4;
+const WARM = "agent-was-here";
 const JOINED = / gossip joined /;
 const POLL_MS = 20;
 
@@ -36,7 +37,11 @@ export interface Word {
 export interface Side {
   readonly name: SideName;
   readonly counter: keyof Traffic;
-  /** Starts the program on each host. @param dir for its files, empty */
+  /** On so many hosts; `undefined`: on all. */
+  readonly nodes?: number;
+  /** How long after its start it does what it does when nothing happens. */
+  readonly settleMs: number;
+  /** Starts the program on each host, and what else it needs on the last. @param dir for its files, empty */
   start(hosts: readonly FieldHost[], dir: string): Promise<SideProcesses>;
   /** What a line says of another one. */
   parse(line: string): Word | undefined;
@@ -76,13 +81,17 @@ async function takesPart(node: FieldProcess): Promise<void> {
   }
 }
 
-/** Whole agents on all hosts but the last, which has the master. */
+/** Whole agents, and a master on the last host. */
 export const AGENTS: Side = {
   name: "agents",
   counter: "weft",
+  // Forty do not fit on two shared processors: each newcomer makes all others pass over their kernels.
+  nodes: 12,
+  settleMs: 8_000,
   parse: parseWeft,
   start: async (hosts, dir) => {
-    const env = { NODE_COMPILE_CACHE: join(dir, "../compile-cache") };
+    const cache = join(dir, "../compile-cache");
+    const env = { NODE_COMPILE_CACHE: cache };
     const [masterHost, agentHosts] = [hosts.at(-1) as FieldHost, hosts.slice(0, -1)];
     const config = join(dir, "config.yaml");
     writeFileSync(config, "");
@@ -94,14 +103,22 @@ export const AGENTS: Side = {
       assert(tries < TRIES_MAX && master.isRunning, `the master starts: ${master.said.at(-1)}`);
       await sleep(POLL_MS);
     }
-    const nodes = await inTurn(agentHosts, (host) => {
+    const startAgent = (host: FieldHost) => {
       const own = join(dir, host.address);
-      mkdirSync(own);
+      mkdirSync(own, { recursive: true });
       const where = ["--data-dir", join(own, "data"), "--socket", join(own, "agent.sock"), "--cni-conf-dir", ""];
       const whom = ["--master", `http://${masterHost.address}:5050`, "--join-token-file", token];
       const who = ["--ip", host.address, "--hostname", host.address, "--listen", "127.0.0.1:0"];
       return host.spawn([WEFT, "agent", ...where, ...whom, ...who, "--log-level", "debug"], env);
-    });
+    };
+    if (!existsSync(join(cache, WARM))) {
+      // The first start of a version strips types, which costs memory; what it compiled it writes when it ends.
+      const first = startAgent(agentHosts[0] as FieldHost);
+      await takesPart(first);
+      await first.kill("SIGTERM");
+      writeFileSync(join(cache, WARM), "");
+    }
+    const nodes = await inTurn(agentHosts, startAgent);
     return { nodes, others: [master] };
   },
 };
@@ -110,6 +127,7 @@ export const AGENTS: Side = {
 export const MEMBERS: Side = {
   name: "members",
   counter: "weft",
+  settleMs: 8_000,
   parse: parseWeft,
   start: async (hosts, dir) => {
     const used = hosts.slice(0, -1);
@@ -140,6 +158,8 @@ function papersFor(addresses: readonly string[]): MemberFile {
 export const SERF: Side = {
   name: "serf",
   counter: "serf",
+  // Whole states are exchanged by pairs each minute, and not in the first.
+  settleMs: 70_000,
   parse: (line) => {
     const match = / EventMember(Join|Failed|Leave): \S+ ([\d.]+)/.exec(line);
     return match === null ? undefined : { address: match[2] as string, isAlive: match[1] === "Join" };
