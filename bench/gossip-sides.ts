@@ -21,7 +21,7 @@ const MEMBER = new URL("gossip-member-process.ts", import.meta.url).pathname;
 const AGENT_PORT = 62_501;
 const MASTER_PORT = 62_502;
 const TRIES_MAX = 1_500;
-const AT_ONCE = 4;
+const AT_ONCE = 1;
 const WARM = "agent-was-here";
 const JOINED = / gossip joined /;
 const POLL_MS = 20;
@@ -56,7 +56,7 @@ export interface SideProcesses {
 
 /** The line of logMember (src/app/gossip/gossip-log.ts). */
 function parseWeft(line: string): Word | undefined {
-  const match = / member is known to be .*address=([\d.]+):\d+ status=(\w+)/.exec(line);
+  const match = / member is known to be .*address=([\d.]+):\d+ status=(alive|dead)/.exec(line);
   return match === null ? undefined : { address: match[1] as string, isAlive: match[2] === "alive" };
 }
 
