@@ -134,7 +134,7 @@ export interface FigureLine extends Measured {
 /** Adds the ratio and whether the target is reached. */
 export function judge(benchName: string, measured: Measured): FigureLine {
   const { figure, unit, ours, peer, target } = measured;
-  const ratio = ours === null || peer === null ? null : ours / peer;
+  const ratio = ours === null || peer === null || peer === 0 ? null : ours / peer;
   const { subject, operator, bound } = parseTarget(target);
   const value = subject === "ratio" ? ratio : ours;
   const ok = operator === "" || (value !== null && (operator === "<=" ? value <= bound : value >= bound));

@@ -34,6 +34,7 @@ const BENCH_PACKAGES = {
   ipset: "ipset",
   iperf3: "iperf3",
   sockperf: "sockperf",
+  serf: "serf",
   "containernetworking-plugins": "/usr/lib/cni/bridge",
 };
 

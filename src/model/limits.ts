@@ -295,3 +295,5 @@ export const GOSSIP_ADDRESS_MAX_LENGTH = 47;
 /** What the kernel holds for peers is pruned to what gossip knows this long after the agent has joined and somebody is a
  * neighbour: until then what is not known may only not have arrived. */
 export const GOSSIP_COMPLETE_MS = 10_000;
+/** The epoch floor is told so long after it rose: by then the newer words of all agents have spread. */
+export const EPOCH_FLOOR_DELAY_MS = 10_000;

@@ -12,7 +12,7 @@ import type { Log } from "../../io/log.ts";
 import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import type { GossipKeys } from "../../model/trust/key-ring.ts";
 import { memberIdOf, type Signer } from "../../model/trust/member.ts";
-import { logEvent } from "./gossip-log.ts";
+import { logEvent, logMember } from "./gossip-log.ts";
 import { GossipNode } from "./gossip-node.ts";
 
 /** What the cluster gave this process, to be a member with. */
@@ -78,7 +78,7 @@ export class ClusterMember {
         ...deps,
         verify: verifySignature,
         admit: (head) => directory.admit(head.id, head.credential),
-        onMember: (changed) => deps.onMember?.(changed),
+        onMember: (changed) => member?.memberChanged(changed),
         onRecords: (owner) => member?.recordsChanged(owner),
         onEvent: (event) => member?.eventHappened(event),
       },
@@ -142,6 +142,12 @@ export class ClusterMember {
       this.directory.update(owner, { keys: () => gossip.keys(owner), value: (key) => gossip.value(owner, key) }),
     );
     this.#deps.onRecords?.(owner);
+  }
+
+  memberChanged(id: MemberId): void {
+    const view = this.gossip.member(id);
+    if (view !== undefined) logMember(this.#deps.log, view, this.nameOf(id));
+    this.#deps.onMember?.(id);
   }
 
   eventHappened(event: GossipEvent): void {

@@ -3,8 +3,15 @@
  * member that is gone, back, or reached by one direction only is a warning.
  */
 import type { GossipEvent } from "../../core/gossip/context.ts";
-import type { MemberId } from "../../core/gossip/messages.ts";
+import type { MemberView } from "../../core/gossip/gossip.ts";
+import { DEAD, LEFT, type MemberId } from "../../core/gossip/messages.ts";
 import type { Log } from "../../io/log.ts";
+
+/** What is held of a member from now on: on every member, so a detail. */
+export function logMember(log: Log, { head, status }: MemberView, name: string): void {
+  const text = status === DEAD ? "dead" : status === LEFT ? "left" : "alive";
+  log.debug({ member: name, address: head.address, status: text }, "member is known to be");
+}
 
 /** @param nameOf the member's agent id, or what else people know it by */
 export function logEvent(log: Log, event: GossipEvent, nameOf: (id: MemberId) => string): void {

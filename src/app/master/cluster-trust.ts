@@ -59,6 +59,8 @@ interface SignedRefusals {
 export class ClusterTrust {
   readonly tokens: Tokens;
   readonly callers: Callers;
+  /** What agents are told of the epoch floor; absent: the one in force. */
+  floorToTell: Uint8Array | undefined;
   /** Where agents may join the gossip. */
   seeds: readonly string[] = [];
   readonly gossipKeys: GossipKeyRing;
@@ -254,7 +256,7 @@ export class ClusterTrust {
       credential: this.#credential("agent", subject.publicKey, subject.peer.id, epoch),
       statement: issueAssignmentStatement({ ...subject, epoch, revision }, this.#deps.secrets.cluster),
       removals: this.removals,
-      epochFloor: this.epochFloor,
+      epochFloor: this.floorToTell ?? this.epochFloor,
       keys: this.keys,
       seeds: this.seeds,
     };

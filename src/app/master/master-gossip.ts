@@ -7,7 +7,8 @@ import { ALIVE } from "../../core/gossip/messages.ts";
 import { FLOOR_KEY, REMOVAL_KEY } from "../../core/trust/directory.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
-import { fromText } from "../../model/trust/bytes.ts";
+import { EPOCH_FLOOR_DELAY_MS } from "../../model/limits.ts";
+import { fromText, sameBytes } from "../../model/trust/bytes.ts";
 import { memberIdOf } from "../../model/trust/member.ts";
 import { ClusterMember } from "../gossip/cluster-member.ts";
 import { addressText } from "../gossip/gossip-node.ts";
@@ -31,6 +32,9 @@ export class MasterGossip {
   /** New at each start, so that agents come to a master that may not know them. */
   readonly #start: string;
   #announcements = 0;
+  /** The epoch floor that is told: see `#raiseFloor`. */
+  #floor: Uint8Array;
+  #cancelFloor: (() => void) | undefined;
   /** What was published of removals: those that are gone are deleted. */
   #published = new Set<string>();
 
@@ -38,6 +42,7 @@ export class MasterGossip {
     this.member = member;
     this.#deps = deps;
     this.#start = deps.random.uuid();
+    this.#floor = deps.trust.epochFloor;
   }
 
   /** @throws Fault port-taken, bad-request, no-rights, storage */
@@ -63,6 +68,7 @@ export class MasterGossip {
       onRecords: told,
     });
     const gossip = new MasterGossip(member, deps);
+    trust.floorToTell = trust.epochFloor;
     trust.seeds = [addressText(member.transport.local)];
     trust.onChange = () => gossip.#renew();
     return gossip;
@@ -90,20 +96,37 @@ export class MasterGossip {
   }
 
   close(): Promise<void> {
+    this.#cancelFloor?.();
     return this.member.close(true);
   }
 
   #renew(): void {
-    const { trust } = this.#deps;
-    this.member.renew(trust);
+    const { credential, removals, keys } = this.#deps.trust;
+    this.member.renew({ credential, removals, keys, epochFloor: this.#floor });
     this.#publish();
+    this.#raiseFloor();
+  }
+
+  /**
+   * The floor is told later than the words that living agents were just given: who hears of it first would drop those whose
+   * newer word has not arrived yet.
+   */
+  #raiseFloor(): void {
+    const { trust, clock } = this.#deps;
+    if (this.#cancelFloor !== undefined || sameBytes(this.#floor, trust.epochFloor)) return;
+    this.#cancelFloor = clock.after(EPOCH_FLOOR_DELAY_MS, () => {
+      this.#cancelFloor = undefined;
+      this.#floor = trust.epochFloor;
+      trust.floorToTell = this.#floor;
+      this.#renew();
+    });
   }
 
   #publish(): void {
     const { trust } = this.#deps;
     const changes = new Map<string, Uint8Array | undefined>([
       [ANNOUNCEMENT_KEY, Buffer.from(`${this.#start} ${this.#announcements}`)],
-      [FLOOR_KEY, trust.epochFloor],
+      [FLOOR_KEY, this.#floor],
     ]);
     const { removals } = trust.refusals;
     const keys = removals.map(({ memberId }) => REMOVAL_KEY + memberId);
