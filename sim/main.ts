@@ -11,13 +11,14 @@ import { simulate } from "./simulation.ts";
 import { fold } from "./transcript.ts";
 
 const USAGE = `usage: npm run sim -- [--hosts N] [--seed S] [--scenario FILE]
-                   [--phases N] [--soak MINUTES] [--wire]
+                   [--phases N] [--seeds N | --soak MINUTES] [--wire]
                    [--kernels | --no-kernels]
 
   --hosts N        members of the cluster; without: 5 to 9, by the seed
   --seed S         what all chance comes from; without: 1
   --scenario FILE  steps from a JSON file instead of random ones (sim/scenarios)
   --phases N       of chaos, each with a quiet period after it; without: 3
+  --seeds N        so many seeds from S on, one line each
   --soak MINUTES   seed after seed from S on, one line each, for so long
   --wire           packets go through the real encoding
   --kernels        each member but one or two masters is a whole host: assignments
@@ -35,6 +36,7 @@ interface Options {
   readonly seed: number;
   readonly file: string | undefined;
   readonly scenario: Scenario | undefined;
+  readonly seeds: number | undefined;
   readonly soakMinutes: number | undefined;
   readonly wire: boolean;
   readonly kernels: boolean | undefined;
@@ -60,6 +62,7 @@ function optionsFrom(argv: readonly string[]): Options | readonly string[] {
         phases: string,
         seed: string,
         scenario: string,
+        seeds: string,
         soak: string,
         wire: { type: "boolean" },
         kernels: { type: "boolean" },
@@ -68,13 +71,14 @@ function optionsFrom(argv: readonly string[]): Options | readonly string[] {
     const hosts = number("hosts", values.hosts, 3, HOSTS_MAX);
     const phases = number("phases", values.phases, 1, PHASES_MAX);
     const seed = number("seed", values.seed, 0, 2 ** 31) ?? 1;
+    const seeds = number("seeds", values.seeds, 1, 1_000_000);
     const soakMinutes = number("soak", values.soak, 0, 100_000);
     const parsed = values.scenario === undefined ? undefined : parseScenario(readFileSync(values.scenario, "utf8"));
     problems.push(...(parsed?.problems ?? []).map((problem) => `${values.scenario}: ${problem}`));
     if (problems.length > 0) return problems;
     const { scenario: file, wire = false, kernels } = values;
     if (file !== undefined && kernels !== undefined) return ["--kernels: a scenario's file says that by its masters"];
-    return { hosts, phases, seed, file, scenario: parsed?.scenario, soakMinutes, wire, kernels };
+    return { hosts, phases, seed, file, scenario: parsed?.scenario, seeds, soakMinutes, wire, kernels };
   } catch (error) {
     return [...problems, (error as Error).message];
   }
@@ -131,13 +135,16 @@ function main(argv: readonly string[]): number {
     console.error(USAGE);
     return 2;
   }
-  if (options.soakMinutes === undefined) {
-    const outcome = runOne(options, options.seed, console.log);
-    report(options, options.seed, outcome);
+  const { seed: first, seeds, soakMinutes } = options;
+  if (seeds === undefined && soakMinutes === undefined) {
+    const outcome = runOne(options, first, console.log);
+    report(options, first, outcome);
     return outcome.violation === undefined ? 0 : 1;
   }
-  const end = performance.now() + options.soakMinutes * 60_000;
-  for (let seed = options.seed; performance.now() < end || seed === options.seed; seed += 1) {
+  const end = performance.now() + (soakMinutes ?? 0) * 60_000;
+  const isDue = (seed: number) =>
+    seed === first || (seeds === undefined ? performance.now() < end : seed < first + seeds);
+  for (let seed = first; isDue(seed); seed += 1) {
     const outcome = runOne(options, seed);
     report(options, seed, outcome);
     if (outcome.violation !== undefined) return 1;

@@ -91,7 +91,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     file: "src/core/gossip/sync.ts",
     find: "const isDoubtful = theirs.status === DEAD && status === ALIVE && head.id !== this.#ctx.self.id;",
     replace: "const isDoubtful = false;",
-    seed: 2,
+    seed: 5,
     scenario: "short-partition",
   },
   {
@@ -148,7 +148,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     file: "src/core/gossip/records.ts",
     find: "if (publicKey === undefined) return false;\n    return entries.every",
     replace: "if (publicKey !== undefined) return true;\n    return entries.every",
-    seed: 4,
+    seed: 18,
   },
   {
     name: "control waits with bulk",
@@ -237,7 +237,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "what was offered is never pulled",
-    by: "news reach",
+    by: "I9",
     file: "src/core/gossip/broadcast.ts",
     find: "    const ms = this.#ctx.timing.pullFirstMs + this.#ctx.outbox.delayMs;",
     replace: "    const ms = 1e12;",

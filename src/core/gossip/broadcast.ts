@@ -20,6 +20,9 @@ import { DEAD, type Item, type MemberId, type Message } from "./messages.ts";
 import { headVersion } from "./table.ts";
 import { isNewer } from "./version.ts";
 
+/** So many neighbours or fewer are offered what was pushed to them, too. */
+const FEW_LINKS = 3;
+
 interface Missing {
   item: Item;
   /** Who offered it, asked in turn. */
@@ -62,8 +65,10 @@ export class Broadcast {
     if (isAsked && !wasMissing && this.#ctx.lifecycle.isJoining) return;
     for (const link of this.#ctx.links.all()) {
       if (link.id === from) continue;
-      if (link.isEager && (!isAsked || wasMissing)) for (const message of messages) this.#ctx.push(link.id, message);
-      else this.#offer(link, item);
+      const isPushed = link.isEager && (!isAsked || wasMissing);
+      if (isPushed) for (const message of messages) this.#ctx.push(link.id, message);
+      // With few neighbours nobody else would tell it of a push that was lost.
+      if (!isPushed || this.#ctx.links.size <= FEW_LINKS) this.#offer(link, item);
     }
   }
 

@@ -222,7 +222,10 @@ export class Prober {
     this.#ctx.links.drop(probe.target, true);
     this.#suspectRound(probe);
     // Where one fell silent more may have: after a mass crash most have nobody left who watches them.
-    if (this.#bySeq.size < PROBES_AFTER_SILENCE) this.#probeRandom();
+    // Not if it may be this member: a host short of processors would ask for more and more.
+    const isWell =
+      this.#ctx.health.score < this.#ctx.timing.localHealthMax / 2 || this.#ctx.timing.localHealthMax === 0;
+    if (isWell && this.#bySeq.size < PROBES_AFTER_SILENCE) this.#probeRandom();
   }
 
   #onlyRelayed(probe: Probe, hasHeard: boolean): void {
