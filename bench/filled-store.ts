@@ -1,12 +1,27 @@
 /**
- * A master's store as many registrations leave it, for benchmarks that begin with a cluster.
+ * Stores as many registrations leave them, for benchmarks that begin with a cluster: the master's records, and what an agent
+ * keeps of its peers.
  */
+import { join } from "node:path";
+import { blobOf } from "../src/app/gossip/member-blob.ts";
+import { peerOf } from "../src/app/master/peer.ts";
 import { parseClusterConfig } from "../src/core/config/cluster-config.ts";
+import type { MemberView } from "../src/core/gossip/gossip.ts";
+import { Publisher } from "../src/core/gossip/publisher.ts";
+import { headBytes } from "../src/core/gossip/signed.ts";
+import { nextGen } from "../src/core/gossip/version.ts";
 import { Allocator } from "../src/core/ipam/allocate.ts";
-import type { RegisterRequest } from "../src/io/ports.ts";
-import { openMasterStore } from "../src/io/store/sqlite-store.ts";
+import { ASSIGNMENT_KEY } from "../src/core/trust/directory.ts";
+import { newSignerPem, signerOf } from "../src/io/crypto/keys.ts";
+import { signerInFile } from "../src/io/crypto/secret-file.ts";
+import type { RegisterRequest, StoredMember } from "../src/io/ports.ts";
+import { openAgentStore, openMasterStore } from "../src/io/store/sqlite-store.ts";
+import type { AgentRecord } from "../src/model/cluster.ts";
 import { assert } from "../src/model/fault.ts";
 import { cidr, nthAddress } from "../src/model/ip.ts";
+import { issueAssignmentStatement } from "../src/model/trust/assignment-statement.ts";
+import { issueCredential } from "../src/model/trust/credential.ts";
+import { memberIdOf, type Signer } from "../src/model/trust/member.ts";
 
 /** The default pool of VTEP addresses ends at 4,094 agents. */
 export const CONFIG = `dcos_overlay_network:
@@ -42,4 +57,31 @@ export function fillStore(dir: string, count: number): void {
     store.putAgent(record);
   }
   store.close();
+}
+
+/** Writes what gossip would have told of the first `count` agents into the store of an agent that has joined. */
+export function fillPeers(agentDir: string, masterDir: string, count: number): void {
+  const cluster = signerInFile(join(masterDir, "cluster.key"));
+  const master = openMasterStore(masterDir);
+  const { agents } = master.load();
+  master.close();
+  const store = openAgentStore(agentDir);
+  store.saveGossipMembers(agents.slice(0, count).map((record) => member(record, cluster)));
+  store.close();
+}
+
+/** A member as it lies on disk, signed by itself and the cluster. */
+function member(record: AgentRecord, cluster: Signer): StoredMember {
+  const signer = signerOf(newSignerPem());
+  assert(signer !== undefined, "a new key is one");
+  const { publicKey, sign } = signer;
+  const [id, epoch, gen] = [memberIdOf(publicKey), 1, nextGen(0, 0)];
+  const credential = issueCredential({ role: "agent", publicKey, agentId: record.id, epoch }, cluster);
+  const unsigned = { id, gen, inc: 0, hasLeft: false, address: `${record.ip}:62501`, credential };
+  const head = { ...unsigned, signature: sign(headBytes(unsigned)) };
+  const publisher = new Publisher(id, gen, sign);
+  const statement = { peer: peerOf(record), hostname: record.hostname, publicKey, epoch, revision: 1 };
+  publisher.write(new Map([[ASSIGNMENT_KEY, issueAssignmentStatement(statement, cluster)]]));
+  const known = { member: () => ({ head }) as MemberView, state: () => publisher.state };
+  return { id, blob: blobOf(known, id) };
 }

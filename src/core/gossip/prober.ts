@@ -8,11 +8,11 @@
  */
 import { GOSSIP_DOUBTS_MAX, GOSSIP_HEARD_MS, GOSSIP_PROBES_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
-import { isCoprime } from "./coprime.ts";
 import { beliefOf } from "./judge.ts";
 import { ALIVE, type Belief, DEAD, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
 import { Relays } from "./relays.ts";
 import type { Member } from "./table.ts";
+import { Walk } from "./walk.ts";
 
 /** Why somebody is probed; `doubt`: others think otherwise of it than this member. */
 type Reason = "link" | "random" | "doubt" | "heal";
@@ -51,13 +51,12 @@ export class Prober {
   readonly #doubts = new Map<MemberId, Belief>();
   #seq = 0;
   #turn = 0;
-  /** 0: to be drawn. Members that walked alike would all look at the same few. */
-  #stride = 0;
-  #offset = 0;
+  readonly #walk: Walk;
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
     this.relays = new Relays(ctx);
+    this.#walk = new Walk(() => ctx.fraction());
   }
 
   start(): void {
@@ -367,27 +366,14 @@ export class Prober {
     if (member !== undefined) this.probe(member.head.id, "random");
   }
 
-  /** Walks through all members in an order of its own, so that each is met once before one is met again. */
+  /** Walks through all members, so that each is met once before one is met again. */
   #nextRandom(): Member | undefined {
     const { table, self } = this.#ctx;
-    const { size } = table;
-    for (let n = 0; n < 10 && size > 1; n += 1) {
-      if (this.#stride === 0) this.#offset = Math.floor(this.#ctx.fraction() * size);
-      if (this.#stride === 0 || this.#offset === 0 || !isCoprime(this.#stride, size))
-        this.#stride = this.#coprimeTo(size);
-      this.#offset = (this.#offset + this.#stride) % size;
-      const member = table.nth(this.#offset);
+    for (let n = 0; n < 10 && table.size > 1; n += 1) {
+      const member = table.nth(this.#walk.next(table.size));
       if (member.status === ALIVE && member.head.id !== self.id) return member;
     }
     return undefined;
-  }
-
-  #coprimeTo(size: number): number {
-    for (let n = 0; n < 20; n += 1) {
-      const stride = 1 + Math.floor(this.#ctx.fraction() * size);
-      if (isCoprime(stride, size)) return stride;
-    }
-    return 1;
   }
 
   /** Who was called dead is tried again now and then: it may be the other side of a partition. */
