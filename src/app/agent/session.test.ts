@@ -241,6 +241,14 @@ test("stop leaves no timer, and what comes after it changes nothing", async () =
   await settled();
   assert.deepEqual([rig.assigned, rig.clock.pending], [[], 0]);
 
+  const closed = new Rig();
+  const failing = Promise.withResolvers<Assignment>();
+  closed.register = () => failing.promise;
+  await closed.start();
+  closed.session.stop();
+  failing.reject(new Error("database is not open"));
+  await settled(); // an unhandled rejection would end the test
+
   const reporting = await new Rig().start();
   reporting.reportStatus = refuses("storage");
   await reporting.say(OK);

@@ -84,8 +84,11 @@ export class Session {
   async #register(): Promise<void> {
     const { client, metrics, onFatal } = this.#deps;
     metrics.count("register_agent_messages_sent");
-    const answer = await client.register(this.#request).catch(faultOf);
-    if (this.#isStopped) return;
+    // A call that outlives the session finds the disk closed; nobody waits for its outcome.
+    const answer = await client
+      .register(this.#request)
+      .catch((thrown: unknown) => (this.#isStopped ? undefined : faultOf(thrown)));
+    if (answer === undefined || this.#isStopped) return;
     if (answer instanceof Fault) {
       this.#refusals.note(answer);
       this.#step({ type: "register-failed", fault: answer });

@@ -98,7 +98,9 @@ export class StatusReporter {
     try {
       await client.reportStatus(report);
     } catch (thrown) {
-      if (!(thrown instanceof Fault)) throw thrown;
+      // A call that outlives the session finds the disk closed.
+      if (!(thrown instanceof Fault) && this.#deps.isRegistered()) throw thrown;
+      if (!(thrown instanceof Fault)) return false;
       metrics.count("agent_registered_messages_dropped");
       this.#refusals.note(thrown);
       return false;
