@@ -88,11 +88,6 @@ export class GossipCluster {
     return member;
   }
 
-  /** Starts all within `withinMs`; they find each other by the seeds. */
-  startCold(withinMs: number): void {
-    for (const member of this.members) this.engine.after(this.fraction() * withinMs, () => member.start());
-  }
-
   /** Starts all with a table of everybody, as if they had run for long, with one record each; links are still to be made. */
   startWarm(recordBytes = 400): void {
     const known = this.introductions(recordBytes);
@@ -113,11 +108,6 @@ export class GossipCluster {
 
   get up(): readonly SimMember[] {
     return this.members.filter(({ isUp }) => isUp);
-  }
-
-  /** Digests of those that run: how many different ones. */
-  differentRoots(): number {
-    return new Set(this.up.map(({ gossip }) => gossip?.root)).size;
   }
 
   /** Whether links lead from each member that runs to each other one. */

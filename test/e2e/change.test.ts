@@ -33,7 +33,7 @@ test("a changed configuration: additions are taken, a removal in use is refused,
   await waitFor("the agents to have the new network", REJOIN_MS, async () => {
     for (const { host } of cluster.agents) {
       assert.match(await host.mustRun("ip", ["-o", "-4", "addr", "show", "m-dcos-1"]), /192\.168\./);
-      // Their streams of peers come back by themselves, after the registrations or before.
+      // Gossip brings them back by itself, after the registrations or before.
       assert.match(await host.mustRun("ip", ["route", "show", "proto", "87"]), /192\.168\.\d+\.0\/24 via /);
     }
     return true;

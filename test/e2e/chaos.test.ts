@@ -26,7 +26,7 @@ const SEED = Number(process.env.WEFT_CHAOS_SEED ?? Date.now() % 100_000);
 const STEPS = Number(process.env.WEFT_CHAOS_STEPS ?? 24);
 const HOSTS = 3;
 const CONTAINERS_MAX = 6;
-/** Of what the kernel tells; a lost peer stream is opened again within two of these. */
+/** Of what the kernel tells. */
 const HEAL_MS = 12_000;
 /** Of what no notice tells: the slow pass. */
 const SWEEP_MS = 35_000;

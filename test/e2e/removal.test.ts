@@ -6,7 +6,7 @@ import { agentOf, createCluster, hostOf, weft } from "../support/lab-cluster.ts"
 
 const skip = await labOrReason();
 
-/** The master takes an agent for gone when its stream ends. */
+/** The master takes an agent for gone when gossip says so. */
 const GONE_MS = 15_000;
 
 test("an agent that is removed leaves its peers; one that is connected is not removed", { skip }, async () => {

@@ -16,8 +16,7 @@ interface Flags {
 
 const HELP = `
 STATUS: alive; suspect: it does not answer the one that was asked; dead: others
-say the same, so services leave it out (its containers' addresses stay until it
-is removed); left: it ended by itself. INC counts how often it contradicted
+say the same (its containers' addresses stay in place until it is removed); left: it ended by itself. INC counts how often it contradicted
 that it was dead. RTT is the way from the one that was asked and back; '*'
 marks its neighbours, along which news go.
 

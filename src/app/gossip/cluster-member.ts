@@ -10,6 +10,7 @@ import { verifySignature } from "../../io/crypto/keys.ts";
 import { type ClusterKeys, clusterKey } from "../../io/gossip/key-ring.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
+import { sameBytes } from "../../model/trust/bytes.ts";
 import type { GossipKeys } from "../../model/trust/key-ring.ts";
 import { memberIdOf, type Signer } from "../../model/trust/member.ts";
 import { logEvent, logMember } from "./gossip-log.ts";
@@ -122,7 +123,8 @@ export class ClusterMember {
     const changes = papers.removals.flatMap((removal) => this.directory.remove(removal));
     changes.push(...this.directory.raiseFloor(papers.epochFloor));
     this.#node.replaceKeys(sealKeysOf(papers.keys));
-    if (!isSame(papers.credential, this.gossip.member(this.id)?.head.credential)) this.#node.renew(papers.credential);
+    const shown = this.gossip.member(this.id)?.head.credential;
+    if (shown === undefined || !sameBytes(papers.credential, shown)) this.#node.renew(papers.credential);
     this.#carryOut(changes);
   }
 
@@ -170,8 +172,4 @@ function sealKeysOf({ keys, sendingId }: GossipKeys): ClusterKeys {
   const all = keys.map(({ id, key }) => clusterKey(id % 256, Uint8Array.from(key)));
   const current = all[keys.findIndex(({ id }) => id === sendingId)] ?? (all[0] as (typeof all)[number]);
   return { current, accepted: all.filter((key) => key !== current) };
-}
-
-function isSame(a: Uint8Array, b: Uint8Array | undefined): boolean {
-  return b !== undefined && Buffer.compare(a, b) === 0;
 }

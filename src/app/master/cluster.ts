@@ -1,5 +1,5 @@
 /**
- * The cluster as its master serves it: records, allocator, sessions and peer streams kept in step with the store.
+ * The cluster as its master serves it: records, allocator and trust kept in step with the store.
  *
  * One order everywhere: decide, commit, then change what is in memory and tell the peers. A commit that fails leaves
  * nothing behind but a fault; an answer is made only after it. Everything here is synchronous, so that no two requests

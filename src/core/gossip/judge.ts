@@ -8,7 +8,7 @@
 import { GOSSIP_SOLO_MAX, GOSSIP_SOLO_MS, GOSSIP_TESTIMONIES_MAX } from "../../model/limits.ts";
 import { memberItem } from "./broadcast.ts";
 import type { Context, Refusal } from "./context.ts";
-import { ALIVE, type Belief, DEAD, type Death, type Head, LEFT, type MemberId, type Testimony } from "./messages.ts";
+import { type Belief, DEAD, type Death, type Head, LEFT, type MemberId, type Testimony } from "./messages.ts";
 import { deathBytes, headBytes, testimonyBytes } from "./signed.ts";
 import { headVersion, type Member } from "./table.ts";
 import { isNewer, memberVersion } from "./version.ts";
@@ -253,6 +253,3 @@ export class Judge {
 export function beliefOf(member: Member): Belief {
   return { gen: member.gen, inc: member.inc, status: member.status };
 }
-
-/** What is believed of one that is not known. */
-export const NO_BELIEF: Belief = { gen: 0, inc: 0, status: ALIVE };

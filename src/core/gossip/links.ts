@@ -37,7 +37,6 @@ export class Links {
   readonly #ctx: Context;
   readonly #links = new Map<MemberId, Link>();
   readonly #asked = new Map<MemberId, number>();
-  #changedAt = Number.NEGATIVE_INFINITY;
   #repairTimer: Timer | undefined;
 
   constructor(ctx: Context) {
@@ -51,11 +50,6 @@ export class Links {
 
   get size(): number {
     return this.#links.size;
-  }
-
-  /** When a link was last added or lost. */
-  get changedAt(): number {
-    return this.#changedAt;
   }
 
   get(id: MemberId): Link | undefined {
@@ -125,7 +119,6 @@ export class Links {
   /** Ends the link. @param tell whether the other one should hear of it */
   drop(id: MemberId, tell: boolean): void {
     if (!this.#links.delete(id)) return;
-    this.#changedAt = this.#ctx.now;
     if (tell) this.#ctx.tell(id, { type: "disconnect" });
     if (this.#links.size < this.#ctx.timing.degreeMin) this.#repairSoon();
   }
@@ -147,7 +140,6 @@ export class Links {
       offers: new Map(),
     };
     this.#links.set(id, link);
-    this.#changedAt = now;
     this.#asked.delete(id);
     this.#ctx.prober.probe(id, "link");
     this.#ctx.broadcast.welcome(link);

@@ -1,7 +1,7 @@
 /**
  * Order and hashes of versions. No clock is in them: the member that a fact is about raises them, nobody else.
  */
-import type { Head, MemberId, Status } from "./messages.ts";
+import type { MemberId, Status } from "./messages.ts";
 
 /** Chance in a gen: two lives that begin at the same count (two halves of a partition, a lost disk) still differ. */
 const GEN_CHANCE = 1 << 20;
@@ -67,9 +67,4 @@ export function hashEntry(key: string, gen: number, seq: number, isDeleted: bool
   let high = 0x811c9dc5;
   for (let at = 0; at < key.length; at += 1) high = Math.imul(high ^ key.charCodeAt(at), 0x01000193);
   return hashNumbers(isDeleted ? 4 : 3, high >>> 0, key.length, gen, seq);
-}
-
-/** Whether the head says something newer than the other one. */
-export function isNewerHead(head: Head, than: Head): boolean {
-  return isNewer(head.gen, head.inc * 2 + Number(head.hasLeft), than.gen, than.inc * 2 + Number(than.hasLeft));
 }

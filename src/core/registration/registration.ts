@@ -1,6 +1,6 @@
 /**
- * When an agent registers with its master: at its start, when its record changed there, and after its peer stream broke,
- * because the master may have been replaced by one that does not know it.
+ * When an agent registers with its master: at its start, and when a master announces something new: that its record
+ * may have changed, or that the master itself is a new process, which may not know it.
  *
  * At most one call is on its way, so an answer always belongs to the last one. All waits are jittered, also the one
  * before a call that nothing failed for: what makes one agent register often makes all of them (a master that was
