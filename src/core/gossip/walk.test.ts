@@ -14,6 +14,15 @@ test("a walk meets each number before it meets one again, and another walk meets
   assert.notEqual(orders[0], orders[1]);
 });
 
+test("walks begin at places of their own", () => {
+  const starts = [0, 0.25, 0.5, 0.75].map((place) => {
+    const draws = [place];
+    // The stride is drawn second: the same for all.
+    return new Walk(() => draws.shift() ?? 0).next(100);
+  });
+  assert.equal(new Set(starts).size, 4);
+});
+
 test("a walk goes on where numbers come and go", () => {
   const walk = new Walk(seededRandom(3).fraction);
   for (let n = 0; n < 1_000; n += 1) {
