@@ -16,9 +16,10 @@ interface Flags {
 
 const HELP = `
 STATUS: alive; suspect: it does not answer the one that was asked; dead: others
-say the same (its containers' addresses stay in place until it is removed); left: it ended by itself. INC counts how often it contradicted
-that it was dead. RTT is the way from the one that was asked and back; '*'
-marks its neighbours, along which news go.
+say the same (its containers' addresses stay in place until it is removed);
+left: it ended by itself. INC counts how often it contradicted that it was dead.
+RTT is the way from the one that was asked and back; '*' marks its neighbours,
+along which news go.
 
 An address is unix:PATH, or http://HOST:PORT. WEFT_AGENT in the environment
 names the agent, too.
