@@ -9,7 +9,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { GossipCluster } from "../sim/gossip-cluster.ts";
-import { churn, crash, detect, idle, partition, STARVE_PEER, settled, spread, starve } from "../sim/measure.ts";
+import { churn, crash, detect, idle, oneWay, partition, STARVE_PEER, settled, spread, starve } from "../sim/measure.ts";
 import type { SimMember } from "../sim/member.ts";
 import { decodePacket, encodePacket } from "../src/core/gossip/codec.ts";
 import { Gossip } from "../src/core/gossip/gossip.ts";
@@ -119,6 +119,9 @@ function broken({ figure }: Run, hosts: number, seed: number): void {
   const { data, members, wrongAccusations } = partition(settled(hosts, seed), 60, 1_000);
   figure({ figure: "partition.data", unit: "s", ours: data / 1_000, peer: null, target: "ours<=6" });
   figure({ figure: "partition.members", unit: "s", ours: members / 1_000, peer: null, target: "ours<=6" });
+  const { within, across } = oneWay(settled(hosts, seed), 20);
+  assert(across > 0, "the deaf half misses the other one");
+  figure({ figure: "one-way.wrong", unit: "pairs", ours: within, peer: null, target: "ours<=0" });
   figure({ figure: "partition.wrong", unit: "deaths", ours: wrongAccusations, peer: null, target: "ours<=0" });
 }
 

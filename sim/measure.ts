@@ -253,6 +253,29 @@ export function partition(cluster: GossipCluster, seconds: number, changesPerSid
   return { data, members, wrongAccusations };
 }
 
+export interface OneWayResult {
+  /** (holder, dead) pairs of members that hear each other. */
+  readonly within: number;
+  /** Pairs of two sides. */
+  readonly across: number;
+}
+
+/** One half hears nothing of the other one, and is heard well by it. @returns who was held for dead */
+export function oneWay(cluster: GossipCluster, seconds: number): OneWayResult {
+  const isDeaf = (n: number) => n % 2 === 1;
+  const deafAddresses = new Set(cluster.members.filter((_, n) => isDeaf(n)).map(({ address }) => address));
+  const deafIds = new Set(cluster.members.filter((_, n) => isDeaf(n)).map(({ id }) => id));
+  let [within, across] = [0, 0];
+  cluster.onEffect = (member, effect) => {
+    if (effect.type !== "member" || member.gossip?.member(effect.id)?.status !== DEAD) return;
+    if (deafIds.has(effect.id) === deafIds.has(member.id)) within += 1;
+    else across += 1;
+  };
+  cluster.network.cut((from, to) => deafAddresses.has(to) && !deafAddresses.has(from));
+  cluster.engine.runFor(seconds * 1_000);
+  return { within, across };
+}
+
 function isSameData(cluster: GossipCluster): boolean {
   return cluster.members.every((owner) => {
     const own = owner.gossip?.state(owner.id);

@@ -2,6 +2,7 @@
  * Invariants of rest: some time after the last fault all members know the same, it is the truth, nothing waits, the links
  * hold together, and what is published then reaches everybody soon and costs little.
  */
+import { DEGREE_SLACK, degreeOf } from "../src/core/gossip/links.ts";
 import { ALIVE, DEAD, LEFT } from "../src/core/gossip/messages.ts";
 import { bucketOf } from "../src/core/gossip/roster.ts";
 import { TIMING } from "../src/core/gossip/timing.ts";
@@ -135,12 +136,14 @@ const linksHoldTogether: MakeInvariant = (world) => {
   let seen: readonly string[] = [];
   const check = () => {
     const up = living(world);
-    const least = Math.min(TIMING.degreeMin, up.length - 1);
+    const degree = degreeOf(up.length, TIMING.degree);
+    const least = Math.min(degree - 1, up.length - 1);
     const byId = new Map(up.map((member) => [member.id, member]));
     const problem = first(up, ({ id, name, gossip }) => {
       const links = gossip?.neighbors() ?? [];
       // One is exchanged for another now and then.
-      if (links.length < least - 1 || links.length > TIMING.degreeMax + 2) return `${name} has ${links.length} links`;
+      if (links.length < least - 1 || links.length > TIMING.degree + DEGREE_SLACK + 2)
+        return `${name} has ${links.length} links`;
       if (links.includes(id)) return `${name} is its own neighbour`;
       const lost = links.find((other) => !byId.has(other));
       return lost && `${name} has a link to ${world.nameOf(lost)}, which is not there`;

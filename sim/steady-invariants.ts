@@ -1,6 +1,7 @@
 /**
  * Invariants that hold at each moment: versions, who wrote what, who may be called dead, what waits for how long.
  */
+import { DEGREE_SLACK } from "../src/core/gossip/links.ts";
 import { ALIVE, DEAD, type Death, type Entry, LEFT, type MemberId } from "../src/core/gossip/messages.ts";
 import type { OwnerState } from "../src/core/gossip/owner-state.ts";
 import { deathBytes, entryBytes, headBytes, testimonyBytes } from "../src/core/gossip/signed.ts";
@@ -255,7 +256,7 @@ const jumpsHaveAReason: MakeInvariant = (world) => ({
 });
 
 const BOUNDS = {
-  neighbors: TIMING.degreeMax + 2,
+  neighbors: TIMING.degree + DEGREE_SLACK + 2,
   missing: GOSSIP_MISSING_MAX,
   probes: GOSSIP_PROBES_MAX,
   solos: GOSSIP_SOLO_MAX + 1,

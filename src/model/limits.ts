@@ -204,6 +204,8 @@ export const GOSSIP_HEARD_MS = 3_000;
 /** Accusations without testimonies that wait for a second one, and how long. */
 export const GOSSIP_SOLO_MAX = 1_024;
 export const GOSSIP_SOLO_MS = 60_000;
+/** Deaths that one neighbour told and that wait for a round trip to it. */
+export const GOSSIP_UNPROVEN_MAX = 64;
 /** Versions that a new neighbour is offered at once, and how old they may be. */
 export const GOSSIP_RECENT_MAX = 256;
 export const GOSSIP_RECENT_MS = 10_000;

@@ -287,7 +287,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     name: "links have no bound",
     by: "I7",
     file: "src/core/gossip/links.ts",
-    find: "if (this.#links.size >= timing.degreeMax) {",
+    find: "if (this.#links.size >= this.#most) {",
     replace: "if (this.#links.size > 1e9) {",
     seed: 1,
     hosts: 16,

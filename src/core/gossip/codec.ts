@@ -9,6 +9,7 @@ import type { DigestRow, MemberId, Message, MessageType } from "./messages.ts";
 import {
   BELIEF_BYTES,
   deltaSize,
+  HEAD_VERSION_BYTES,
   headSize,
   ITEM_BYTES,
   ROW_BYTES,
@@ -16,6 +17,7 @@ import {
   readDeath,
   readDelta,
   readHead,
+  readHeadVersion,
   readItem,
   readMany,
   readRow,
@@ -26,6 +28,7 @@ import {
   writeDeath,
   writeDelta,
   writeHead,
+  writeHeadVersion,
   writeItem,
   writeRow,
   writeTestimony,
@@ -55,26 +58,27 @@ type CodecOf<T extends MessageType> = Codec<Extract<Message, { type: T }>>;
 const CODECS: { readonly [T in MessageType]: CodecOf<T> } = {
   ping: {
     code: 1,
-    bytes: ({ about }) => 4 + BELIEF_BYTES + 1 + (about === undefined ? 0 : 8),
-    write: (writer, { seq, belief, isLink, about }) => {
-      writeBelief(writer.u32(seq), belief);
-      writer.u8(flags(isLink, about !== undefined));
+    bytes: ({ dead, about }) => 5 + (dead === undefined ? 0 : HEAD_VERSION_BYTES) + (about === undefined ? 0 : 8),
+    write: (writer, { seq, isLink, dead, about }) => {
+      writer.u32(seq).u8(flags(isLink, dead !== undefined, about !== undefined));
+      if (dead !== undefined) writeHeadVersion(writer, dead);
       if (about !== undefined) writer.id(about);
     },
     read: (reader) => {
-      const [seq, belief, bits] = [reader.u32(), readBelief(reader), reader.u8()];
-      return { type: "ping", seq, belief, isLink: isSet(bits, 0), ...(isSet(bits, 1) && { about: reader.id() }) };
+      const [seq, bits] = [reader.u32(), reader.u8()];
+      const dead = isSet(bits, 1) && { dead: readHeadVersion(reader) };
+      return { type: "ping", seq, isLink: isSet(bits, 0), ...dead, ...(isSet(bits, 2) && { about: reader.id() }) };
     },
   },
   ack: {
     code: 2,
-    bytes: () => 16,
-    write: (writer, { seq, gen, inc, isLink, hasHeard }) => {
-      writer.u32(seq).u56(gen).u32(inc).u8(flags(isLink, hasHeard));
+    bytes: () => 5,
+    write: (writer, { seq, isLink, hasHeard }) => {
+      writer.u32(seq).u8(flags(isLink, hasHeard));
     },
     read: (reader) => {
-      const [seq, gen, inc, bits] = [reader.u32(), reader.u56(), reader.u32(), reader.u8()];
-      return { type: "ack", seq, gen, inc, isLink: isSet(bits, 0), hasHeard: isSet(bits, 1) };
+      const [seq, bits] = [reader.u32(), reader.u8()];
+      return { type: "ack", seq, isLink: isSet(bits, 0), hasHeard: isSet(bits, 1) };
     },
   },
   "ping-request": {
@@ -88,13 +92,13 @@ const CODECS: { readonly [T in MessageType]: CodecOf<T> } = {
   },
   "relayed-ack": {
     code: 4,
-    bytes: () => 24,
-    write: (writer, { seq, target, gen, inc, hasHeard }) => {
-      writer.u32(seq).id(target).u56(gen).u32(inc).u8(flags(hasHeard));
+    bytes: () => 13,
+    write: (writer, { seq, target, hasHeard }) => {
+      writer.u32(seq).id(target).u8(flags(hasHeard));
     },
     read: (reader) => {
-      const [seq, target, gen, inc, bits] = [reader.u32(), reader.id(), reader.u56(), reader.u32(), reader.u8()];
-      return { type: "relayed-ack", seq, target, gen, inc, hasHeard: isSet(bits, 0) };
+      const [seq, target, bits] = [reader.u32(), reader.id(), reader.u8()];
+      return { type: "relayed-ack", seq, target, hasHeard: isSet(bits, 0) };
     },
   },
   testimony: {

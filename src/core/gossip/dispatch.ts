@@ -2,7 +2,10 @@
  * Which part of a member hears which message.
  */
 import type { Context } from "./context.ts";
-import { type Address, DEAD, type MemberId, type Message, type MessageType } from "./messages.ts";
+import type { Address, MemberId, Message, MessageType } from "./messages.ts";
+
+/** Who was heard of this short a time ago is heard: whoever asks that by a relay has just been pinging by itself, ms. */
+const DIRECTLY_MS = 1_500;
 
 type Handler<T extends MessageType> = (
   ctx: Context,
@@ -12,13 +15,11 @@ type Handler<T extends MessageType> = (
 ) => void;
 
 const HANDLERS: { readonly [T in MessageType]: Handler<T> } = {
-  ping: (ctx, sender, { seq, belief, about }, from) => {
-    const { judge, outbox, links, lifecycle, timing, now } = ctx;
-    // Who only suspects keeps it to itself, and the answer ends it.
-    if (belief.status === DEAD) judge.refute(belief);
-    const { gen, inc } = lifecycle.head;
-    const hasHeard = about !== undefined && now - lifecycle.heard.at(about) <= timing.probeMs * 1.5;
-    outbox.control(from, { type: "ack", seq, gen, inc, isLink: links.isWanted(sender), hasHeard });
+  ping: (ctx, sender, { seq, dead, about }, from) => {
+    const { judge, outbox, links, lifecycle, now } = ctx;
+    if (dead !== undefined) judge.refute(dead);
+    const hasHeard = about !== undefined && now - lifecycle.heard.at(about) <= DIRECTLY_MS;
+    outbox.control(from, { type: "ack", seq, isLink: links.isWanted(sender), hasHeard });
   },
   ack: (ctx, sender, message) => ctx.prober.onAck(sender, message.seq, message),
   "ping-request": (ctx, sender, { seq, target, belief }) => ctx.prober.onPingRequest(sender, seq, target, belief),

@@ -5,9 +5,10 @@
  *
  * What a comparison of tables says about life is never adopted: it makes this member look for itself.
  */
-import { GOSSIP_SOLO_MAX, GOSSIP_SOLO_MS, GOSSIP_TESTIMONIES_MAX } from "../../model/limits.ts";
+import { GOSSIP_SOLO_MAX, GOSSIP_SOLO_MS, GOSSIP_TESTIMONIES_MAX, GOSSIP_UNPROVEN_MAX } from "../../model/limits.ts";
 import { memberItem } from "./broadcast.ts";
 import type { Context, Refusal } from "./context.ts";
+import type { Link } from "./links.ts";
 import { type Belief, DEAD, type Death, type Head, LEFT, type MemberId, type Testimony } from "./messages.ts";
 import { deathBytes, headBytes, testimonyBytes } from "./signed.ts";
 import { headVersion, type Member } from "./table.ts";
@@ -16,7 +17,7 @@ import { isNewer, memberVersion } from "./version.ts";
 /** A neighbour that was heard of this short a time ago is not believed dead, ms. */
 const VETO_MS = 300;
 /** A link is proven by a round trip this short a time ago, ms. */
-const PROVEN_MS = 1_600;
+const PROVEN_MS = 300;
 /** 32 bits on the wire; one is left for a goodbye. */
 const INC_MAX = 2 ** 32 - 2;
 /** Members that look for themselves when one accuser without testimonies is heard of. */
@@ -91,9 +92,7 @@ export class Judge {
       return;
     }
     if (!isAsked && !this.#isProven(from)) {
-      // Where only one direction works, each side holds the other one for dead. This member looks for itself.
-      this.#ctx.refuse("unproven-link");
-      this.#ctx.prober.probe(death.id, "doubt", belief);
+      this.#awaitProof(from, death, belief);
       return;
     }
     const flaw = this.#flawOf(death);
@@ -117,6 +116,11 @@ export class Judge {
     this.#handOnSolo(death, from);
     if (links.has(death.id) || this.#ctx.fraction() < SOLO_CHECKERS / Math.max(1, table.size))
       this.#ctx.prober.probe(death.id, "doubt", belief);
+  }
+
+  /** A round trip: what its other end said of deaths counts. */
+  linkProven({ id, unproven }: Link): void {
+    for (const death of unproven.splice(0)) this.onDeath(id, death, false);
   }
 
   /** This member's own verdict, after a suspicion that ran its time. */
@@ -181,7 +185,23 @@ export class Judge {
 
   #isProven(from: MemberId): boolean {
     const link = this.#ctx.links.get(from);
-    return link !== undefined && !link.isDoubtful && this.#ctx.now - link.provenAt <= PROVEN_MS;
+    return link !== undefined && this.#ctx.now - link.provenAt <= PROVEN_MS;
+  }
+
+  /**
+   * Where only one direction works, the deaf side holds the other one for dead, and says so to it. So a death is taken once
+   * the link that brought it has carried a round trip; over none, this member looks for itself.
+   */
+  #awaitProof(from: MemberId, death: Death, belief: Belief): void {
+    const { links, prober } = this.#ctx;
+    const unproven = links.get(from)?.unproven;
+    if (unproven !== undefined && unproven.length < GOSSIP_UNPROVEN_MAX) {
+      unproven.push(death);
+      prober.probe(from, "link");
+      return;
+    }
+    this.#ctx.refuse("unproven-link");
+    prober.probe(death.id, "doubt", belief);
   }
 
   #flawOf(death: Death): Refusal | undefined {

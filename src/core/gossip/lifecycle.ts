@@ -70,7 +70,7 @@ export class Lifecycle {
     if (head.id !== sender || !judge.onHead(sender, head, true) || table.member(sender) === undefined) return;
     if (known !== undefined && known.id === this.#ctx.self.id) judge.onHead(sender, known, true);
     this.#repliers.add(sender);
-    if (links.size < timing.degreeMin) links.ask(sender, true);
+    if (links.isShort) links.ask(sender, true);
     sync.with(sender);
     // All of a few seeds know as much as three of many.
     if (this.#repliers.size >= Math.min(timing.joinReplies, this.#seeds.length)) this.#joined();

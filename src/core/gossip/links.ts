@@ -1,12 +1,12 @@
 /**
- * A member's neighbours: some seven others, drawn by chance from the table, each of which counts it as one too. News are
+ * A member's neighbours: four to seven others, drawn by chance from the table, each of which counts it as one too. News are
  * handed on along these links, and neighbours watch each other.
  *
  * A link is added when the other one agrees, and pinged at once. Pings and their answers say whether the speaker still
  * holds the link, so one that only one side holds ends with the next ping.
  */
 import type { Context } from "./context.ts";
-import { ALIVE, type Item, LEFT, type MemberId } from "./messages.ts";
+import { ALIVE, type Death, type Item, LEFT, type MemberId } from "./messages.ts";
 import type { Timer } from "./timers.ts";
 
 export interface Link {
@@ -16,8 +16,8 @@ export interface Link {
   isEager: boolean;
   /** Last round trip. News of deaths are taken only over links that work both ways. */
   provenAt: number;
-  /** A probe was not answered in time. */
-  isDoubtful: boolean;
+  /** Deaths that came and wait for the next one. */
+  readonly unproven: Death[];
   /** Pushes that brought nothing new, in a row. */
   duplicates: number;
   /** Probes that only relays could bring through, in a row. */
@@ -32,6 +32,16 @@ const ASK_MS = 250;
 const FRESH_MS = 1_000;
 /** Asked at once when none or few are left. */
 const ASK_AT_ONCE = 3;
+
+/** A graph drawn by chance holds together when each node has a few more links than the logarithm of their number. */
+const DEGREE_LEAST = 4;
+/** Above what a member wants, so that two that look for links find them. */
+export const DEGREE_SLACK = 2;
+
+/** @returns how many neighbours a member wants where there are so many members. @param most in a large cluster */
+export function degreeOf(members: number, most: number): number {
+  return Math.min(most, Math.max(DEGREE_LEAST, Math.ceil(Math.log(members)) + 1));
+}
 
 export class Links {
   readonly #ctx: Context;
@@ -50,6 +60,19 @@ export class Links {
 
   get size(): number {
     return this.#links.size;
+  }
+
+  /** Fewer than it wants, by more than the one that is exchanged now and then. */
+  get isShort(): boolean {
+    return this.#links.size < this.#degree - 1;
+  }
+
+  get #degree(): number {
+    return degreeOf(this.#ctx.table.size, this.#ctx.timing.degree);
+  }
+
+  get #most(): number {
+    return this.#degree + DEGREE_SLACK;
   }
 
   get(id: MemberId): Link | undefined {
@@ -82,14 +105,14 @@ export class Links {
   }
 
   onNeighbor(from: MemberId, isUrgent: boolean): void {
-    const { timing, table } = this.#ctx;
+    const { table } = this.#ctx;
     if (this.#links.has(from)) {
       this.#ctx.tell(from, { type: "neighbor-accept" });
       return;
     }
     // It asked before it said goodbye; nobody would ever find out that the link leads nowhere.
     if (table.member(from)?.status === LEFT) return;
-    if (this.#links.size >= timing.degreeMax) {
+    if (this.#links.size >= this.#most) {
       if (!isUrgent) {
         this.#ctx.tell(from, { type: "neighbor-deny" });
         return;
@@ -105,7 +128,7 @@ export class Links {
     if (this.#links.has(from)) return;
     // Two more than the most are borne for a moment: refusing now would leave the other one with half a link.
     const hasLeft = this.#ctx.table.member(from)?.status === LEFT;
-    if (!wasAsked || hasLeft || this.#links.size >= this.#ctx.timing.degreeMax + 2) {
+    if (!wasAsked || hasLeft || this.#links.size >= this.#most + 2) {
       this.#ctx.tell(from, { type: "disconnect" });
       return;
     }
@@ -120,7 +143,7 @@ export class Links {
   drop(id: MemberId, tell: boolean): void {
     if (!this.#links.delete(id)) return;
     if (tell) this.#ctx.tell(id, { type: "disconnect" });
-    if (this.#links.size < this.#ctx.timing.degreeMin) this.#repairSoon();
+    if (this.isShort) this.#repairSoon();
   }
 
   dropAll(): void {
@@ -134,7 +157,7 @@ export class Links {
       since: now,
       isEager: true,
       provenAt: Number.NEGATIVE_INFINITY,
-      isDoubtful: false,
+      unproven: [],
       duplicates: 0,
       relayed: 0,
       offers: new Map(),
@@ -174,14 +197,14 @@ export class Links {
   }
 
   #repair(): void {
-    const { timing, now } = this.#ctx;
+    const { now } = this.#ctx;
     for (const [id, at] of this.#asked) if (now - at > ASK_MS) this.#asked.delete(id);
-    if (this.#links.size > timing.degreeMax) {
+    if (this.#links.size > this.#most) {
       this.#dropOne();
       return;
     }
-    const lacking = Math.min(timing.degree - this.#links.size - this.#asked.size, ASK_AT_ONCE);
-    if (this.#links.size >= timing.degreeMin || lacking <= 0) return;
+    const lacking = Math.min(this.#degree - this.#links.size - this.#asked.size, ASK_AT_ONCE);
+    if (!this.isShort || lacking <= 0) return;
     const isUrgent = this.#links.size === 0;
     for (let n = 0; n < lacking; n += 1) {
       const id = this.#candidate();
@@ -191,7 +214,7 @@ export class Links {
 
   #scheduleRewire(): void {
     this.#ctx.after(this.#ctx.spread(this.#ctx.timing.rewireMs, 0.5), () => {
-      const id = this.#links.size >= this.#ctx.timing.degree ? this.#candidate() : undefined;
+      const id = this.#links.size >= this.#degree ? this.#candidate() : undefined;
       if (id !== undefined) {
         this.#dropOne();
         this.ask(id, false);

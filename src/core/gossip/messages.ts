@@ -81,11 +81,20 @@ export const DEAD = 2;
 export const SUSPECT = 3;
 export type Status = typeof ALIVE | typeof LEFT | typeof DEAD;
 
-/** What the speaker thinks of a member. */
-export interface Belief {
+/** A version of a head, but for the goodbye. */
+export interface HeadVersion {
   readonly gen: number;
   readonly inc: number;
+}
+
+/** What the speaker thinks of a member. */
+export interface Belief extends HeadVersion {
   readonly status: Status | typeof SUSPECT;
+}
+
+/** What the target of a ping is told of the belief: who only suspects keeps it to itself, and the answer ends it. */
+export function deathIn(belief: Belief): HeadVersion | undefined {
+  return belief.status === DEAD ? belief : undefined;
 }
 
 /** Names a version of a member's state or of its records. `version`: inc · 4 + status, or seq. */
@@ -109,20 +118,21 @@ export interface DigestRow {
 
 export type Message =
   // ---- control: before anything else ---------------------------------------------------------------------------------
-  /** `isLink`: you are my neighbour. `about`: tell in the answer whether this member's packets arrive. */
+  /**
+   * `isLink`: you are my neighbour. `dead`: you are held for dead at this version. `about`: tell in the answer whether
+   * this member's packets arrive.
+   */
   | {
       readonly type: "ping";
       readonly seq: number;
-      readonly belief: Belief;
       readonly isLink: boolean;
+      readonly dead?: HeadVersion | undefined;
       readonly about?: MemberId | undefined;
     }
   /** `isLink`: and you are mine. */
   | {
       readonly type: "ack";
       readonly seq: number;
-      readonly gen: number;
-      readonly inc: number;
       readonly isLink: boolean;
       readonly hasHeard: boolean;
     }
@@ -137,8 +147,6 @@ export type Message =
       readonly type: "relayed-ack";
       readonly seq: number;
       readonly target: MemberId;
-      readonly gen: number;
-      readonly inc: number;
       readonly hasHeard: boolean;
     }
   | { readonly type: "testimony"; readonly seq: number; readonly testimony: Testimony }

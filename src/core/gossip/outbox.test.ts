@@ -10,7 +10,7 @@ import type { Entry, Message } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { Timers } from "./timers.ts";
 
-const PING: Message = { type: "ping", seq: 1, belief: { gen: 0, inc: 0, status: 0 }, isLink: false };
+const PING: Message = { type: "ping", seq: 1, isLink: false };
 const PRUNE: Message = { type: "prune" };
 
 function delta(seq: number, bytes = 900): Message {

@@ -1,5 +1,5 @@
 /**
- * Looks who answers: each neighbour once a second, and one random member. A probe is a ladder: ping; ping and ask
+ * Looks who answers: each neighbour in turn, and now and then a random member. A probe is a ladder: ping; ping and ask
  * relays; the same with other relays; suspicion. A suspect is pinged on, told what is thought of it, and accused when it
  * stayed silent for long enough and others testify the same.
  *
@@ -9,7 +9,7 @@
 import { GOSSIP_DOUBTS_MAX, GOSSIP_HEARD_MS, GOSSIP_PROBES_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
 import { beliefOf } from "./judge.ts";
-import { ALIVE, type Belief, DEAD, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
+import { ALIVE, type Belief, DEAD, deathIn, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
 import { Relays } from "./relays.ts";
 import type { Member } from "./table.ts";
 import { Walk } from "./walk.ts";
@@ -112,21 +112,17 @@ export class Prober {
     this.#ctx.after(this.#stepMs(probe), (late) => this.#climb(probe, late));
   }
 
-  onAck(
-    from: MemberId,
-    seq: number,
-    { gen, inc, isLink, hasHeard }: { gen: number; inc: number; isLink: boolean; hasHeard: boolean },
-  ): void {
-    const { links, now, table } = this.#ctx;
+  onAck(from: MemberId, seq: number, { isLink, hasHeard }: { isLink: boolean; hasHeard: boolean }): void {
+    const { links, now, table, judge } = this.#ctx;
     const link = links.get(from);
     if (link !== undefined) {
       link.provenAt = now;
-      link.isDoubtful = false;
       link.relayed = 0;
+      judge.linkProven(link);
     }
     const probe = this.#bySeq.get(seq);
     if (probe === undefined || probe.target !== from) {
-      this.relays.onAck(from, seq, { gen, inc, hasHeard });
+      this.relays.onAck(from, seq, hasHeard);
       return;
     }
     if (probe.step <= 1) table.measured(from, now - probe.sentAt);
@@ -182,8 +178,6 @@ export class Prober {
       this.#ctx.after(Math.min(this.#stepMs(probe), 300), (again) => this.#climb(probe, again));
       return;
     }
-    const link = this.#ctx.links.get(probe.target);
-    if (link !== undefined && probe.step >= 1) link.isDoubtful = true;
     probe.step += 1;
     if (probe.step === this.#ctx.timing.probeStepsMs.length) {
       this.#unanswered(probe);
@@ -300,7 +294,7 @@ export class Prober {
     const { links, now } = this.#ctx;
     if (probe.step === 0) probe.sentAt = now;
     const isLink = links.isWanted(probe.target);
-    this.#ctx.tell(probe.target, { type: "ping", seq: probe.seq, belief: probe.belief, isLink });
+    this.#ctx.tell(probe.target, { type: "ping", seq: probe.seq, isLink, dead: deathIn(probe.belief) });
   }
 
   #askRelays(probe: Probe, count: number): void {
@@ -344,8 +338,7 @@ export class Prober {
 
   #scheduleNeighbors(): void {
     const { timing, links, health } = this.#ctx;
-    const ms = (timing.probeMs / Math.max(1, links.size)) * health.stretch;
-    this.#ctx.after(ms, () => {
+    this.#ctx.after(timing.neighborProbeMs * health.stretch, () => {
       const ids = links.ids();
       const id = ids[this.#turn % Math.max(1, ids.length)];
       this.#turn += 1;
@@ -355,7 +348,7 @@ export class Prober {
   }
 
   #scheduleRandom(): void {
-    this.#ctx.after(this.#ctx.spread(this.#ctx.timing.probeMs, 0.1), () => {
+    this.#ctx.after(this.#ctx.spread(this.#ctx.timing.randomProbeMs, 0.1), () => {
       this.#probeRandom();
       this.#scheduleRandom();
     });

@@ -4,7 +4,7 @@
  */
 import { GOSSIP_RELAYS_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
-import type { Belief, MemberId } from "./messages.ts";
+import { type Belief, deathIn, type MemberId } from "./messages.ts";
 
 interface Relay {
   readonly asker: MemberId;
@@ -36,12 +36,12 @@ export class Relays {
   }
 
   /** @returns whether the answer was to a ping of here */
-  onAck(from: MemberId, seq: number, { gen, inc, hasHeard }: { gen: number; inc: number; hasHeard: boolean }): boolean {
+  onAck(from: MemberId, seq: number, hasHeard: boolean): boolean {
     const relay = this.#relays.get(seq);
     if (relay === undefined || relay.target !== from) return false;
     this.#relays.delete(seq);
     const { asker, askerSeq, target } = relay;
-    this.#ctx.tell(asker, { type: "relayed-ack", seq: askerSeq, target, gen, inc, hasHeard });
+    this.#ctx.tell(asker, { type: "relayed-ack", seq: askerSeq, target, hasHeard });
     return true;
   }
 
@@ -51,7 +51,7 @@ export class Relays {
 
   /** Where this member knows the target to be: nobody can have others write to an address of its choice. */
   #ping(seq: number, { target, belief, asker }: Relay): void {
-    this.#ctx.tell(target, { type: "ping", seq, belief, isLink: false, about: asker });
+    this.#ctx.tell(target, { type: "ping", seq, isLink: false, dead: deathIn(belief), about: asker });
   }
 
   #giveUp(seq: number, relay: Relay, late: number): void {

@@ -3,8 +3,13 @@
  * simulation (`npm run sim`, docs/gossip.md); a comment gives the reason.
  */
 export interface Timing {
-  /** Each neighbour is probed this often, and one random member. */
-  readonly probeMs: number;
+  /**
+   * One neighbour, in turn, is probed this often: a member is probed as often as it probes, however many neighbours it
+   * has, and that is what detection takes and costs.
+   */
+  readonly neighborProbeMs: number;
+  /** And one random member this often. */
+  readonly randomProbeMs: number;
   /** Steps of a probe: ping; ping and relays; ping and other relays; suspicion. Scaled by local health. */
   readonly probeStepsMs: readonly [number, number, number];
   readonly relaysPerStep: number;
@@ -42,9 +47,8 @@ export interface Timing {
   readonly syncMs: number;
   readonly syncAgainMs: number;
   readonly syncRounds: number;
+  /** Neighbours that a member of a large cluster wants; of a small one it wants fewer (`degreeOf`). */
   readonly degree: number;
-  readonly degreeMin: number;
-  readonly degreeMax: number;
   readonly repairMs: number;
   readonly repairUrgentMs: number;
   readonly rewireMs: number;
@@ -58,16 +62,17 @@ export interface Timing {
 }
 
 export const TIMING: Timing = {
-  probeMs: 1_000,
-  probeStepsMs: [120, 156, 204],
+  neighborProbeMs: 400,
+  randomProbeMs: 2_000,
+  probeStepsMs: [120, 140, 160],
   relaysPerStep: 3,
   roundTripsPerStep: 4,
   relaySecondPingMs: 70,
   testimonyMs: 160,
-  suspicionRoundMs: 125,
+  suspicionRoundMs: 110,
   suspicionSlowRoundMs: 400,
   suspicionSlowAfterMs: 1_500,
-  suspicionMinMs: 500,
+  suspicionMinMs: 440,
   suspicionMaxMs: 4_000,
   testimonies: 2,
   soloAccusers: 2,
@@ -86,8 +91,6 @@ export const TIMING: Timing = {
   syncAgainMs: 150,
   syncRounds: 60,
   degree: 7,
-  degreeMin: 6,
-  degreeMax: 9,
   repairMs: 400,
   repairUrgentMs: 100,
   rewireMs: 60_000,

@@ -4,10 +4,11 @@
  */
 import { GOSSIP_KEY_MAX_BYTES, GOSSIP_PIECE_MAX_BYTES } from "../../model/limits.ts";
 import type { ByteReader, ByteWriter } from "./bytes.ts";
-import type { Belief, Death, Delta, DigestRow, Entry, Head, Item, Testimony } from "./messages.ts";
+import type { Belief, Death, Delta, DigestRow, Entry, Head, HeadVersion, Item, Testimony } from "./messages.ts";
 
 export const SIGNATURE_BYTES = 64;
-export const BELIEF_BYTES = 12;
+export const HEAD_VERSION_BYTES = 11;
+export const BELIEF_BYTES = HEAD_VERSION_BYTES + 1;
 export const ITEM_BYTES = 22;
 export const ROW_BYTES = 33;
 export const TESTIMONY_BYTES = 8 + 7 + 4 + 8 + SIGNATURE_BYTES;
@@ -33,13 +34,21 @@ export function deltaSize({ entries }: Delta): number {
   return bytes;
 }
 
-export function writeBelief(writer: ByteWriter, { gen, inc, status }: Belief): void {
-  writer.u56(gen).u32(inc).u8(status);
+export function writeHeadVersion(writer: ByteWriter, { gen, inc }: HeadVersion): void {
+  writer.u56(gen).u32(inc);
+}
+
+export function readHeadVersion(reader: ByteReader): HeadVersion {
+  return { gen: reader.u56(), inc: reader.u32() };
+}
+
+export function writeBelief(writer: ByteWriter, belief: Belief): void {
+  writeHeadVersion(writer, belief);
+  writer.u8(belief.status);
 }
 
 export function readBelief(reader: ByteReader): Belief {
-  const [gen, inc] = [reader.u56(), reader.u32()];
-  return { gen, inc, status: (reader.u8() & 3) as Belief["status"] };
+  return { ...readHeadVersion(reader), status: (reader.u8() & 3) as Belief["status"] };
 }
 
 export function writeHead(writer: ByteWriter, head: Head): void {
