@@ -5,6 +5,8 @@
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
 import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
+import type { ControlEvent, ControlState } from "../model/control-event.ts";
+import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
 import type { EpochRecord } from "../model/trust/epoch-record.ts";
 import type { KeyRing } from "../model/trust/key-ring.ts";
@@ -114,6 +116,47 @@ export interface PluginAnswer {
 }
 
 // ---- durable state -------------------------------------------------------------------------------------------------
+
+/** The control plane's state and history, where all masters of a cluster find it. One master at a time writes: the leader. */
+export interface ControlStore {
+  /**
+   * Resolves when this master leads; with a store of its own at once, else when no other leads any more.
+   * @param self how the others find it, for `leader`
+   * @throws Fault in-use, corrupt-store, unsupported-version, storage, unauthorized; not-leader when the signal ended the wait
+   */
+  lead(self: MasterAddress, signal: AbortSignal): Promise<Term>;
+  /** Who leads, as far as is known here. */
+  leader(): MasterAddress | undefined;
+  close(): Promise<void>;
+}
+
+/** Where a master serves its API: `https://10.0.0.2:5050`. */
+export interface MasterAddress {
+  readonly id: string;
+  readonly url: string;
+}
+
+/** A time in which one master leads. Nothing that it writes lands after another one began. */
+export interface Term {
+  /** Rises with each change of the leader. */
+  readonly number: number;
+  /** Resolves with the reason when another leads, or the store cannot be reached for longer than the lease lasts. */
+  readonly lost: Promise<Fault>;
+  /** All entries, as of one revision. @throws Fault corrupt-store, storage, not-leader */
+  load(): Promise<ControlState>;
+  /**
+   * Appends events of consecutive revisions. Durable when it resolves. One call at a time. When it rejects, some of them,
+   * the first ones, may have been written: the caller loads again.
+   * @throws Fault not-leader (nothing was written), storage
+   */
+  append(events: readonly ControlEvent[]): Promise<void>;
+  /** Events with a higher revision, by revision, `limit` at most. @throws Fault storage */
+  events(after: number, limit: number): Promise<readonly ControlEvent[]>;
+  /** Deletes the events up to this revision; the state stays. @throws as `append` */
+  forget(upTo: number): Promise<void>;
+  /** Lets another one lead. */
+  resign(): Promise<void>;
+}
 
 /** What the master must not forget. Each call is durable when it returns (synchronously). */
 export interface MasterStore extends GossipStore {

@@ -30,6 +30,7 @@ export const FAULT_TABLE: Readonly<Record<FaultCode, FaultRow>> = {
   "network-failed": { http: 503, cni: 11, exit: 75 },
   "no-rights": { http: 403, cni: 102, exit: 77 },
   "not-admitted": { http: 403, cni: 102, exit: 77 },
+  "not-leader": { http: 503, cni: 11, exit: 75 },
   "not-ready": { http: 503, cni: 11, exit: 75 },
   "port-taken": { http: 409, cni: 102, exit: 69 },
   storage: { http: 507, cni: 5, exit: 74 },

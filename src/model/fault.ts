@@ -26,6 +26,7 @@ export type FaultCode =
   | "network-failed" // a network does not work on this host: containers that are attached to it are hurt too
   | "not-admitted" // who calls is no member of this cluster, and nothing that counts vouches for it
   | "no-rights" // CAP_NET_ADMIN or a file permission is missing
+  | "not-leader" // another master leads: nothing was written
   | "not-ready" // try again later: no assignment yet, master away
   | "port-taken" // the listening address is in use
   | "storage" // disk full, read-only, input/output error

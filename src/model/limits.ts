@@ -299,3 +299,9 @@ export const GOSSIP_ADDRESS_MAX_LENGTH = 47;
 export const GOSSIP_COMPLETE_MS = 10_000;
 /** The epoch floor is told so long after it rose: by then the newer words of all agents have spread. */
 export const EPOCH_FLOOR_DELAY_MS = 10_000;
+/** Entries that one event changes: with the event itself and the fence it fits one transaction of etcd (128 operations). */
+export const CHANGES_MAX = 100;
+/** Events that are kept; the oldest are forgotten, a thousand at a time. */
+export const EVENTS_KEPT = 100_000;
+/** Events of one write to the store. */
+export const EVENTS_AT_ONCE_MAX = 100;

@@ -119,6 +119,7 @@ const CODES: Readonly<Record<FaultCode, readonly [code: number, status: number]>
   undecodable: [6, 6],
   "bad-config": [7, 50],
   "bad-request": [7, 7],
+  "not-leader": [11, 50],
   "not-ready": [11, 50],
   "network-failed": [11, 51],
   exhausted: [101, 50],
