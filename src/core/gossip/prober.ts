@@ -36,6 +36,8 @@ interface Probe {
   relayed: boolean | undefined;
 }
 
+/** Of probes of neighbours: one that is dropped too early costs little, one that is kept too long cuts this member off. */
+const STRETCH_MAX = 2;
 /** Rounds before the short end of a suspicion. */
 const ROUNDS_MIN = 4;
 /** Probes in flight up to which each silence starts another one. */
@@ -185,6 +187,8 @@ export class Prober {
     }
     this.#ping(probe);
     this.#askRelays(probe, this.#ctx.timing.relaysPerStep);
+    // Where one neighbour is silent the next may be: after a mass crash waiting for each one's turn would take seconds.
+    if (probe.reason === "link" && probe.step === 1) this.#probeMore(() => this.#probeNeighbor());
     this.#ctx.after(this.#stepMs(probe), (again) => this.#climb(probe, again));
   }
 
@@ -214,11 +218,15 @@ export class Prober {
     // News must not depend on it any more, long before it is known whether it is dead.
     this.#ctx.links.drop(probe.target, true);
     this.#suspectRound(probe);
-    // Where one fell silent more may have: after a mass crash most have nobody left who watches them.
-    // Not if it may be this member: a host short of processors would ask for more and more.
-    const isWell =
-      this.#ctx.health.score < this.#ctx.timing.localHealthMax / 2 || this.#ctx.timing.localHealthMax === 0;
-    if (isWell && this.#bySeq.size < PROBES_AFTER_SILENCE) this.#probeRandom();
+    // After a mass crash most have nobody left who watches them.
+    this.#probeMore(() => this.#probeRandom());
+  }
+
+  /** Another probe because one found silence; not if that may be this member's own: it would ask for more and more. */
+  #probeMore(probe: () => void): void {
+    const { health, timing } = this.#ctx;
+    const isWell = health.score < timing.localHealthMax / 2 || timing.localHealthMax === 0;
+    if (isWell && this.#bySeq.size < PROBES_AFTER_SILENCE) probe();
   }
 
   #onlyRelayed(probe: Probe, hasHeard: boolean): void {
@@ -285,8 +293,7 @@ export class Prober {
     const [first] = timing.probeStepsMs;
     const step = timing.probeStepsMs[probe.step] ?? first;
     const slow = Math.max(1, (timing.roundTripsPerStep * table.rtt(probe.target)) / first);
-    // A neighbour that is dropped too early costs little; one that is kept too long cuts this member off.
-    const stretch = probe.reason === "link" ? Math.min(2, health.stretch) : health.stretch;
+    const stretch = probe.reason === "link" ? Math.min(STRETCH_MAX, health.stretch) : health.stretch;
     return step * slow * stretch;
   }
 
@@ -337,14 +344,18 @@ export class Prober {
   // ---- who is probed when --------------------------------------------------------------------------------------------
 
   #scheduleNeighbors(): void {
-    const { timing, links, health } = this.#ctx;
-    this.#ctx.after(timing.neighborProbeMs * health.stretch, () => {
-      const ids = links.ids();
-      const id = ids[this.#turn % Math.max(1, ids.length)];
-      this.#turn += 1;
-      if (id !== undefined) this.probe(id, "link");
+    const { timing, health } = this.#ctx;
+    this.#ctx.after(timing.neighborProbeMs * Math.min(STRETCH_MAX, health.stretch), () => {
+      this.#probeNeighbor();
       this.#scheduleNeighbors();
     });
+  }
+
+  #probeNeighbor(): void {
+    const ids = this.#ctx.links.ids();
+    const id = ids[this.#turn % Math.max(1, ids.length)];
+    this.#turn += 1;
+    if (id !== undefined) this.probe(id, "link");
   }
 
   #scheduleRandom(): void {
