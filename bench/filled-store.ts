@@ -15,13 +15,15 @@ import { ASSIGNMENT_KEY } from "../src/core/trust/directory.ts";
 import { newSignerPem, signerOf } from "../src/io/crypto/keys.ts";
 import { signerInFile } from "../src/io/crypto/secret-file.ts";
 import type { RegisterRequest, StoredMember } from "../src/io/ports.ts";
-import { openAgentStore, openMasterStore } from "../src/io/store/sqlite-store.ts";
+import { openMasterDisk } from "../src/io/store/sqlite-control-store.ts";
+import { openAgentStore } from "../src/io/store/sqlite-store.ts";
 import type { AgentRecord } from "../src/model/cluster.ts";
 import { assert } from "../src/model/fault.ts";
 import { cidr, nthAddress } from "../src/model/ip.ts";
 import { issueAssignmentStatement } from "../src/model/trust/assignment-statement.ts";
 import { issueCredential } from "../src/model/trust/credential.ts";
 import { memberIdOf, type Signer } from "../src/model/trust/member.ts";
+import { openControl } from "../test/support/control.ts";
 
 /** The default pool of VTEP addresses ends at 4,094 agents. */
 export const CONFIG = `dcos_overlay_network:
@@ -48,22 +50,22 @@ export function registrant(n: number): RegisterRequest {
 export function fillStore(dir: string, count: number): void {
   const { config, source } = parseClusterConfig(CONFIG);
   const allocator = new Allocator(config.network);
-  const store = openMasterStore(dir);
-  store.saveNetwork(source);
+  const { records, write, close } = openControl(openMasterDisk(dir));
+  write(() => records.saveNetwork(source));
   for (let n = 0; n < count; n++) {
     const agent = registrant(n);
     const { record } = allocator.register({ ...agent, id: agent.agentId }, undefined);
     assert(record !== undefined, "the pools are large enough");
-    store.putAgent(record);
+    write(() => records.putAgent(record));
   }
-  store.close();
+  close();
 }
 
 /** Writes what gossip would have told of the first `count` agents into the store of an agent that has joined. */
 export function fillPeers(agentDir: string, masterDir: string, count: number): void {
   const cluster = signerInFile(join(masterDir, "cluster.key"));
-  const master = openMasterStore(masterDir);
-  const { agents } = master.load();
+  const master = openControl(openMasterDisk(masterDir));
+  const agents = master.records.agents();
   master.close();
   const store = openAgentStore(agentDir);
   store.saveGossipMembers(agents.slice(0, count).map((record) => member(record, cluster)));

@@ -4,14 +4,11 @@
  */
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
-import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
+import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
-import type { EpochRecord } from "../model/trust/epoch-record.ts";
-import type { KeyRing } from "../model/trust/key-ring.ts";
-import type { MemberRecord, Membership } from "../model/trust/membership.ts";
-import type { TokenRecord } from "../model/trust/token.ts";
+import type { Membership } from "../model/trust/membership.ts";
 
 // ---- kernel --------------------------------------------------------------------------------------------------------
 
@@ -130,6 +127,18 @@ export interface ControlStore {
   close(): Promise<void>;
 }
 
+/** A store of the master's own: who has it open leads. */
+export interface LocalControlStore extends ControlStore {
+  leadNow(): LocalTerm;
+}
+
+/** The database of a master's host: what gossip remembers, and the control plane where no other store has it. */
+export interface MasterDisk {
+  readonly gossip: GossipStore;
+  readonly control: LocalControlStore;
+  close(): void;
+}
+
 /** Where a master serves its API: `https://10.0.0.2:5050`. */
 export interface MasterAddress {
   readonly id: string;
@@ -158,34 +167,11 @@ export interface Term {
   resign(): Promise<void>;
 }
 
-/** What the master must not forget. Each call is durable when it returns (synchronously). */
-export interface MasterStore extends GossipStore {
-  /** `network` is the effective configuration, in the file's own form, as `saveNetwork` was given it. */
-  load(): { readonly network: unknown; readonly agents: readonly AgentRecord[] };
-  saveNetwork(network: unknown): void;
-  /** Adds the agent, or replaces the record with the id `replaces` (by default its own) in its place in the order. */
-  putAgent(record: AgentRecord, replaces?: string): void;
-  deleteAgents(ids: readonly string[]): void;
-  loadTrust(): StoredTrust;
-  /** Adds the member, or replaces that of the same agent. */
-  putMember(member: MemberRecord): void;
-  deleteMembers(agentIds: readonly string[]): void;
-  /** Adds the token, or replaces that with the same id. */
-  putToken(token: TokenRecord): void;
-  deleteToken(id: string): void;
-  saveEpochs(epochs: EpochRecord): void;
-  saveKeyRing(ring: KeyRing): void;
-  /** Carries out these writes together, or none of them when one throws. */
-  atomically(writes: () => void): void;
-  close(): void;
-}
-
-/** Whom the cluster trusts, and by what. In the order in which they were first written; the two facts are absent at first. */
-export interface StoredTrust {
-  readonly members: readonly MemberRecord[];
-  readonly tokens: readonly TokenRecord[];
-  readonly epochs?: EpochRecord;
-  readonly keyRing?: KeyRing;
+/** A term over a store of the master's own, which needs no waiting. */
+export interface LocalTerm extends Term {
+  loadNow(): ControlState;
+  /** As `append`; what it refuses has not happened. */
+  appendNow(events: readonly ControlEvent[]): void;
 }
 
 /**

@@ -4,19 +4,21 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AgentStore, MasterStore } from "../../src/io/ports.ts";
+import type { AgentStore, MasterDisk } from "../../src/io/ports.ts";
 import type { Attachment } from "../../src/model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../src/model/cluster.ts";
 import { cidr, ip, ipInterface } from "../../src/model/ip.ts";
 import { mac } from "../../src/model/mac.ts";
+import type { NetworkSource } from "../../src/model/network-source.ts";
 import type { EpochRecord } from "../../src/model/trust/epoch-record.ts";
 import type { KeyRing } from "../../src/model/trust/key-ring.ts";
 import type { MemberRecord } from "../../src/model/trust/membership.ts";
 import type { TokenRecord } from "../../src/model/trust/token.ts";
+import { openControl } from "../support/control.ts";
 import { membershipFor, newSigner } from "../support/trust.ts";
 
 export interface StorePlace {
-  openMaster(): MasterStore;
+  openMaster(): MasterDisk;
   openAgent(): AgentStore;
   /** Removes all that the place left behind. */
   dispose(): void;
@@ -91,11 +93,11 @@ const token = (id: string, delta: Partial<TokenRecord> = {}): TokenRecord => ({
 
 /** Registers the suite for one kind of store. */
 export function storeContract(name: string, newPlace: () => StorePlace): void {
-  const using = (what: string, body: (place: StorePlace) => void) =>
-    test(`${name}: ${what}`, () => {
+  const using = (what: string, body: (place: StorePlace) => void | Promise<void>) =>
+    test(`${name}: ${what}`, async () => {
       const place = newPlace();
       try {
-        body(place);
+        await body(place);
       } finally {
         place.dispose();
       }
@@ -104,95 +106,156 @@ export function storeContract(name: string, newPlace: () => StorePlace): void {
   agentContract(using);
 }
 
-type Using = (what: string, body: (place: StorePlace) => void) => void;
+type Using = (what: string, body: (place: StorePlace) => void | Promise<void>) => void;
+
+/** A valid configuration; the store's reader holds it to all rules. */
+const NETWORK: NetworkSource = {
+  vtep_subnet: "44.128.0.0/20",
+  vtep_mac_oui: "70:B3:D5:00:00:00",
+  overlays: [
+    { name: "dcos", subnet: "9.0.0.0/8", prefix: 24, enabled: true },
+    { name: "web", subnet: "10.0.0.0/8", prefix: 24, enabled: true },
+  ],
+};
 
 function masterContract(using: Using): void {
+  const open = (place: StorePlace) => openControl(place.openMaster());
+
   using("a new master store is empty", (place) => {
-    const store = place.openMaster();
-    assert.deepEqual(store.load(), { network: undefined, agents: [] });
-    store.close();
+    const { records, book, close } = open(place);
+    assert.deepEqual(
+      [records.network(), records.agents(), records.trust()],
+      [undefined, [], { members: [], tokens: [] }],
+    );
+    assert.equal(book.revision, 0);
+    close();
   });
 
   using("a master store gives back what it was given, in order, after it was closed and opened", (place) => {
-    const store = place.openMaster();
-    store.saveNetwork({ vtep_subnet: "44.128.0.0/20", overlays: [] });
-    for (const n of [3, 1, 2]) store.putAgent(agentRecord(n));
+    const { records, write, close } = open(place);
+    write(() => records.saveNetwork(NETWORK));
+    for (const n of [3, 1, 2]) write(() => records.putAgent(agentRecord(n)));
     const changed = { ...agentRecord(3), hostname: "renamed" };
-    store.putAgent(changed);
-    store.saveNetwork({ vtep_subnet: "44.128.0.0/16" });
-    const expected = { network: { vtep_subnet: "44.128.0.0/16" }, agents: [changed, agentRecord(1), agentRecord(2)] };
-    assert.deepEqual(store.load(), expected);
-    store.close();
-    const again = place.openMaster();
-    assert.deepEqual(again.load(), expected);
+    write(() => records.putAgent(changed));
+    const network = { ...NETWORK, vtep_subnet: "44.128.0.0/16", overlays: NETWORK.overlays.slice(1) };
+    write(() => records.saveNetwork(network));
+    const expected = [network, [changed, agentRecord(1), agentRecord(2)]];
+    assert.deepEqual([records.network(), records.agents()], expected);
+    close();
+    const again = open(place);
+    assert.deepEqual([again.records.network(), again.records.agents(), again.book.revision], [...expected, 6]);
     again.close();
   });
 
   using("a record can replace that of another identity, in its place", (place) => {
-    const store = place.openMaster();
-    for (const n of [1, 2]) store.putAgent(agentRecord(n));
+    const { records, write, close } = open(place);
+    for (const n of [1, 2]) write(() => records.putAgent(agentRecord(n)));
     const heir = { ...agentRecord(1), id: "heir" };
-    store.putAgent(heir, "agent-1");
-    store.putAgent(agentRecord(3), "nobody");
-    assert.deepEqual(store.load().agents, [heir, agentRecord(2), agentRecord(3)]);
-    store.close();
+    write(() => records.putAgent(heir, "agent-1"));
+    write(() => records.putAgent(agentRecord(3), "nobody"));
+    assert.deepEqual(records.agents(), [heir, agentRecord(2), agentRecord(3)]);
+    close();
   });
 
   using("agents are deleted, unknown ones are no error, and one that comes back is the last", (place) => {
-    const store = place.openMaster();
-    for (const n of [1, 2, 3]) store.putAgent(agentRecord(n));
-    store.deleteAgents(["agent-1", "nobody", "agent-3"]);
-    store.putAgent(agentRecord(1));
-    assert.deepEqual(store.load().agents, [agentRecord(2), agentRecord(1)]);
-    store.close();
+    const { records, write, close } = open(place);
+    for (const n of [1, 2, 3]) write(() => records.putAgent(agentRecord(n)));
+    for (const id of ["agent-1", "nobody", "agent-3"]) write(() => records.deleteAgent(id));
+    write(() => records.putAgent(agentRecord(1)));
+    assert.deepEqual(records.agents(), [agentRecord(2), agentRecord(1)]);
+    close();
   });
 
   using("a master store keeps whom the cluster trusts, in order, after it was closed and opened", (place) => {
-    const store = place.openMaster();
-    assert.deepEqual(store.loadTrust(), { members: [], tokens: [] });
-    for (const n of [2, 1, 3]) store.putMember(member(n));
-    store.putMember(member(2, { revision: 7 }));
-    store.deleteMembers(["agent-1", "nobody"]);
-    for (const id of ["bbbbbbbb", "aaaaaaaa", "cccccccc"]) store.putToken(token(id));
-    store.putToken(token("bbbbbbbb", { used: 2, revoked: true }));
-    store.deleteToken("aaaaaaaa");
-    store.saveEpochs({ epoch: 1, floor: 0, removals: [] });
-    store.saveEpochs(EPOCHS);
-    store.saveKeyRing(KEY_RING);
+    const { records, write, close } = open(place);
+    for (const n of [2, 1, 3]) write(() => records.putMember(member(n)));
+    write(() => records.putMember(member(2, { revision: 7 })));
+    for (const id of ["agent-1", "nobody"]) write(() => records.deleteMember(id));
+    for (const id of ["bbbbbbbb", "aaaaaaaa", "cccccccc"]) write(() => records.putToken(token(id)));
+    write(() => records.putToken(token("bbbbbbbb", { used: 2, revoked: true })));
+    write(() => records.deleteToken("aaaaaaaa"));
+    write(() => records.saveEpochs({ epoch: 1, floor: 0, removals: [] }));
+    write(() => records.saveEpochs(EPOCHS));
+    write(() => records.saveKeyRing(KEY_RING));
     const expected = {
       members: [member(2, { revision: 7 }), member(3)],
       tokens: [token("bbbbbbbb", { used: 2, revoked: true }), token("cccccccc")],
       epochs: EPOCHS,
       keyRing: KEY_RING,
     };
-    assert.deepEqual(store.loadTrust(), expected);
-    store.close();
-    const again = place.openMaster();
-    assert.deepEqual(again.loadTrust(), expected);
+    assert.deepEqual(records.trust(), expected);
+    close();
+    const again = open(place);
+    assert.deepEqual(again.records.trust(), expected);
     again.close();
   });
 
+  using("no secret is in the store, nor in its history, and another cluster's key opens none", async (place) => {
+    const disk = place.openMaster();
+    const { write } = openControl(disk);
+    write((records) => records.saveKeyRing(KEY_RING));
+    write((records) => records.putToken(token("aaaaaaaa")));
+    const term = disk.control.leadNow();
+    const text = JSON.stringify([[...term.loadNow().entries], await term.events(0, 10)]);
+    assert.ok(text.includes("aaaaaaaa"), "the token is there");
+    assert.ok(!text.includes(BYTES), "its key is not, nor is the gossip's");
+    const stranger = openControl(disk, Buffer.alloc(32, 2));
+    assert.throws(() => stranger.records.trust(), { code: "corrupt-store", message: /cluster\.key/ });
+    disk.close();
+  });
+
   using("writes that belong together are there together, or not at all", (place) => {
-    const store = place.openMaster();
-    store.putAgent(agentRecord(1));
+    const { records, write, close } = open(place);
+    write(() => records.putAgent(agentRecord(1)));
     const both = (fails: boolean) => () => {
-      store.putAgent({ ...agentRecord(1), id: "heir" }, "agent-1");
-      store.deleteAgents(["nobody"]);
-      store.saveEpochs(EPOCHS);
+      records.putAgent({ ...agentRecord(1), id: "heir" }, "agent-1");
+      records.deleteAgent("nobody");
+      records.saveEpochs(EPOCHS);
       if (fails) throw new Error("in the middle");
     };
-    assert.throws(() => store.atomically(both(true)), /in the middle/);
-    assert.deepEqual([store.load().agents, store.loadTrust().epochs], [[agentRecord(1)], undefined]);
-    store.atomically(both(false));
-    assert.deepEqual([store.load().agents[0]?.id, store.loadTrust().epochs], ["heir", EPOCHS]);
-    store.close();
+    assert.throws(() => write(both(true)), /in the middle/);
+    assert.deepEqual([records.agents(), records.trust().epochs], [[agentRecord(1)], undefined]);
+    write(both(false));
+    assert.deepEqual([records.agents()[0]?.id, records.trust().epochs], ["heir", EPOCHS]);
+    close();
+  });
+
+  using("each change is one event with who and what, and what changes nothing is none", async (place) => {
+    const disk = place.openMaster();
+    const { book } = openControl(disk);
+    book.change({ who: "anna", what: "one and two" }, () => {
+      book.put("one", { a: 1 });
+      book.change({ who: "nobody", what: "inside" }, () => book.put("two", 2));
+    });
+    book.change({ who: "anna", what: "the same again" }, () => book.put("one", { a: 1 }));
+    book.change({ who: "berta", what: "without one" }, () => book.delete("one"));
+    const at = "1970-01-01T00:00:00Z";
+    const events = await disk.control.leadNow().events(0, 10);
+    assert.deepEqual(
+      events.map((event) => ({ ...event, at })),
+      [
+        {
+          revision: 1,
+          at,
+          who: "anna",
+          what: "one and two",
+          changes: [
+            { key: "one", after: { a: 1 } },
+            { key: "two", after: 2 },
+          ],
+        },
+        { revision: 2, at, who: "berta", what: "without one", changes: [{ key: "one", before: { a: 1 } }] },
+      ],
+    );
+    assert.equal(book.revision, 2);
+    disk.close();
   });
 
   using("a place has one master at a time, and is free again when that one closes", (place) => {
-    const store = place.openMaster();
+    const { write, close } = open(place);
     assert.throws(() => place.openMaster(), { code: "in-use" });
-    store.putAgent(agentRecord(1));
-    store.close();
+    write((records) => records.putAgent(agentRecord(1)));
+    close();
     place.openMaster().close();
   });
 }

@@ -13,7 +13,7 @@ import type { TlsServer } from "../../src/io/http-server.ts";
 import { createLog } from "../../src/io/log.ts";
 import type { UdpAddress } from "../../src/io/ports.ts";
 import { SYSTEM_RANDOM } from "../../src/io/random.ts";
-import { openMemoryMasterStore } from "../../src/io/store/memory-store.ts";
+import { openMemoryMasterDisk } from "../../src/io/store/memory-store.ts";
 import { SYSTEM_UDP } from "../../src/io/udp.ts";
 import { ip } from "../../src/model/ip.ts";
 import { standIn } from "./http-stand-in.ts";
@@ -40,7 +40,7 @@ export async function httpMaster(t: TestContext, tls?: TlsServer): Promise<HttpM
   const master = await startMaster(
     { ...parsed, listen: "127.0.0.1:0", socket, gossip: LOOPBACK, version: "0", ...(tls && { tls }) },
     {
-      store: openMemoryMasterStore(),
+      disk: openMemoryMasterDisk(),
       clock: SYSTEM_CLOCK,
       random: SYSTEM_RANDOM,
       udp: SYSTEM_UDP,

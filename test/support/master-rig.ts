@@ -5,8 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { createMasterApp } from "../../src/app/master/app.ts";
+import { Book } from "../../src/app/master/book.ts";
 import { Cluster } from "../../src/app/master/cluster.ts";
 import { ClusterTrust } from "../../src/app/master/cluster-trust.ts";
+import { ControlRecords } from "../../src/app/master/control-records.ts";
 import { MasterMetrics } from "../../src/app/master/metrics.ts";
 import type { Presence } from "../../src/app/master/presence.ts";
 import { loadState } from "../../src/app/master/start.ts";
@@ -17,15 +19,16 @@ import { newAgreement } from "../../src/io/crypto/keys.ts";
 import { SILENT_LOG } from "../../src/io/log.ts";
 import type { Proven } from "../../src/io/master-exchange.ts";
 import type { ChallengeMessage } from "../../src/io/messages.ts";
-import type { Admission, MasterStore, RegisterRequest } from "../../src/io/ports.ts";
+import type { Admission, MasterDisk, RegisterRequest } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
-import { MemoryDisk, openMemoryMasterStore } from "../../src/io/store/memory-store.ts";
+import { MemoryDisk, openMemoryMasterDisk } from "../../src/io/store/memory-store.ts";
 import type { Assignment } from "../../src/model/cluster.ts";
 import { ip } from "../../src/model/ip.ts";
 import { fromText } from "../../src/model/trust/bytes.ts";
 import { formatProof, PROOF_HEADER } from "../../src/model/trust/call-proof.ts";
 import type { Signer } from "../../src/model/trust/member.ts";
 import type { Token } from "../../src/model/trust/token.ts";
+import { openControl } from "./control.ts";
 import { newSigner, testSecrets } from "./trust.ts";
 
 export function request(n: number, delta: Partial<RegisterRequest> = {}): RegisterRequest {
@@ -50,24 +53,27 @@ export class MasterRig {
   announcements = 0;
   readonly #living = new Map<string, string>();
   readonly #signers = new Map<string, Signer>();
-  #store: MasterStore;
+  #open: MasterDisk;
   #metrics = new MasterMetrics();
 
   constructor(yaml = "") {
-    this.#store = openMemoryMasterStore(this.disk);
+    this.#open = openMemoryMasterDisk(this.disk);
     this.cluster = this.#load(yaml);
   }
 
   /** The store as one that was written before there were members. */
   forgetMembers(): void {
-    this.#store.deleteMembers(this.#store.loadTrust().members.map(({ agentId }) => agentId));
+    const { write } = openControl(this.#open, this.secrets.storeKey);
+    write((records) => {
+      for (const { agentId } of records.trust().members) records.deleteMember(agentId);
+    });
     this.restart();
   }
 
   restart(yaml = ""): void {
     this.cluster.close();
-    this.#store.close();
-    this.#store = openMemoryMasterStore(this.disk);
+    this.#open.close();
+    this.#open = openMemoryMasterDisk(this.disk);
     this.cluster = this.#load(yaml);
   }
 
@@ -160,9 +166,12 @@ export class MasterRig {
   }
 
   #load(yaml: string): Cluster {
-    const { state, refused } = loadState(parseClusterConfig(yaml), this.#store);
+    const term = this.#open.control.leadNow();
+    const book = new Book(term.loadNow(), term, this.clock);
+    const records = new ControlRecords(book, this.secrets.storeKey);
+    const { state, refused } = loadState(parseClusterConfig(yaml), records);
     this.refused = refused;
-    const deps = { store: this.#store, clock: this.clock, log: SILENT_LOG };
+    const deps = { book, records, clock: this.clock, log: SILENT_LOG };
     const trust = new ClusterTrust({ ...deps, secrets: this.secrets });
     const presence: Presence = {
       instanceOf: (agentId) => this.#living.get(agentId),

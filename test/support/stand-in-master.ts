@@ -7,11 +7,12 @@ import { Callers } from "../../src/app/master/callers.ts";
 import { newToken, Tokens } from "../../src/app/master/tokens.ts";
 import { SYSTEM_CLOCK } from "../../src/io/clock.ts";
 import { admissionJson } from "../../src/io/messages.ts";
-import { openMemoryMasterStore } from "../../src/io/store/memory-store.ts";
+import { openMemoryMasterDisk } from "../../src/io/store/memory-store.ts";
 import type { Assignment } from "../../src/model/cluster.ts";
 import { toText } from "../../src/model/trust/bytes.ts";
 import { PROOF_HEADER } from "../../src/model/trust/call-proof.ts";
 import type { Signer } from "../../src/model/trust/member.ts";
+import { openControl } from "./control.ts";
 import { membershipFor, newSigner, TestAgent } from "./trust.ts";
 
 export class StandInMaster {
@@ -23,7 +24,7 @@ export class StandInMaster {
 
   constructor(cluster: Signer = newSigner()) {
     this.cluster = cluster;
-    const tokens = new Tokens([], { store: openMemoryMasterStore(), clock: SYSTEM_CLOCK });
+    const tokens = new Tokens([], { records: openControl(openMemoryMasterDisk()).records, clock: SYSTEM_CLOCK });
     const record = tokens.recordOf(this.token, { kind: "join", note: "" }, 0);
     this.#callers = new Callers(SYSTEM_CLOCK, (id) => (id === record.id ? record : undefined));
   }

@@ -27,7 +27,7 @@ export interface TestSecrets extends MasterSecrets {
 
 export function testSecrets(): TestSecrets {
   const token = newToken("join");
-  return { cluster: newSigner(), member: newSigner(), token, firstToken: () => token };
+  return { cluster: newSigner(), member: newSigner(), storeKey: newSecret(), token, firstToken: () => token };
 }
 
 /** What a master would make of an agent with this key and assignment. */

@@ -10,6 +10,7 @@ import { Fault } from "../../model/fault.ts";
 import { agentIdSchema } from "../../model/schemas.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { json, REFUSED } from "../http-api.ts";
+import { operatorOf } from "./callers.ts";
 import type { Cluster } from "./cluster.ts";
 import type { MasterGossip } from "./master-gossip.ts";
 import type { MasterMetrics } from "./metrics.ts";
@@ -105,7 +106,7 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   );
   app.openapi(DELETE_AGENT, (context) => {
     requireOperator(context, deps);
-    cluster.deleteOne(context.req.valid("param").id);
+    cluster.deleteOne(context.req.valid("param").id, operatorOf(callerOf(context)));
     return context.body(null, 204);
   });
   app.openapi(NETWORKS, (context) => context.json({ networks: networkViews(cluster) }, 200));

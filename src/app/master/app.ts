@@ -22,6 +22,7 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
     }),
     onBug,
   });
+  answerWhenDurable(app, deps);
   identifyCallers(app, deps);
   addV1Routes(app, deps);
   addTrustRoutes(app, deps);
@@ -29,6 +30,14 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
   addMembersRoute(app, () => deps.gossip?.member, deps.clock);
   app.get("/healthz", (context) => context.text("ok\n"));
   return app;
+}
+
+/** No answer leaves, to whomever, before all that it may tell of is durable. */
+function answerWhenDurable(app: OpenAPIHono, { cluster }: MasterApiDeps): void {
+  app.use(async (_, next) => {
+    await next();
+    await cluster.durable();
+  });
 }
 
 function metricsText({ cluster, metrics, refusedChanges }: MasterApiDeps): Promise<string> {

@@ -40,6 +40,11 @@ export interface SealedAnswer {
   readonly sealed: Uint8Array;
 }
 
+/** The operator who calls, in the words of the event log. */
+export function operatorOf({ way, token }: Caller): string {
+  return token === undefined ? `operator (${way})` : `operator token ${token.id}`;
+}
+
 const CHANCE_BYTES = 16;
 
 export class Callers {

@@ -2,13 +2,13 @@
  * Whom the cluster trusts, kept in step with the store: its signing key, members, epochs, tokens and gossip keys.
  *
  * A change is planned first (`admission`, `removal`), written by the caller together with what it belongs to, and applied
- * when it is durable; so a disk that refuses leaves nothing half done.
+ * when it is written; so a disk that refuses leaves nothing half done. It is told to nobody before it is durable.
  */
 import { isMember, refuseSecondId, type Voucher } from "../../core/trust/admission.ts";
 import { FIRST_EPOCH, isFloorDue, withFloor, withRemovals } from "../../core/trust/epochs.ts";
 import { newSecret, sha256 } from "../../io/crypto/keys.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterStore } from "../../io/ports.ts";
+import type { Clock } from "../../io/ports.ts";
 import type { Peer } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { assignmentText, issueAssignmentStatement } from "../../model/trust/assignment-statement.ts";
@@ -22,6 +22,7 @@ import { issueEpochFloor, issueRemoval } from "../../model/trust/removal.ts";
 import type { Refusals } from "../../model/trust/standing.ts";
 import type { Token, TokenRecord } from "../../model/trust/token.ts";
 import { type Caller, Callers, type SealedAnswer } from "./callers.ts";
+import type { ControlRecords } from "./control-records.ts";
 import { GossipKeyRing } from "./gossip-key-ring.ts";
 import { Tokens } from "./tokens.ts";
 
@@ -31,12 +32,14 @@ export interface MasterSecrets {
   readonly cluster: Signer;
   /** The master's own key as a member of the gossip. */
   readonly member: Signer;
+  /** Seals what the store keeps of secrets: 32 bytes, the same on all masters of the cluster. */
+  readonly storeKey: Uint8Array;
   /** Called once in the life of a cluster; what it gives can be used any number of times. */
   firstToken(): Token;
 }
 
 export interface ClusterTrustDeps {
-  readonly store: MasterStore;
+  readonly records: ControlRecords;
   readonly clock: Clock;
   readonly log: Log;
   readonly secrets: MasterSecrets;
@@ -75,10 +78,10 @@ export class ClusterTrust {
 
   /** @throws Fault storage, corrupt-store */
   constructor(deps: ClusterTrustDeps) {
-    const { store, clock } = deps;
+    const { records, clock } = deps;
     this.#deps = deps;
-    const { members, tokens, epochs, keyRing } = store.loadTrust();
-    this.tokens = new Tokens(tokens, { store, clock });
+    const { members, tokens, epochs, keyRing } = records.trust();
+    this.tokens = new Tokens(tokens, { records, clock });
     this.callers = new Callers(clock, (id) => this.tokens.withId(id));
     this.#epochs = epochs ?? FIRST_EPOCH;
     for (const member of members) this.#put(member);
@@ -220,16 +223,16 @@ export class ClusterTrust {
     return { gone: agentIds, epochs: this.#epochsWithout(agentIds) };
   }
 
-  /** Makes the change durable, as part of a larger write. @throws Fault storage */
+  /** Writes the change, as part of a larger one. */
   write({ member, gone, epochs, token }: TrustChange): void {
-    const { store } = this.#deps;
-    if (gone.length > 0) store.deleteMembers(gone);
-    if (member !== undefined) store.putMember(member);
-    if (epochs !== undefined) store.saveEpochs(epochs);
-    if (token !== undefined) store.putToken(token);
+    const { records } = this.#deps;
+    for (const id of gone) records.deleteMember(id);
+    if (member !== undefined) records.putMember(member);
+    if (epochs !== undefined) records.saveEpochs(epochs);
+    if (token !== undefined) records.putToken(token);
   }
 
-  /** The change is durable. @returns whether agents should register again, so that the epoch floor can rise */
+  /** The change is written. @returns whether agents should register again, so that the epoch floor can rise */
   apply({ member, gone, epochs, token }: TrustChange): boolean {
     for (const id of gone) this.#forget(id);
     if (member !== undefined) this.#put(member);
@@ -237,7 +240,7 @@ export class ClusterTrust {
     if (epochs === undefined) return false;
     this.#epochs = epochs;
     this.#signed = undefined;
-    this.onChange();
+    this.#deps.records.whenDurable(() => this.onChange());
     return isFloorDue(epochs) && gone.length > 0;
   }
 
@@ -303,12 +306,12 @@ export class ClusterTrust {
 
   /** The first start of a cluster, or the first one after an upgrade. */
   #begin(ring: KeyRing): void {
-    const { store, secrets, log } = this.#deps;
+    const { records, secrets, log } = this.#deps;
     const first = this.tokens.recordOf(secrets.firstToken(), { kind: "join", note: "made at the first start" }, 0);
-    store.atomically(() => {
-      store.saveEpochs(this.#epochs);
-      store.saveKeyRing(ring);
-      store.putToken(first);
+    records.change({ who: "master", what: "the cluster begins" }, () => {
+      records.saveEpochs(this.#epochs);
+      records.saveKeyRing(ring);
+      records.putToken(first);
     });
     this.tokens.put(first);
     log.debug({ token: first.id }, "join token made for this cluster");

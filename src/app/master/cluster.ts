@@ -1,30 +1,33 @@
 /**
  * The cluster as its master serves it: records, allocator and trust kept in step with the store.
  *
- * One order everywhere: decide, commit, then change what is in memory and tell the peers. A commit that fails leaves
- * nothing behind but a fault; an answer is made only after it. Everything here is synchronous, so that no two requests
- * ever see each other half done.
+ * One order everywhere: decide, write, then change what is in memory. A write that is refused leaves nothing behind but a
+ * fault; an answer leaves, and others hear, only when all before it is durable. Everything here is synchronous, so that no
+ * two requests ever see each other half done.
  */
 import { Allocator } from "../../core/ipam/allocate.ts";
 import { recordFor } from "../../core/ipam/identity.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
-import type { Admission, Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { Admission, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
+import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
+import type { ControlRecords } from "./control-records.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
 import type { Presence } from "./presence.ts";
 import { Records } from "./records.ts";
 
 export interface ClusterDeps {
-  readonly store: MasterStore;
+  readonly book: Book;
+  readonly records: ControlRecords;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: MasterMetrics;
@@ -137,7 +140,7 @@ export class Cluster {
    * Frees what the agents hold and tells their peers. Unknown ones are left out.
    * @throws Fault in-use when one of them is connected: nobody is deleted then; storage
    */
-  delete(ids: readonly string[]): void {
+  delete(ids: readonly string[], who: string): void {
     const records = [...new Set(ids)].flatMap((id) => this.#records.withId(id) ?? []);
     for (const record of records)
       if (this.#presence.instanceOf(record.id) !== undefined)
@@ -147,34 +150,35 @@ export class Cluster {
             "stop it first",
           { agent: record.id },
         );
-    if (records.length === 0) return;
-    const removed = records.map(({ id }) => id);
-    const trusted = this.trust.removal(removed);
-    this.#write((store) =>
-      store.atomically(() => {
-        store.deleteAgents(removed);
-        this.trust.write(trusted);
-      }),
-    );
+    for (const record of records) this.#deleteRecord(record, who);
+  }
+
+  #deleteRecord(record: AgentRecord, who: string): void {
+    const trusted = this.trust.removal([record.id]);
+    this.#write({ who, what: `agent ${record.id} (${record.hostname}, ${record.ip}) deleted` }, (records) => {
+      records.deleteAgent(record.id);
+      this.trust.write(trusted);
+    });
     const isFloorDue = this.trust.apply(trusted);
-    for (const record of records) {
-      this.#allocator.release(record);
-      this.#records.delete(record.id);
-      this.#forget(record.id);
-      this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
-    }
-    if (isFloorDue) this.#presence.announce();
+    this.#allocator.release(record);
+    this.#records.delete(record.id);
+    this.#forget(record.id);
     this.#stateJson = undefined;
+    this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
+    if (isFloorDue) this.#presence.announce();
   }
 
   /** @throws Fault unknown-agent */
-  deleteOne(id: string): void {
-    this.delete([this.#known(id).id]);
+  deleteOne(id: string, who: string): void {
+    this.delete([this.#known(id).id], who);
   }
 
   /** Deletes by address, as the original did. @throws as `delete` */
-  deleteByIp(ips: readonly string[]): void {
-    this.delete(this.agents().flatMap(({ id, ip }) => (ips.includes(ip) ? [id] : [])));
+  deleteByIp(ips: readonly string[], who: string): void {
+    this.delete(
+      this.agents().flatMap(({ id, ip }) => (ips.includes(ip) ? [id] : [])),
+      who,
+    );
   }
 
   /** The document of `/overlay-master/state`. */
@@ -227,11 +231,13 @@ export class Cluster {
   }
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
-    this.#write((store) =>
-      store.atomically(() => {
-        store.putAgent(record, known?.id);
+    const how = known === undefined ? "added" : known.id === record.id ? "changed" : `takes over from ${known.id}`;
+    this.#write(
+      { who: `agent ${record.id}`, what: `agent ${record.id} (${record.hostname}, ${record.ip}) ${how}` },
+      (records) => {
+        records.putAgent(record, known?.id);
         if (trusted !== undefined) this.trust.write(trusted);
-      }),
+      },
     );
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
     if (isFloorDue) this.#presence.announce();
@@ -246,9 +252,15 @@ export class Cluster {
     this.#connected.delete(id);
   }
 
-  #write(call: (store: MasterStore) => void): void {
+  /** Resolves when all that was decided until now is durable. @throws Fault storage, not-leader */
+  durable(): Promise<void> {
+    return this.#deps.book.durable();
+  }
+
+  #write(deed: Deed, make: (records: ControlRecords) => void): void {
+    const { records } = this.#deps;
     try {
-      call(this.#deps.store);
+      records.change(deed, () => make(records));
     } catch (thrown) {
       this.#deps.metrics.storeFailed();
       throw thrown;

@@ -8,7 +8,7 @@ import { createLog } from "../../io/log.ts";
 import type { UdpAddress } from "../../io/ports.ts";
 import { SYSTEM_RANDOM } from "../../io/random.ts";
 import { sourceAddressTowards } from "../../io/source-address.ts";
-import { openMasterStore } from "../../io/store/sqlite-store.ts";
+import { openMasterDisk } from "../../io/store/sqlite-control-store.ts";
 import { SYSTEM_UDP } from "../../io/udp.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
@@ -73,13 +73,13 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
   const log = createLog(flags.logLevel, flags.logFormat);
   const tls = tlsServerOf(flags);
   const gossip = await gossipAddress(flags);
-  const store = openMasterStore(flags.dataDir);
+  const disk = openMasterDisk(flags.dataDir);
   try {
-    const secrets = secretsIn(flags.dataDir, store.loadTrust().epochs === undefined);
+    const secrets = secretsIn(flags.dataDir, !disk.control.leadNow().loadNow().entries.has("epochs"));
     const ending = awaitEnding();
     const master = await startMaster(
       { ...parsed, listen: flags.listen, socket: flags.socket, gossip, version, ...(tls && { tls }) },
-      { store, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, udp: SYSTEM_UDP, log, secrets, onBug: ending.fail },
+      { disk, clock: SYSTEM_CLOCK, random: SYSTEM_RANDOM, udp: SYSTEM_UDP, log, secrets, onBug: ending.fail },
     );
     try {
       log.info({ signal: await ending.signal }, "master ends");
@@ -87,7 +87,7 @@ async function runMaster(flags: MasterFlags, version: string): Promise<void> {
       await master.close();
     }
   } finally {
-    store.close();
+    disk.close();
   }
 }
 

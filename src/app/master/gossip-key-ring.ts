@@ -5,14 +5,16 @@
 import { KeyRotation, type KeyRotationInput } from "../../core/trust/key-rotation.ts";
 import { newSecret } from "../../io/crypto/keys.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterStore } from "../../io/ports.ts";
+import type { Clock } from "../../io/ports.ts";
 import { messageOf } from "../../model/fault.ts";
 import { KEY_PHASE_MIN_MS } from "../../model/limits.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { GOSSIP_KEY_BYTES, type KeyPhase, type KeyRing } from "../../model/trust/key-ring.ts";
 
+import type { ControlRecords } from "./control-records.ts";
+
 export interface GossipKeyRingDeps {
-  readonly store: Pick<MasterStore, "saveKeyRing">;
+  readonly records: Pick<ControlRecords, "saveKeyRing" | "change" | "whenDurable">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -51,8 +53,8 @@ export class GossipKeyRing {
   }
 
   /** Begins a change of the key. @throws Fault in-use, storage */
-  rotate(): KeyRingView {
-    this.#step({ type: "rotate", key: toText(newSecret(GOSSIP_KEY_BYTES)), connected: this.connected() });
+  rotate(who: string): KeyRingView {
+    this.#step({ type: "rotate", key: toText(newSecret(GOSSIP_KEY_BYTES)), connected: this.connected() }, who);
     return this.view();
   }
 
@@ -65,19 +67,23 @@ export class GossipKeyRing {
     this.#cancel?.();
   }
 
-  #step(input: KeyRotationInput): void {
-    const { store, clock, log } = this.#deps;
+  #step(input: KeyRotationInput, who = "master"): void {
+    const { records, clock, log } = this.#deps;
     const before = this.ring;
     for (const effect of this.#rotation.step(input, clock.now())) {
       if (effect.type === "announce") {
         const { phase, current } = this.ring;
-        log.info({ phase, sendingKey: current.id }, "gossip keys changed");
-        this.announce();
-        this.onChange();
+        records.whenDurable(() => {
+          log.info({ phase, sendingKey: current.id }, "gossip keys changed");
+          this.announce();
+          this.onChange();
+        });
         continue;
       }
       try {
-        store.saveKeyRing(effect.ring);
+        const { phase, current } = effect.ring;
+        const deed = { who, what: `change of the gossip's key: ${phase}, sending with key ${current.id}` };
+        records.change(deed, () => records.saveKeyRing(effect.ring));
       } catch (thrown) {
         this.#rotation = new KeyRotation(before, clock.now());
         throw thrown;

@@ -7,7 +7,7 @@ import { newSecret, verifySignature } from "../../io/crypto/keys.ts";
 import { SILENT_LOG } from "../../io/log.ts";
 import { SimClock } from "../../io/sim-clock.ts";
 import { SimNetwork } from "../../io/sim-udp.ts";
-import { openMemoryMasterStore } from "../../io/store/memory-store.ts";
+import { openMemoryMasterDisk } from "../../io/store/memory-store.ts";
 import { ip } from "../../model/ip.ts";
 import { EPOCH_FLOOR_DELAY_MS } from "../../model/limits.ts";
 import { issueCredential } from "../../model/trust/credential.ts";
@@ -38,7 +38,7 @@ test("a risen epoch floor is told after the words that living agents were given 
       udp: new SimNetwork(clock).host(ip("10.0.0.1")),
       clock,
       random: { fraction: seededRandom(1).fraction, uuid: () => "start" },
-      store: openMemoryMasterStore(),
+      store: openMemoryMasterDisk().gossip,
       log: SILENT_LOG,
       onAgent: () => {},
     },

@@ -6,7 +6,7 @@ import type { MemberId } from "../../core/gossip/messages.ts";
 import { ALIVE } from "../../core/gossip/messages.ts";
 import { FLOOR_KEY, REMOVAL_KEY } from "../../core/trust/directory.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
+import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import { EPOCH_FLOOR_DELAY_MS } from "../../model/limits.ts";
 import { fromText, sameBytes } from "../../model/trust/bytes.ts";
 import { memberIdOf } from "../../model/trust/member.ts";
@@ -20,7 +20,7 @@ export interface MasterGossipDependencies {
   readonly udp: Udp;
   readonly clock: Clock;
   readonly random: Random;
-  readonly store: MasterStore;
+  readonly store: GossipStore;
   readonly log: Log;
   /** An agent came, went, or is another process than before. */
   readonly onAgent: (agentId: string) => void;

@@ -7,8 +7,9 @@ import type { Context } from "hono";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
 import type { MasterApiDeps } from "./api.ts";
+import { operatorOf } from "./callers.ts";
 import type { Cluster } from "./cluster.ts";
-import { requireOperator } from "./trust-routes.ts";
+import { callerOf, requireOperator } from "./trust-routes.ts";
 
 const JSON_TYPE = "application/json";
 /** A callback is script in the caller's page: a dotted name and nothing else. */
@@ -20,7 +21,7 @@ export function addOverlayRoutes(app: OpenAPIHono, deps: MasterApiDeps): void {
   app.all("/overlay-master/agents/delete", async (context) => {
     if (context.req.method !== "POST") return context.text("expecting a POST request\n", 405, { allow: "POST" });
     requireOperator(context, deps);
-    cluster.deleteByIp(parseDelete(await context.req.text()));
+    cluster.deleteByIp(parseDelete(await context.req.text()), operatorOf(callerOf(context)));
     return context.body(cluster.stateJson(), 200, { "content-type": JSON_TYPE });
   });
 }

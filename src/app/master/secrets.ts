@@ -3,6 +3,7 @@
  * join token of the first start. Whoever has `cluster.key` is the cluster; it belongs in the backup.
  */
 import { join } from "node:path";
+import { keyOfSigner } from "../../io/crypto/keys.ts";
 import { createSecretFile, readSecretFile, signerInFile } from "../../io/crypto/secret-file.ts";
 import { Fault } from "../../model/fault.ts";
 import { formatToken, parseToken, type Token } from "../../model/trust/token.ts";
@@ -23,8 +24,10 @@ export function secretsIn(dataDir: string, isNew: boolean): MasterSecrets {
         "master.db away as well, and let every agent join anew with --new-cluster",
       { path: clusterKey },
     );
+  const cluster = signerInFile(clusterKey);
   return {
-    cluster: signerInFile(clusterKey),
+    cluster,
+    storeKey: keyOfSigner(readSecretFile(clusterKey) ?? "", "weft store"),
     member: signerInFile(join(dataDir, "identity.key")),
     firstToken: () => firstToken(join(dataDir, "join-token")),
   };

@@ -2,18 +2,19 @@
  * Wires a master and starts it: configuration, store, cluster, listeners. Nothing is served before everything is read,
  * and what was opened is closed again when a later step fails.
  */
-import { parseNetworkSource, withoutIpv6 } from "../../core/config/cluster-config.ts";
+import { withoutIpv6 } from "../../core/config/cluster-config.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
 import { type HttpServer, listenTcp, listenUnix, parseTcpAddress, type TlsServer } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
-import { Fault, messageOf } from "../../model/fault.ts";
+import type { Clock, MasterDisk, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
 import { addressText } from "../gossip/gossip-node.ts";
 import { createMasterApp } from "./app.ts";
+import { Book } from "./book.ts";
 import { Cluster, type ClusterState } from "./cluster.ts";
 import { ClusterTrust, type MasterSecrets } from "./cluster-trust.ts";
+import { ControlRecords } from "./control-records.ts";
 import { MasterGossip } from "./master-gossip.ts";
 import { MasterMetrics } from "./metrics.ts";
 
@@ -34,7 +35,7 @@ export interface MasterOptions {
 }
 
 export interface MasterDeps {
-  readonly store: MasterStore;
+  readonly disk: MasterDisk;
   readonly clock: Clock;
   readonly log: Log;
   readonly secrets: MasterSecrets;
@@ -57,49 +58,40 @@ export interface RunningMaster {
  */
 export function loadState(
   { config, source }: Pick<MasterOptions, "config" | "source">,
-  store: MasterStore,
+  records: ControlRecords,
 ): { readonly state: ClusterState; readonly refused: readonly string[] } {
-  const { network, agents } = store.load();
-  const merged = reconfigure(storedNetwork(network), agents, source);
+  const agents = records.agents();
+  const merged = reconfigure(records.network(), agents, source);
   const effective = config.enableIpv6 ? merged.network : withoutIpv6(merged.network);
-  if (JSON.stringify(effective) !== JSON.stringify(network)) store.saveNetwork(effective);
+  records.change({ who: "master", what: "configuration file laid over what is stored" }, () =>
+    records.saveNetwork(effective),
+  );
   return {
     state: { config: { ...config, network: networkOfSource(effective) }, source: effective, records: agents },
     refused: merged.refused,
   };
 }
 
-function storedNetwork(network: unknown): NetworkSource | undefined {
-  if (network === undefined) return undefined;
-  try {
-    return parseNetworkSource(network);
-  } catch (thrown) {
-    throw new Fault(
-      "corrupt-store",
-      `the stored network configuration is damaged (${messageOf(thrown)}); restore the database from a backup`,
-      {},
-      { cause: thrown },
-    );
-  }
-}
-
 /** @throws Fault bad-request, bad-config, corrupt-store, storage, port-taken, no-rights */
 export async function startMaster(options: MasterOptions, deps: MasterDeps): Promise<RunningMaster> {
-  const { log, clock, store, secrets, udp, random, onBug } = deps;
+  const { log, clock, disk, secrets, udp, random, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
-  const { state, refused } = loadState(options, store);
+  const term = disk.control.leadNow();
+  const book = new Book(term.loadNow(), term, clock);
+  const records = new ControlRecords(book, secrets.storeKey);
+  const { state, refused } = loadState(options, records);
   const metrics = new MasterMetrics();
-  const trust = new ClusterTrust({ store, clock, log, secrets });
+  const trust = new ClusterTrust({ records, clock, log, secrets });
   const gossip = await MasterGossip.open(options.gossip, {
     trust,
     udp,
     clock,
     random,
-    store,
+    store: disk.gossip,
     log,
     onAgent: (agentId) => cluster.presenceChanged(agentId),
   });
-  const cluster: Cluster = new Cluster(state, { store, clock, log, metrics, trust, presence: gossip });
+  const cluster: Cluster = new Cluster(state, { book, records, clock, log, metrics, trust, presence: gossip });
   const appDeps = {
     cluster,
     gossip,

@@ -8,11 +8,13 @@
 import { tokenProblem } from "../../core/trust/admission.ts";
 import { tokenKeyOf } from "../../io/crypto/call-keys.ts";
 import { newSecret } from "../../io/crypto/keys.ts";
-import type { Clock, MasterStore } from "../../io/ports.ts";
+import type { Clock } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
 import { TOKENS_MAX } from "../../model/limits.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { formatToken, SECRET_BYTES, type Token, type TokenKind, type TokenRecord } from "../../model/trust/token.ts";
+
+import type { ControlRecords } from "./control-records.ts";
 
 export interface TokenWish {
   readonly kind: TokenKind;
@@ -30,7 +32,7 @@ export interface TokenView extends Omit<TokenRecord, "key" | "epoch"> {
 }
 
 export interface TokensDeps {
-  readonly store: Pick<MasterStore, "putToken" | "deleteToken" | "atomically">;
+  readonly records: Pick<ControlRecords, "putToken" | "deleteToken" | "change">;
   readonly clock: Clock;
 }
 
@@ -60,13 +62,13 @@ export class Tokens {
   }
 
   /** @param epoch the cluster's, now @returns its text, which is not kept @throws Fault exhausted, storage */
-  create(wish: TokenWish, epoch: number): { readonly text: string; readonly view: TokenView } {
+  create(wish: TokenWish, epoch: number, who: string): { readonly text: string; readonly view: TokenView } {
     const token = newToken(wish.kind);
     const record = this.recordOf(token, wish, epoch);
     const dead = this.#records.size >= TOKENS_MAX ? this.#oldestDead() : undefined;
-    this.#deps.store.atomically(() => {
-      if (dead !== undefined) this.#deps.store.deleteToken(dead);
-      this.#deps.store.putToken(record);
+    this.#deps.records.change({ who, what: `${record.kind} token ${record.id} made` }, () => {
+      if (dead !== undefined) this.#deps.records.deleteToken(dead);
+      this.#deps.records.putToken(record);
     });
     if (dead !== undefined) this.#records.delete(dead);
     this.#records.set(record.id, record);
@@ -91,12 +93,12 @@ export class Tokens {
   }
 
   /** @throws Fault bad-request for a token that is not known; storage */
-  revoke(id: string): TokenView {
+  revoke(id: string, who: string): TokenView {
     const record = this.#records.get(id);
     if (record === undefined)
       throw new Fault("bad-request", `there is no token ${id}; 'weft token list' shows those there are`, { token: id });
     const revoked = { ...record, revoked: true };
-    this.#deps.store.putToken(revoked);
+    this.#deps.records.change({ who, what: `token ${id} revoked` }, () => this.#deps.records.putToken(revoked));
     this.#records.set(id, revoked);
     return this.#view(revoked);
   }

@@ -12,7 +12,7 @@ import { toText } from "../../model/trust/bytes.ts";
 import { PROOF_HEADER } from "../../model/trust/call-proof.ts";
 import { json, REFUSED, requireLocal } from "../http-api.ts";
 import type { MasterApiDeps } from "./api.ts";
-import type { Caller } from "./callers.ts";
+import { type Caller, operatorOf } from "./callers.ts";
 import { keyRingViewSchema, tokenViewSchema } from "./views.ts";
 
 const CALLER = "caller";
@@ -112,17 +112,17 @@ export function addTrustRoutes(app: OpenAPIHono, deps: MasterApiDeps): void {
   });
   app.openapi(CREATE_TOKEN, (context) => {
     requireLocal(deps.local, "master");
-    const { text, view } = trust.tokens.create(context.req.valid("json"), trust.epoch);
+    const { text, view } = trust.tokens.create(context.req.valid("json"), trust.epoch, operatorOf(callerOf(context)));
     return context.json({ text, token: view }, 200);
   });
   app.openapi(REVOKE_TOKEN, (context) => {
     requireOperator(context, deps);
-    return context.json(trust.tokens.revoke(context.req.valid("param").id), 200);
+    return context.json(trust.tokens.revoke(context.req.valid("param").id, operatorOf(callerOf(context))), 200);
   });
   app.openapi(KEYS, (context) => context.json(viewOf(deps), 200));
   app.openapi(ROTATE, (context) => {
     requireOperator(context, deps);
-    trust.gossipKeys.rotate();
+    trust.gossipKeys.rotate(operatorOf(callerOf(context)));
     return context.json(viewOf(deps), 200);
   });
 }

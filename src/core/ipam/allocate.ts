@@ -6,6 +6,7 @@
  * networks, a family of a network, the IPv6 address of its VTEP, the VTEP's MTU. A pool that is used up costs the
  * agent that one network and nothing else; without a VTEP there is no agent.
  */
+import { canonicalJson } from "../../model/canonical-json.ts";
 import type { AgentNetworkConfig, AgentOverlay, AgentRecord, Backend, Bridge } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { Cidr, Ip, IpInterface } from "../../model/ip.ts";
@@ -233,12 +234,4 @@ function bridgeOf(name: string, { subnet, subnet6 }: Subnets, half: "mesos" | "d
 /** Records are plain JSON; a stored one may have its keys in another order. */
 function sameRecord(a: AgentRecord, b: AgentRecord | undefined): boolean {
   return b !== undefined && canonicalJson(a) === canonicalJson(b);
-}
-
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
 }

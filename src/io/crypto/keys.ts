@@ -78,6 +78,12 @@ export function newAgreement(): Agreement {
   };
 }
 
+/** A symmetric key that only who has the private key can make. @param pem as `newSignerPem` gives it */
+export function keyOfSigner(pem: string, purpose: string): Uint8Array {
+  const { d = "" } = createPrivateKey(pem).export({ format: "jwk" });
+  return deriveKey(Buffer.from(d, "base64url"), new Uint8Array(), purpose);
+}
+
 /** HKDF with SHA-256 (RFC 5869). `purpose` keeps keys of one secret apart. */
 export function deriveKey(secret: Uint8Array, salt: Uint8Array, purpose: string): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", secret, salt, purpose, KEY_BYTES));

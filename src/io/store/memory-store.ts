@@ -3,27 +3,22 @@
  * directory has one user at a time, a closed store refuses calls, and a full disk changes nothing.
  */
 import type { Lease } from "../../model/attachment.ts";
-import type { AgentRecord, Assignment } from "../../model/cluster.ts";
+import type { Assignment } from "../../model/cluster.ts";
+import type { ControlEvent, ControlState } from "../../model/control-event.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
-import type { EpochRecord } from "../../model/trust/epoch-record.ts";
-import type { KeyRing } from "../../model/trust/key-ring.ts";
-import { type MemberRecord, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
-import type { TokenRecord } from "../../model/trust/token.ts";
-import type { AgentStore, GossipStore, MasterStore } from "../ports.ts";
+import { membershipJson, membershipSchema } from "../../model/trust/membership.ts";
+import type { AgentStore, GossipStore, LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
 
 interface Contents {
-  network?: unknown;
-  agents: AgentRecord[];
+  revision: number;
+  entries: Record<string, unknown>;
+  events: ControlEvent[];
   identity?: string;
   assignment?: Assignment;
   leases: Lease[];
   resting: Ip[];
-  members: MemberRecord[];
-  tokens: TokenRecord[];
-  epochs?: EpochRecord;
-  keyRing?: KeyRing;
   /** As JSON, because it holds bytes. */
   membership?: object;
   gossipGen?: number;
@@ -31,7 +26,7 @@ interface Contents {
   gossipMembers: Record<string, string>;
 }
 
-const EMPTY: Contents = { agents: [], leases: [], resting: [], members: [], tokens: [], gossipMembers: {} };
+const EMPTY: Contents = { revision: 0, entries: {}, events: [], leases: [], resting: [], gossipMembers: {} };
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
 export class MemoryDisk {
@@ -60,15 +55,6 @@ export class MemoryDisk {
         else this.#unsynced.push(this.#json);
         this.#json = JSON.stringify(contents);
       },
-      atomically: (writes) => {
-        const before = this.#json;
-        try {
-          writes();
-        } catch (thrown) {
-          this.#json = before;
-          throw thrown;
-        }
-      },
       close: () => {
         open = false;
         this.#inUse = false;
@@ -88,52 +74,82 @@ export class MemoryDisk {
 interface MemoryFile {
   read(): Contents;
   change(how: (contents: Contents) => void, isSynced: boolean): void;
-  atomically(writes: () => void): void;
   close(): void;
 }
 
 /** @throws Fault in-use */
-export function openMemoryMasterStore(disk = new MemoryDisk()): MasterStore {
+export function openMemoryMasterDisk(disk = new MemoryDisk()): MasterDisk {
   const file = disk.open();
-  return {
-    load: () => {
-      const { network, agents } = file.read();
-      return { network, agents };
-    },
-    saveNetwork: (network) =>
-      file.change((contents) => {
-        contents.network = network;
-      }, true),
-    putAgent: (record, replaces = record.id) =>
-      file.change(({ agents }) => {
-        const at = agents.findIndex(({ id }) => id === replaces);
-        if (at < 0) agents.push(record);
-        else agents[at] = record;
-      }, true),
-    deleteAgents: (ids) =>
-      file.change((contents) => {
-        contents.agents = contents.agents.filter(({ id }) => !ids.includes(id));
-      }, true),
-    loadTrust: () => {
-      const { members, tokens, epochs, keyRing } = file.read();
-      return { members, tokens, ...(epochs !== undefined && { epochs }), ...(keyRing !== undefined && { keyRing }) };
-    },
-    putMember: (member) => file.change(({ members }) => put(members, member, (each) => each.agentId), true),
-    deleteMembers: (agentIds) =>
-      file.change((contents) => {
-        contents.members = contents.members.filter(({ agentId }) => !agentIds.includes(agentId));
-      }, true),
-    putToken: (token) => file.change(({ tokens }) => put(tokens, token, (each) => each.id), true),
-    deleteToken: (id) =>
-      file.change((contents) => {
-        contents.tokens = contents.tokens.filter((each) => each.id !== id);
-      }, true),
-    saveEpochs: (epochs) => file.change((contents) => Object.assign(contents, { epochs }), true),
-    saveKeyRing: (ring) => file.change((contents) => Object.assign(contents, { keyRing: ring }), true),
-    ...gossipStore(file),
-    atomically: (writes) => file.atomically(writes),
-    close: () => file.close(),
+  const term = new MemoryTerm(file);
+  const control: LocalControlStore = {
+    lead: () => Promise.resolve(term),
+    leadNow: () => term,
+    leader: () => undefined,
+    close: () => Promise.resolve(),
   };
+  return { gossip: gossipStore(file), control, close: () => file.close() };
+}
+
+class MemoryTerm implements LocalTerm {
+  readonly number = 1;
+  readonly lost = new Promise<Fault>(() => {});
+  readonly #file: MemoryFile;
+
+  constructor(file: MemoryFile) {
+    this.#file = file;
+  }
+
+  loadNow(): ControlState {
+    const { revision, entries } = this.#file.read();
+    return { revision, entries: new Map(Object.entries(entries)) };
+  }
+
+  appendNow(events: readonly ControlEvent[]): void {
+    this.#file.change((contents) => {
+      for (const event of events) {
+        assert(event.revision === contents.revision + 1, `revision ${contents.revision + 1} is the next`);
+        for (const { key, after } of event.changes)
+          if (after === undefined) delete contents.entries[key];
+          else contents.entries[key] = after;
+        contents.events.push(event);
+        contents.revision = event.revision;
+      }
+    }, true);
+  }
+
+  load(): Promise<ControlState> {
+    return settled(() => this.loadNow());
+  }
+
+  append(events: readonly ControlEvent[]): Promise<void> {
+    return settled(() => this.appendNow(events));
+  }
+
+  events(after: number, limit: number): Promise<readonly ControlEvent[]> {
+    return settled(() =>
+      this.#file
+        .read()
+        .events.filter(({ revision }) => revision > after)
+        .slice(0, limit),
+    );
+  }
+
+  forget(upTo: number): Promise<void> {
+    return settled(() =>
+      this.#file.change((contents) => {
+        contents.events = contents.events.filter(({ revision }) => revision > upTo || revision === contents.revision);
+      }, true),
+    );
+  }
+
+  resign(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** What is thrown rejects. */
+function settled<T>(call: () => T): Promise<T> {
+  return new Promise((resolve) => resolve(call()));
 }
 
 /** @throws Fault in-use */
@@ -196,13 +212,6 @@ function gossipStore(file: MemoryFile): GossipStore {
           else gossipMembers[id] = toText(blob);
       }, false),
   };
-}
-
-/** Adds the value, or puts it in the place of that with the same key. */
-function put<T>(values: T[], value: T, keyOf: (value: T) => string): void {
-  const at = values.findIndex((each) => keyOf(each) === keyOf(value));
-  if (at < 0) values.push(value);
-  else values[at] = value;
 }
 
 type Interface = Pick<Lease, "containerId" | "ifname">;

@@ -1,48 +1,20 @@
 /**
- * The stores of master and agent on SQLite. Values are kept as JSON, one row for each thing that changes by itself; what
+ * The agent's store on SQLite, and what agent and master both keep for gossip. Values are kept as JSON, one row for each thing that changes by itself; what
  * is read is checked against its schema, so that a damaged file is refused at the start and not met later.
  */
 import { z } from "zod";
 import type { Attachment, Lease } from "../../model/attachment.ts";
-import type { AgentRecord, Assignment } from "../../model/cluster.ts";
-import { agentIdSchema, agentRecordSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
-import { keyRingSchema } from "../../model/trust/key-ring.ts";
-import {
-  epochRecordSchema,
-  type Membership,
-  memberRecordSchema,
-  membershipJson,
-  membershipSchema,
-} from "../../model/trust/membership.ts";
-import { tokenRecordSchema } from "../../model/trust/token.ts";
-import type { AgentStore, GossipStore, MasterStore, StoredTrust } from "../ports.ts";
+import type { Assignment } from "../../model/cluster.ts";
+import { agentIdSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
+import { type Membership, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
+import type { AgentStore, GossipStore } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
 
-/** What version 2 of the master's database has and version 1 had not. */
-const TRUST_TABLES = `
-    CREATE TABLE member (agent_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE token (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, value TEXT NOT NULL) STRICT;
-    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
-
 /** What both have since they take part in gossip. */
-const GOSSIP_TABLE = `
+export const GOSSIP_TABLE = `
     CREATE TABLE gossip_member (id TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT`;
 
-/** "WftM" and "WftA". */
-const MASTER: DatabaseKind = {
-  file: "master.db",
-  applicationId: 0x5766744d,
-  schemaVersion: 3,
-  schema: `
-    CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
-    CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
-    ${TRUST_TABLES};
-    ${GOSSIP_TABLE}`,
-  migrations: [TRUST_TABLES, GOSSIP_TABLE],
-  remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
-  synchronous: "FULL",
-};
-
+/** "WftA". */
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
@@ -62,52 +34,6 @@ const AGENT: DatabaseKind = {
   synchronous: "NORMAL",
 };
 
-/** @throws Fault in-use, corrupt-store, storage, unsupported-version; the store's calls throw `storage` */
-export function openMasterStore(dir: string): MasterStore {
-  const db = new SqliteDatabase(dir, MASTER);
-  return {
-    load: () => ({ network: loadNetwork(db), agents: loadAgents(db) }),
-    saveNetwork: (network) =>
-      db.run(
-        "INSERT INTO network (id, source) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET source = excluded.source",
-        JSON.stringify(network),
-      ),
-    putAgent: (record, replaces = record.id) => putAgent(db, record, replaces),
-    deleteAgents: (ids) =>
-      db.transaction(() => {
-        for (const id of ids) db.run("DELETE FROM agent WHERE id = ?", id);
-      }),
-    loadTrust: () => loadTrust(db),
-    putMember: (member) => putValue(db, "member", "agent_id", member.agentId, member),
-    deleteMembers: (agentIds) =>
-      db.transaction(() => {
-        for (const id of agentIds) db.run("DELETE FROM member WHERE agent_id = ?", id);
-      }),
-    putToken: (token) => putValue(db, "token", "id", token.id, token),
-    deleteToken: (id) => db.run("DELETE FROM token WHERE id = ?", id),
-    saveEpochs: (epochs) => putValue(db, "fact", "name", "epochs", epochs),
-    saveKeyRing: (ring) => putValue(db, "fact", "name", "key-ring", ring),
-    ...gossipStore(db),
-    atomically: (writes) => db.transaction(writes),
-    close: () => db.close(),
-  };
-}
-
-function loadTrust(db: SqliteDatabase): StoredTrust {
-  const epochs = readFact(db, "epochs", epochRecordSchema);
-  const keyRing = readFact(db, "key-ring", keyRingSchema);
-  return {
-    members: db
-      .all("SELECT agent_id, value FROM member ORDER BY rowid")
-      .map((row) => db.decode(row.value, memberRecordSchema, `the member record of agent ${row.agent_id}`)),
-    tokens: db
-      .all("SELECT id, value FROM token ORDER BY position")
-      .map((row) => db.decode(row.value, tokenRecordSchema, `the token ${row.id}`)),
-    ...(epochs !== undefined && { epochs }),
-    ...(keyRing !== undefined && { keyRing }),
-  };
-}
-
 /** Adds the row with this key, or replaces its value in its place. */
 function putValue(db: SqliteDatabase, table: string, keyColumn: string, key: string, value: unknown): void {
   db.run(
@@ -118,31 +44,7 @@ function putValue(db: SqliteDatabase, table: string, keyColumn: string, key: str
   );
 }
 
-function loadNetwork(db: SqliteDatabase): unknown {
-  const [row] = db.all("SELECT source FROM network");
-  return row && db.decode(row.source, z.unknown(), "the network configuration");
-}
-
-function loadAgents(db: SqliteDatabase): readonly AgentRecord[] {
-  return db
-    .all("SELECT id, record FROM agent ORDER BY position")
-    .map((row) => db.decode(row.record, agentRecordSchema, `the record of agent ${row.id}`));
-}
-
-function putAgent(db: SqliteDatabase, record: AgentRecord, replaces: string): void {
-  const json = JSON.stringify(record);
-  const upsert = "INSERT INTO agent (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record";
-  if (replaces === record.id) {
-    db.run(upsert, record.id, json);
-    return;
-  }
-  db.transaction(() => {
-    db.run("UPDATE agent SET id = ? WHERE id = ?", record.id, replaces);
-    db.run(upsert, record.id, json);
-  });
-}
-
-/** @throws as `openMasterStore` */
+/** @throws Fault in-use, corrupt-store, storage, unsupported-version; the store's calls throw `storage` */
 export function openAgentStore(dir: string): AgentStore {
   const db = new SqliteDatabase(dir, AGENT);
   return {
@@ -175,12 +77,12 @@ export function openAgentStore(dir: string): AgentStore {
       db.transaction(() => {
         for (const address of addresses) db.run("DELETE FROM resting WHERE address = ?", address);
       }),
-    ...gossipStore(db),
+    ...sqliteGossipStore(db),
     close: () => db.close(),
   };
 }
 
-function gossipStore(db: SqliteDatabase): GossipStore {
+export function sqliteGossipStore(db: SqliteDatabase): GossipStore {
   return {
     gossipGen: () => readFact<number>(db, "gossip-gen", z.int().min(0)) ?? 0,
     saveGossipGen: (gen) => writeFact(db, "gossip-gen", gen),

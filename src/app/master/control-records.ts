@@ -1,0 +1,211 @@
+/**
+ * The book's entries as what they are: agents, networks, members, tokens, epochs, keys. Each kind has its keys, its schema
+ * and its order here and nowhere else. Secrets are sealed with a key that only this cluster's masters have, so that neither
+ * a store far away nor its history holds one.
+ */
+import { z } from "zod";
+import { parseNetworkSource } from "../../core/config/cluster-config.ts";
+import { open, seal } from "../../io/crypto/keys.ts";
+import type { AgentRecord } from "../../model/cluster.ts";
+import { Fault, messageOf } from "../../model/fault.ts";
+import type { NetworkSource } from "../../model/network-source.ts";
+import { agentRecordSchema, issuesOf } from "../../model/schemas.ts";
+import { fromText, toText } from "../../model/trust/bytes.ts";
+import type { EpochRecord } from "../../model/trust/epoch-record.ts";
+import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
+import { epochRecordSchema, type MemberRecord, memberRecordSchema } from "../../model/trust/membership.ts";
+import { type TokenRecord, tokenRecordSchema } from "../../model/trust/token.ts";
+import type { Book, Deed } from "./book.ts";
+
+const SETTINGS = "settings";
+const NETWORK = "network/";
+const AGENT = "agent/";
+const MEMBER = "member/";
+const TOKEN = "token/";
+const EPOCHS = "epochs";
+const KEY_RING = "key-ring";
+/** What a sealed secret begins with; one from before secrets were sealed has none. */
+const SEALED = "sealed:";
+
+/** Whom the cluster trusts, and by what. The two facts are absent at first. */
+export interface StoredTrust {
+  readonly members: readonly MemberRecord[];
+  readonly tokens: readonly TokenRecord[];
+  readonly epochs?: EpochRecord;
+  readonly keyRing?: KeyRing;
+}
+
+const agentEntrySchema = z.object({ record: agentRecordSchema });
+
+/** Changes are made inside of `change`; what is read is checked, and damage is a fault that names the entry. */
+export class ControlRecords {
+  readonly #book: Book;
+  readonly #storeKey: Uint8Array;
+  /** Above the order of every entry. */
+  #order: number;
+
+  /** @param storeKey 32 bytes */
+  constructor(book: Book, storeKey: Uint8Array) {
+    this.#book = book;
+    this.#storeKey = storeKey;
+    const orders = [NETWORK, AGENT, TOKEN].flatMap((kind) => [...book.under(kind)].map(([, value]) => orderOf(value)));
+    this.#order = orders.reduce((most, order) => Math.max(most, order + 1), 0);
+  }
+
+  /** As `Book.change`. */
+  change(deed: Deed, make: () => void): void {
+    this.#book.change(deed, make);
+  }
+
+  /** As `Book.whenDurable`. */
+  whenDurable(call: () => void): void {
+    this.#book.whenDurable(call);
+  }
+
+  // ---- networks ------------------------------------------------------------------------------------------------------
+
+  /** The effective configuration in the file's own form; `undefined` at first. @throws Fault corrupt-store */
+  network(): NetworkSource | undefined {
+    const settings = this.#book.get(SETTINGS);
+    if (settings === undefined) return undefined;
+    const overlays = this.#inOrder(NETWORK).map(([, value]) => {
+      const { order: _, ...overlay } = value as { readonly order: number };
+      return overlay;
+    });
+    try {
+      return parseNetworkSource({ ...(settings as object), overlays });
+    } catch (thrown) {
+      throw damaged("the network configuration", messageOf(thrown), thrown);
+    }
+  }
+
+  saveNetwork({ overlays, ...settings }: NetworkSource): void {
+    this.#book.put(SETTINGS, settings);
+    const names = new Set(overlays.map(({ name }) => name));
+    for (const [name] of [...this.#book.under(NETWORK)]) if (!names.has(name)) this.#book.delete(NETWORK + name);
+    for (const [order, overlay] of overlays.entries()) this.#book.put(NETWORK + overlay.name, { order, ...overlay });
+  }
+
+  // ---- agents --------------------------------------------------------------------------------------------------------
+
+  /** In the order in which they were added. @throws Fault corrupt-store */
+  agents(): readonly AgentRecord[] {
+    return this.#inOrder(AGENT).map(([id, value]) => decoded(agentEntrySchema, value, AGENT + id).record);
+  }
+
+  /** Adds the agent, or puts it in the place of the one with the id `replaces` (by default its own). */
+  putAgent(record: AgentRecord, replaces = record.id): void {
+    const order = this.#orderOf(AGENT + replaces);
+    if (replaces !== record.id) this.#book.delete(AGENT + replaces);
+    this.#book.put(AGENT + record.id, { order, record });
+  }
+
+  deleteAgent(id: string): void {
+    this.#book.delete(AGENT + id);
+  }
+
+  // ---- trust ---------------------------------------------------------------------------------------------------------
+
+  /** @throws Fault corrupt-store */
+  trust(): StoredTrust {
+    const [epochs, keyRing] = [this.#book.get(EPOCHS), this.#book.get(KEY_RING)];
+    return {
+      members: [...this.#book.under(MEMBER)].map(([id, value]) => decoded(memberRecordSchema, value, MEMBER + id)),
+      tokens: this.#inOrder(TOKEN).map(([id, value]) => this.#token(TOKEN + id, value)),
+      ...(epochs !== undefined && { epochs: decoded(epochRecordSchema, epochs, EPOCHS) }),
+      ...(keyRing !== undefined && { keyRing: this.#keyRing(keyRing) }),
+    };
+  }
+
+  putMember(member: MemberRecord): void {
+    this.#book.put(MEMBER + member.agentId, member);
+  }
+
+  deleteMember(agentId: string): void {
+    this.#book.delete(MEMBER + agentId);
+  }
+
+  putToken(token: TokenRecord): void {
+    const entry = TOKEN + token.id;
+    this.#book.put(entry, { order: this.#orderOf(entry), ...token, key: this.#sealed(token.key, entry) });
+  }
+
+  deleteToken(id: string): void {
+    this.#book.delete(TOKEN + id);
+  }
+
+  saveEpochs(epochs: EpochRecord): void {
+    this.#book.put(EPOCHS, epochs);
+  }
+
+  saveKeyRing({ phase, current, other }: KeyRing): void {
+    const sealed = (each: StoredGossipKey) => ({ id: each.id, key: this.#sealed(each.key, KEY_RING) });
+    this.#book.put(KEY_RING, { phase, current: sealed(current), ...(other && { other: sealed(other) }) });
+  }
+
+  // ---- inside --------------------------------------------------------------------------------------------------------
+
+  #inOrder(kind: string): (readonly [id: string, value: unknown])[] {
+    return [...this.#book.under(kind)].sort(([, a], [, b]) => orderOf(a) - orderOf(b));
+  }
+
+  /** The place of an entry that is there, or the next one. */
+  #orderOf(key: string): number {
+    const known = this.#book.get(key);
+    if (known !== undefined) return orderOf(known);
+    this.#order += 1;
+    return this.#order - 1;
+  }
+
+  #token(entry: string, value: unknown): TokenRecord {
+    return decoded(tokenRecordSchema, this.#opened(value, entry), entry);
+  }
+
+  #keyRing(value: unknown): KeyRing {
+    const { current, other, ...rest } = value as { readonly current: unknown; readonly other?: unknown };
+    const opened = {
+      current: this.#opened(current, KEY_RING),
+      ...(other !== undefined && { other: this.#opened(other, KEY_RING) }),
+    };
+    return decoded(keyRingSchema, { ...rest, ...opened }, KEY_RING);
+  }
+
+  #sealed(secret: string, entry: string): string {
+    return SEALED + toText(seal(this.#storeKey, Buffer.from(secret), Buffer.from(entry)));
+  }
+
+  /** With its `key` in clear. */
+  #opened(value: unknown, entry: string): unknown {
+    const { key } = value as { readonly key?: unknown };
+    if (typeof key !== "string" || !key.startsWith(SEALED)) return value;
+    const bytes = fromText(key.slice(SEALED.length));
+    const plain = bytes && open(this.#storeKey, bytes, Buffer.from(entry));
+    if (plain !== undefined) return { ...(value as object), key: Buffer.from(plain).toString() };
+    throw new Fault(
+      "corrupt-store",
+      `${entry} was not sealed with this master's cluster.key: all masters of a cluster have the same one; copy it from ` +
+        "the data directory of another master, or from the backup",
+      { entry },
+    );
+  }
+}
+
+function orderOf(value: unknown): number {
+  const { order } = value as { readonly order?: unknown };
+  return typeof order === "number" ? order : Number.MAX_SAFE_INTEGER;
+}
+
+function decoded<T>(schema: z.ZodType<T>, value: unknown, entry: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw damaged(entry, issuesOf(parsed.error)[0] ?? "");
+}
+
+function damaged(what: string, problem: string, cause?: unknown): Fault {
+  return new Fault(
+    "corrupt-store",
+    `the stored ${what} is damaged (${problem}); restore the store from a backup`,
+    {},
+    { cause },
+  );
+}
