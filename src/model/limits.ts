@@ -305,3 +305,5 @@ export const CHANGES_MAX = 100;
 export const EVENTS_KEPT = 100_000;
 /** Events of one write to the store. */
 export const EVENTS_AT_ONCE_MAX = 100;
+/** Events of one answer. */
+export const EVENTS_SHOWN_MAX = 1_000;

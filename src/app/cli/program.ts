@@ -7,6 +7,7 @@ import { addAgentCommand } from "../agent/command.ts";
 import { addMasterCommand } from "../master/command.ts";
 import { addCniCommand } from "./cni-command.ts";
 import { addConfigCommand } from "./config-command.ts";
+import { addHistoryCommands } from "./history-command.ts";
 import { addLeaseCommands } from "./lease-command.ts";
 import { addMembersCommand } from "./members-command.ts";
 import { addStatusCommands } from "./status-command.ts";
@@ -34,6 +35,7 @@ export function createProgram(): Command {
   addLeaseCommands(program);
   addMembersCommand(program);
   addTrustCommands(program);
+  addHistoryCommands(program);
   addConfigCommand(program);
   return program;
 }

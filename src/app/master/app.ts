@@ -6,6 +6,7 @@ import { GossipMetrics } from "../gossip/gossip-metrics.ts";
 import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
+import { addHistoryRoutes } from "./history-routes.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
 import { addTrustRoutes, identifyCallers } from "./trust-routes.ts";
 import { poolView } from "./views.ts";
@@ -26,6 +27,7 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
   identifyCallers(app, deps);
   addV1Routes(app, deps);
   addTrustRoutes(app, deps);
+  addHistoryRoutes(app, deps);
   addOverlayRoutes(app, deps);
   addMembersRoute(app, () => deps.gossip?.member, deps.clock);
   app.get("/healthz", (context) => context.text("ok\n"));

@@ -11,7 +11,7 @@ import type { Clock, LocalTerm, Term } from "../../io/ports.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../model/control-event.ts";
 import { assert, type Fault } from "../../model/fault.ts";
-import { CHANGES_MAX, EVENTS_AT_ONCE_MAX } from "../../model/limits.ts";
+import { CHANGES_MAX, EVENTS_AT_ONCE_MAX, EVENTS_KEPT } from "../../model/limits.ts";
 
 /** Who changes what: for people. */
 export interface Deed {
@@ -20,6 +20,8 @@ export interface Deed {
   /** One line: `agent 5b… registered`. */
   readonly what: string;
 }
+
+const FORGET_EVERY = 1_000;
 
 export class Book {
   readonly #term: Term | LocalTerm;
@@ -42,6 +44,16 @@ export class Book {
   /** Of the last change, durable or not. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** All entries, as of `revision`. */
+  state(): ControlState {
+    return { revision: this.#revision, entries: new Map(this.#entries) };
+  }
+
+  /** Durable events later than `after`, the oldest first. @throws Fault storage */
+  events(after: number, limit: number): Promise<readonly ControlEvent[]> {
+    return this.#term.events(after, limit);
   }
 
   get(key: string): unknown {
@@ -118,11 +130,16 @@ export class Book {
     if (changes.length === 0) return;
     assert(changes.length <= CHANGES_MAX, `one change is at most ${CHANGES_MAX} entries, not ${changes.length}`);
     const event = { revision: this.#revision + 1, at: this.#clock.date(), who, what, changes };
-    if ("appendNow" in this.#term) this.#term.appendNow([event]);
-    this.#revision = event.revision;
-    if ("appendNow" in this.#term) return;
-    this.#queue.push(event);
-    this.#writing ??= this.#write(this.#term);
+    if ("appendNow" in this.#term) {
+      this.#term.appendNow([event]);
+      this.#revision = event.revision;
+    } else {
+      this.#revision = event.revision;
+      this.#queue.push(event);
+      this.#writing ??= this.#write(this.#term);
+    }
+    // What cannot be forgotten now is forgotten with the next ones.
+    if (event.revision % FORGET_EVERY === 0) this.#term.forget(event.revision - EVENTS_KEPT).catch(() => {});
   }
 
   /** Writes until nothing waits: what is changed during one write goes with the next one. */

@@ -252,6 +252,10 @@ export class Cluster {
     this.#connected.delete(id);
   }
 
+  get book(): Book {
+    return this.#deps.book;
+  }
+
   /** Resolves when all that was decided until now is durable. @throws Fault storage, not-leader */
   durable(): Promise<void> {
     return this.#deps.book.durable();
