@@ -80,4 +80,6 @@ export interface OverlayStatus {
   readonly status: OverlayStatusName;
   /** Why it failed; only with STATUS_FAILED. */
   readonly error?: string;
+  /** How many containers are in it; versions before living networks do not tell. */
+  readonly containers?: number;
 }

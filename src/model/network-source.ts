@@ -15,6 +15,8 @@ export interface OverlaySource {
   readonly subnet6?: string;
   readonly prefix6?: number;
   readonly enabled: boolean;
+  /** Weft's own: no new containers, until it is removed. */
+  readonly phase?: "draining";
   /** Weft's own: the halves of an agent's subnet do not lend addresses to each other. */
   readonly strict_halves?: boolean;
 }
@@ -45,6 +47,7 @@ function overlayOfSource(source: OverlaySource): Overlay {
     ...(source.subnet !== undefined && { subnet: cidr(source.subnet), prefix: source.prefix }),
     ...(source.subnet6 !== undefined && { subnet6: cidr(source.subnet6), prefix6: source.prefix6 }),
     enabled: source.enabled,
+    ...(source.phase !== undefined && { phase: source.phase }),
     ...(source.strict_halves === true && { strictHalves: true }),
   };
 }

@@ -15,6 +15,8 @@ export interface Overlay {
   readonly prefix6?: number;
   /** A disabled network gets no new allocations; what agents have of it stays. */
   readonly enabled: boolean;
+  /** It is on its way out: no new containers; those in it stay. */
+  readonly phase?: "draining";
   /** The halves of an agent's subnet do not lend addresses to each other. Absent: they do. */
   readonly strictHalves?: boolean;
 }

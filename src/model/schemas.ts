@@ -46,6 +46,7 @@ const overlaySchema: z.ZodType<Overlay> = z.object({
   subnet6: cidrSchema.optional(),
   prefix6: z.int().optional(),
   enabled: z.boolean(),
+  phase: z.literal("draining").optional(),
   strictHalves: z.boolean().optional(),
 });
 
@@ -107,6 +108,7 @@ export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
   name: z.string(),
   status: z.enum(["STATUS_INVALID", "STATUS_OK", "STATUS_FAILED", "STATUS_CONFIGURING"]),
   error: z.string().optional(),
+  containers: z.int().min(0).optional(),
 });
 
 const foreignIpamSchema: z.ZodType<ForeignIpam> = z.object({

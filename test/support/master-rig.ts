@@ -11,7 +11,7 @@ import { ClusterTrust } from "../../src/app/master/cluster-trust.ts";
 import { ControlRecords } from "../../src/app/master/control-records.ts";
 import { MasterMetrics } from "../../src/app/master/metrics.ts";
 import type { Presence } from "../../src/app/master/presence.ts";
-import { loadState } from "../../src/app/master/start.ts";
+import { loadEffective } from "../../src/app/master/start.ts";
 import { parseClusterConfig } from "../../src/core/config/cluster-config.ts";
 import { openAdmission } from "../../src/io/admission-answer.ts";
 import { type Prover, proveCall } from "../../src/io/crypto/call-keys.ts";
@@ -84,7 +84,6 @@ export class MasterRig {
       clock: this.clock,
       metrics: this.#metrics,
       version: "0.0.0",
-      refusedChanges: this.refused,
       warnings: [],
       local,
       onBug: (thrown) => this.bugs.push(thrown),
@@ -169,8 +168,8 @@ export class MasterRig {
     const term = this.#open.control.leadNow();
     const book = new Book(term.loadNow(), term, this.clock);
     const records = new ControlRecords(book, this.secrets.storeKey);
-    const { state, refused } = loadState(parseClusterConfig(yaml), records);
-    this.refused = refused;
+    const effective = loadEffective(parseClusterConfig(yaml), records);
+    this.refused = effective.settings.refused;
     const deps = { book, records, clock: this.clock, log: SILENT_LOG };
     const trust = new ClusterTrust({ ...deps, secrets: this.secrets });
     const presence: Presence = {
@@ -179,7 +178,7 @@ export class MasterRig {
         this.announcements += 1;
       },
     };
-    return new Cluster(state, { ...deps, metrics: this.#metrics, trust, presence });
+    return new Cluster(effective, records.agents(), { ...deps, metrics: this.#metrics, trust, presence });
   }
 }
 

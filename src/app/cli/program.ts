@@ -10,6 +10,7 @@ import { addConfigCommand } from "./config-command.ts";
 import { addHistoryCommands } from "./history-command.ts";
 import { addLeaseCommands } from "./lease-command.ts";
 import { addMembersCommand } from "./members-command.ts";
+import { addNetworkCommands } from "./network-command.ts";
 import { addStatusCommands } from "./status-command.ts";
 import { addTrustCommands } from "./trust-command.ts";
 
@@ -35,6 +36,7 @@ export function createProgram(): Command {
   addLeaseCommands(program);
   addMembersCommand(program);
   addTrustCommands(program);
+  addNetworkCommands(program);
   addHistoryCommands(program);
   addConfigCommand(program);
   return program;

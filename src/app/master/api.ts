@@ -15,7 +15,7 @@ import type { Cluster } from "./cluster.ts";
 import type { MasterGossip } from "./master-gossip.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { callerOf, requireOperator } from "./trust-routes.ts";
-import { agentSchema, networkSchema, networkViews, poolView, statusSchema } from "./views.ts";
+import { agentSchema, poolView, statusSchema } from "./views.ts";
 
 /** What one listener of the master serves. */
 export interface MasterApiDeps {
@@ -25,7 +25,6 @@ export interface MasterApiDeps {
   readonly gossip?: MasterGossip;
   readonly clock: Clock;
   readonly version: string;
-  readonly refusedChanges: readonly string[];
   readonly warnings: readonly string[];
   /** Whether this is the Unix socket, which only root of this host can open. */
   readonly local: boolean;
@@ -63,12 +62,6 @@ const DELETE_AGENT = createRoute({
   summary: "Frees what an agent holds. By the Unix socket, or with an operator's token; refused while it is connected.",
   request: { params: idParam },
   responses: { 204: { description: "Deleted." }, ...REFUSED },
-});
-const NETWORKS = createRoute({
-  method: "get",
-  path: "/v1/networks",
-  summary: "The networks in force, with how much of each is given out.",
-  responses: { 200: json(z.object({ networks: z.array(networkSchema) }), "Networks.") },
 });
 const STATUS = createRoute({
   method: "get",
@@ -109,11 +102,10 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
     cluster.deleteOne(context.req.valid("param").id, operatorOf(callerOf(context)));
     return context.body(null, 204);
   });
-  app.openapi(NETWORKS, (context) => context.json({ networks: networkViews(cluster) }, 200));
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
 }
 
-function statusView({ cluster, version, refusedChanges, warnings }: MasterApiDeps): z.infer<typeof statusSchema> {
+function statusView({ cluster, version, warnings }: MasterApiDeps): z.infer<typeof statusSchema> {
   const { network, defaultNetwork, enableIpv6, overlayMtu } = cluster.config;
   return {
     version,
@@ -126,7 +118,7 @@ function statusView({ cluster, version, refusedChanges, warnings }: MasterApiDep
       .usage()
       .filter(({ network }) => network === undefined)
       .map(poolView),
-    refusedChanges: [...refusedChanges],
+    refusedChanges: [...cluster.effective.settings.refused],
     warnings: [...warnings],
   };
 }

@@ -7,6 +7,7 @@ import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
 import { addHistoryRoutes } from "./history-routes.ts";
+import { addNetworkRoutes } from "./network-routes.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
 import { addTrustRoutes, identifyCallers } from "./trust-routes.ts";
 import { poolView } from "./views.ts";
@@ -26,6 +27,7 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
   answerWhenDurable(app, deps);
   identifyCallers(app, deps);
   addV1Routes(app, deps);
+  addNetworkRoutes(app, deps);
   addTrustRoutes(app, deps);
   addHistoryRoutes(app, deps);
   addOverlayRoutes(app, deps);
@@ -42,12 +44,12 @@ function answerWhenDurable(app: OpenAPIHono, { cluster }: MasterApiDeps): void {
   });
 }
 
-function metricsText({ cluster, metrics, refusedChanges }: MasterApiDeps): Promise<string> {
+function metricsText({ cluster, metrics }: MasterApiDeps): Promise<string> {
   const { known, connected } = cluster.counts();
   return metrics.text({
     agents: known,
     connected,
-    refusedChanges: refusedChanges.length,
+    refusedChanges: cluster.effective.settings.refused.length,
     pools: cluster.usage().map((usage) => {
       const { kind, network, used, size } = poolView(usage);
       return { pool: kind, network: network ?? "", used, size };

@@ -15,15 +15,19 @@ import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
-import type { NetworkSource } from "../../model/network-source.ts";
+import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
-import type { ControlRecords } from "./control-records.ts";
+import type { ClusterSettings, ControlRecords } from "./control-records.ts";
 import type { MasterMetrics } from "./metrics.ts";
+import type { Holder } from "./network-admin.ts";
 import { peerOf } from "./peer.ts";
 import type { Presence } from "./presence.ts";
 import { Records } from "./records.ts";
+
+/** Records of one change: with the networks and the event it fits CHANGES_MAX. */
+const STRIPPED_AT_ONCE = 50;
 
 export interface ClusterDeps {
   readonly book: Book;
@@ -35,11 +39,10 @@ export interface ClusterDeps {
   readonly presence: Presence;
 }
 
-/** What is in force, after the file was laid over what is stored. */
-export interface ClusterState {
-  readonly config: ClusterConfig;
+/** The configuration in force: networks in the file's own form, and the rest. */
+export interface Effective {
   readonly source: NetworkSource;
-  readonly records: readonly AgentRecord[];
+  readonly settings: ClusterSettings;
 }
 
 /** An agent as `/v1/agents` shows it. */
@@ -49,13 +52,13 @@ export interface AgentView extends AgentRecord {
 }
 
 export class Cluster {
-  readonly config: ClusterConfig;
   /** Whom the cluster trusts, and what gossip stands on. */
   readonly trust: ClusterTrust;
-  readonly #source: NetworkSource;
+  #effective: Effective;
+  #config: ClusterConfig;
   readonly #deps: ClusterDeps;
   readonly #records: Records;
-  readonly #allocator: Allocator;
+  #allocator: Allocator;
   readonly #presence: Presence;
   /** The process that registered last as each agent. */
   readonly #instances = new Map<string, string>();
@@ -65,16 +68,69 @@ export class Cluster {
   #stateJson: string | undefined;
 
   /** @throws Fault corrupt-store when the records contradict each other */
-  constructor({ config, source, records }: ClusterState, deps: ClusterDeps) {
-    this.config = config;
+  constructor(effective: Effective, records: readonly AgentRecord[], deps: ClusterDeps) {
+    this.#effective = effective;
+    this.#config = configOf(effective);
     this.trust = deps.trust;
-    this.#source = source;
     this.#deps = deps;
-    this.#allocator = Allocator.restore(config.network, records);
+    this.#allocator = Allocator.restore(this.#config.network, records);
     this.#records = new Records(records);
     this.#presence = deps.presence;
     this.trust.gossipKeys.connected = () => [...this.#connected];
     this.trust.gossipKeys.announce = () => this.#presence.announce();
+  }
+
+  get effective(): Effective {
+    return this.#effective;
+  }
+
+  get config(): ClusterConfig {
+    return this.#config;
+  }
+
+  /**
+   * Puts another configuration in force, which has a place for all that agents hold; they come for what is new.
+   * @throws Fault storage
+   */
+  force(effective: Effective, deed: Deed): void {
+    const config = configOf(effective);
+    const allocator = Allocator.restore(config.network, this.#records.all());
+    this.#write(deed, (records) => {
+      records.saveNetwork(effective.source);
+      records.saveSettings(effective.settings);
+    });
+    this.#effective = effective;
+    this.#config = config;
+    this.#allocator = allocator;
+    this.#stateJson = undefined;
+    this.#deps.log.info({ who: deed.who, what: deed.what }, "configuration changed");
+    this.#presence.announce();
+  }
+
+  /** Takes the network from every agent that has a share of it, some at a time. @throws Fault storage */
+  stripNetwork(name: string, who: string): void {
+    const having = this.#records.all().filter(({ overlays }) => overlays.some(({ info }) => info.name === name));
+    for (let at = 0; at < having.length; at += STRIPPED_AT_ONCE) {
+      const some = having.slice(at, at + STRIPPED_AT_ONCE).map((record) => ({
+        ...record,
+        overlays: record.overlays.filter(({ info }) => info.name !== name),
+      }));
+      this.#write({ who, what: `network ${name} taken from ${some.length} agents` }, (records) => {
+        for (const record of some) records.putAgent(record);
+      });
+      for (const record of some) this.#records.put(record, record.id);
+    }
+    this.#allocator = Allocator.restore(this.#config.network, this.#records.all());
+    this.#stateJson = undefined;
+  }
+
+  /** Agents with a share of the network, and how many containers they said last that it has. */
+  holders(name: string): readonly Holder[] {
+    return this.agents().flatMap(({ id, hostname, connected, overlays, statuses }) => {
+      if (!overlays.some(({ info }) => info.name === name)) return [];
+      const containers = statuses.find((status) => status.name === name)?.containers;
+      return [{ agent: id, hostname, connected, ...(containers !== undefined && { containers }) }];
+    });
   }
 
   /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
@@ -184,7 +240,7 @@ export class Cluster {
   /** The document of `/overlay-master/state`. */
   stateJson(): string {
     this.#stateJson ??= masterStateJson(
-      this.#source,
+      this.#effective.source,
       this.#records.all().map((record) => ({ record, statuses: this.#statuses.get(record.id) ?? [] })),
     );
     return this.#stateJson;
@@ -288,7 +344,7 @@ export class Cluster {
   }
 
   #assignment(agent: AgentRecord): Assignment {
-    const { network, overlayMtu, enableIpv6 } = this.config;
+    const { network, overlayMtu, enableIpv6 } = this.#config;
     return {
       agent,
       overlaySubnets: network.overlays.flatMap(prefixesOf),
@@ -297,6 +353,16 @@ export class Cluster {
       enableIpv6,
     };
   }
+}
+
+function configOf({ source, settings }: Effective): ClusterConfig {
+  const { overlayMtu, enableIpv6, defaultNetwork } = settings;
+  return {
+    network: networkOfSource(source),
+    ...(overlayMtu !== undefined && { overlayMtu }),
+    enableIpv6,
+    ...(defaultNetwork !== undefined && { defaultNetwork }),
+  };
 }
 
 /** The agent that registers, as the cluster's word on it says it. */
@@ -323,6 +389,6 @@ function exhausted({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsa
 }
 
 function withBoundedError(status: OverlayStatus): OverlayStatus {
-  const { name, status: word, error } = status;
-  return { name, status: word, ...(error !== undefined && { error: error.slice(0, STATUS_ERROR_MAX_LENGTH) }) };
+  const { error } = status;
+  return error === undefined ? status : { ...status, error: error.slice(0, STATUS_ERROR_MAX_LENGTH) };
 }

@@ -18,6 +18,7 @@ import { type TokenRecord, tokenRecordSchema } from "../../model/trust/token.ts"
 import type { Book, Deed } from "./book.ts";
 
 const SETTINGS = "settings";
+const CLUSTER = "cluster";
 const NETWORK = "network/";
 const AGENT = "agent/";
 const MEMBER = "member/";
@@ -35,6 +36,24 @@ export interface StoredTrust {
   readonly keyRing?: KeyRing;
 }
 
+/** What a configuration file says beside its networks, and which file was laid over the store last. */
+export interface ClusterSettings {
+  readonly overlayMtu?: number;
+  readonly enableIpv6: boolean;
+  readonly defaultNetwork?: string;
+  /** A digest of all that was read of the file. */
+  readonly file: string;
+  /** What of it is not in force, one sentence each. */
+  readonly refused: readonly string[];
+}
+
+const settingsSchema: z.ZodType<ClusterSettings> = z.object({
+  overlayMtu: z.int().optional(),
+  enableIpv6: z.boolean(),
+  defaultNetwork: z.string().optional(),
+  file: z.string(),
+  refused: z.array(z.string()),
+});
 const agentEntrySchema = z.object({ record: agentRecordSchema });
 
 /** Changes are made inside of `change`; what is read is checked, and damage is a fault that names the entry. */
@@ -77,6 +96,16 @@ export class ControlRecords {
     } catch (thrown) {
       throw damaged("the network configuration", messageOf(thrown), thrown);
     }
+  }
+
+  /** What is in force besides the networks; `undefined` at first, and in a store from before it was kept. */
+  settings(): ClusterSettings | undefined {
+    const value = this.#book.get(CLUSTER);
+    return value === undefined ? undefined : decoded(settingsSchema, value, CLUSTER);
+  }
+
+  saveSettings(settings: ClusterSettings): void {
+    this.#book.put(CLUSTER, settings);
   }
 
   saveNetwork({ overlays, ...settings }: NetworkSource): void {

@@ -2,21 +2,21 @@
  * Wires a master and starts it: configuration, store, cluster, listeners. Nothing is served before everything is read,
  * and what was opened is closed again when a later step fails.
  */
-import { withoutIpv6 } from "../../core/config/cluster-config.ts";
-import { reconfigure } from "../../core/ipam/reconfigure.ts";
+import type { ParsedConfig } from "../../core/config/cluster-config.ts";
 import { type HttpServer, listenTcp, listenUnix, parseTcpAddress, type TlsServer } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterDisk, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import type { ClusterConfig } from "../../model/network.ts";
-import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
+import type { NetworkSource } from "../../model/network-source.ts";
 import { addressText } from "../gossip/gossip-node.ts";
 import { createMasterApp } from "./app.ts";
 import { Book } from "./book.ts";
-import { Cluster, type ClusterState } from "./cluster.ts";
+import { Cluster, type Effective } from "./cluster.ts";
 import { ClusterTrust, type MasterSecrets } from "./cluster-trust.ts";
 import { ControlRecords } from "./control-records.ts";
 import { MasterGossip } from "./master-gossip.ts";
 import { MasterMetrics } from "./metrics.ts";
+import { digestOf, laidOver } from "./network-admin.ts";
 
 export interface MasterOptions {
   readonly config: ClusterConfig;
@@ -53,23 +53,25 @@ export interface RunningMaster {
 }
 
 /**
- * The state to serve: the file laid over what is stored, and stored itself before anybody sees it.
+ * The configuration to serve, stored before anybody sees it. A file that was laid over the store before is not laid over it
+ * again: networks may have been changed since, by command.
  * @throws Fault corrupt-store, storage
  */
-export function loadState(
-  { config, source }: Pick<MasterOptions, "config" | "source">,
-  records: ControlRecords,
-): { readonly state: ClusterState; readonly refused: readonly string[] } {
-  const agents = records.agents();
-  const merged = reconfigure(records.network(), agents, source);
-  const effective = config.enableIpv6 ? merged.network : withoutIpv6(merged.network);
-  records.change({ who: "master", what: "configuration file laid over what is stored" }, () =>
-    records.saveNetwork(effective),
-  );
-  return {
-    state: { config: { ...config, network: networkOfSource(effective) }, source: effective, records: agents },
-    refused: merged.refused,
-  };
+export function loadEffective(file: Pick<ParsedConfig, "config" | "source">, records: ControlRecords): Effective {
+  const [source, settings] = [records.network(), records.settings()];
+  if (
+    source !== undefined &&
+    settings !== undefined &&
+    settings.file === digestOf(file) &&
+    settings.refused.length === 0
+  )
+    return { source, settings };
+  const effective = laidOver(source, records.agents(), file);
+  records.change({ who: "master", what: "configuration file laid over what is stored" }, () => {
+    records.saveNetwork(effective.source);
+    records.saveSettings(effective.settings);
+  });
+  return effective;
 }
 
 /** @throws Fault bad-request, bad-config, corrupt-store, storage, port-taken, no-rights */
@@ -79,7 +81,9 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
   const term = disk.control.leadNow();
   const book = new Book(term.loadNow(), term, clock);
   const records = new ControlRecords(book, secrets.storeKey);
-  const { state, refused } = loadState(options, records);
+  const effective = loadEffective(options, records);
+  const agents = records.agents();
+  const { refused } = effective.settings;
   const metrics = new MasterMetrics();
   const trust = new ClusterTrust({ records, clock, log, secrets });
   const gossip = await MasterGossip.open(options.gossip, {
@@ -91,14 +95,21 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
     log,
     onAgent: (agentId) => cluster.presenceChanged(agentId),
   });
-  const cluster: Cluster = new Cluster(state, { book, records, clock, log, metrics, trust, presence: gossip });
+  const cluster: Cluster = new Cluster(effective, agents, {
+    book,
+    records,
+    clock,
+    log,
+    metrics,
+    trust,
+    presence: gossip,
+  });
   const appDeps = {
     cluster,
     gossip,
     clock,
     metrics,
     version: options.version,
-    refusedChanges: refused,
     warnings: options.warnings,
     onBug,
   };
@@ -119,7 +130,7 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
     for (const reason of refused) log.error({ reason }, "change of the configuration refused");
     const { local } = gossip.member.transport;
     log.info(
-      { address: server.address, socket: options.socket, gossip: addressText(local), agents: state.records.length },
+      { address: server.address, socket: options.socket, gossip: addressText(local), agents: agents.length },
       "master serves",
     );
     return { cluster, address: server.address, close };

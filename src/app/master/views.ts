@@ -34,6 +34,7 @@ export const networkSchema = z
   .object({
     name: z.string(),
     enabled: z.boolean(),
+    phase: z.literal("draining").optional(),
     /** Whether containers that name no network are in this one. */
     default: z.boolean(),
     subnet: cidrSchema.optional(),

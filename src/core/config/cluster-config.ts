@@ -44,13 +44,14 @@ export function parseClusterConfig(yamlText: string): ParsedConfig {
 }
 
 /**
- * Validates a stored network configuration; the rest of the file it came from is not known any more.
+ * Validates a network configuration without the rest of a file.
+ * @param needsVtep6 as `readNetwork`
  * @throws Fault bad-config
  */
-export function parseNetworkSource(value: unknown): NetworkSource {
+export function parseNetworkSource(value: unknown, needsVtep6 = false): NetworkSource {
   const problems = new Problems();
-  if (!isMapping(value)) throw new Fault("bad-config", `the stored network configuration is ${quote(value)}`);
-  const network = readNetwork(new Section("network", value, problems), false);
+  if (!isMapping(value)) throw new Fault("bad-config", `the network configuration is ${quote(value)}`);
+  const network = readNetwork(new Section("network", value, problems), needsVtep6);
   checkAddressSpace(network.claims, [], undefined, problems);
   problems.throwIfAny();
   return network.source;

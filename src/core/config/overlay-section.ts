@@ -9,7 +9,7 @@ import type { OverlaySource } from "../../model/network-source.ts";
 import { quote } from "./problems.ts";
 import type { Section } from "./section.ts";
 
-const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled", "strict_halves"];
+const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled", "strict_halves", "phase"];
 
 /** @returns what could be read of the entry; it is whole only if the section's problems did not grow */
 export function readOverlay(section: Section): Partial<OverlaySource> {
@@ -29,7 +29,16 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
     ...(prefix6 !== undefined && { prefix6 }),
     enabled: enabled ?? true,
     ...(strictHalves === true && { strict_halves: true }),
+    ...readPhase(section),
   };
+}
+
+function readPhase(section: Section): Partial<OverlaySource> {
+  if (!section.has("phase")) return {};
+  const phase = section.raw("phase");
+  if (phase === "draining") return { phase };
+  section.refuse("phase", `${quote(phase)} is none`, "give draining, or leave it out");
+  return {};
 }
 
 function readName(section: Section): string | undefined {

@@ -1,0 +1,188 @@
+/**
+ * Networks while they carry traffic: added, changed, drained and removed without a restart of anything. What agents hold
+ * is never taken from them by a change; what would do so is refused with the reason, and a removal goes by draining:
+ * no new containers, then none at all, then no agent has it any more.
+ */
+import {
+  type ParsedConfig,
+  parseClusterConfig,
+  parseNetworkSource,
+  withoutIpv6,
+} from "../../core/config/cluster-config.ts";
+import { networkChanges } from "../../core/ipam/network-changes.ts";
+import { reconfigure } from "../../core/ipam/reconfigure.ts";
+import { sha256 } from "../../io/crypto/keys.ts";
+import { canonicalJson } from "../../model/canonical-json.ts";
+import { Fault } from "../../model/fault.ts";
+import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
+import { toText } from "../../model/trust/bytes.ts";
+import type { Cluster, Effective } from "./cluster.ts";
+import type { ClusterSettings } from "./control-records.ts";
+
+/** What applying a configuration would do. */
+export interface Plan {
+  /** One line each, as `networkChanges` and for the settings. */
+  readonly changes: readonly string[];
+  /** What of it is not taken, and why. */
+  readonly refused: readonly string[];
+}
+
+/** One agent that keeps a network from being removed. */
+export interface Holder {
+  readonly agent: string;
+  readonly hostname: string;
+  /** Containers in the network, as the agent said last; absent: it never said. */
+  readonly containers?: number;
+  readonly connected: boolean;
+}
+
+/** Changes of a network's definition; `null` takes a field away. */
+export type NetworkPatch = Readonly<Record<string, unknown>>;
+
+/** A configuration file laid over what is in force. */
+export function laidOver(
+  stored: NetworkSource | undefined,
+  agents: Parameters<typeof reconfigure>[1],
+  { config, source }: Pick<ParsedConfig, "config" | "source">,
+): Effective {
+  const merged = reconfigure(stored, agents, source);
+  const { overlayMtu, enableIpv6, defaultNetwork } = config;
+  const settings: ClusterSettings = {
+    ...(overlayMtu !== undefined && { overlayMtu }),
+    enableIpv6,
+    ...(defaultNetwork !== undefined && { defaultNetwork }),
+    file: digestOf({ config, source }),
+    refused: merged.refused,
+  };
+  return { source: enableIpv6 ? merged.network : withoutIpv6(merged.network), settings };
+}
+
+/** Tells files apart by what is read of them. */
+export function digestOf({ config, source }: Pick<ParsedConfig, "config" | "source">): string {
+  const { overlayMtu, enableIpv6, defaultNetwork } = config;
+  return toText(sha256(Buffer.from(canonicalJson([source, overlayMtu ?? null, enableIpv6, defaultNetwork ?? null]))));
+}
+
+export class NetworkAdmin {
+  readonly #cluster: Cluster;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** @param definition as in the file @throws Fault bad-config, in-use */
+  add(definition: Readonly<Record<string, unknown>>, who: string): void {
+    const { source } = this.#cluster.effective;
+    const { name } = definition;
+    if (source.overlays.some((overlay) => overlay.name === name))
+      throw new Fault("in-use", `there is a network ${name} already; change it with 'weft network set ${name}'`);
+    const [changes] = this.#force([...source.overlays, definition], who);
+    if (changes === undefined) throw new Fault("bad-config", `network ${name} was not added`);
+  }
+
+  /** @throws Fault unknown-network, bad-config, in-use */
+  set(name: string, patch: NetworkPatch, who: string): readonly string[] {
+    const known = this.#known(name);
+    if ("name" in patch) throw new Fault("bad-request", "a network keeps its name; add another one and drain this one");
+    const changed = Object.entries({ ...known, ...patch }).filter(([, value]) => value !== null && value !== undefined);
+    const overlays = this.#cluster.effective.source.overlays.map((overlay) =>
+      overlay.name === name ? Object.fromEntries(changed) : overlay,
+    );
+    return this.#force(overlays, who);
+  }
+
+  /** Who holds containers in the network, or may. */
+  holders(name: string): readonly Holder[] {
+    this.#known(name);
+    return this.#cluster.holders(name).filter(({ containers }) => containers !== 0);
+  }
+
+  /**
+   * Takes the network from all agents and forgets it.
+   * @param isForced although containers are in it, which then have no network any more
+   * @throws Fault unknown-network, in-use
+   */
+  remove(name: string, isForced: boolean, who: string): void {
+    const known = this.#known(name);
+    const { source, settings } = this.#cluster.effective;
+    if (source.overlays.length === 1)
+      throw new Fault("in-use", `${name} is the only network; add another one before it is removed`);
+    if (settings.defaultNetwork === name)
+      throw new Fault("in-use", `${name} is the default network; name another one in the file and 'weft apply' it`);
+    const held = this.holders(name);
+    if (!isForced && known.phase !== "draining" && held.length > 0)
+      throw new Fault("in-use", `network ${name} takes new containers; 'weft network drain ${name}' first`);
+    if (!isForced && held.length > 0) throw stillHeld(name, held);
+    this.#cluster.stripNetwork(name, who);
+    const overlays = source.overlays.filter((overlay) => overlay.name !== name);
+    this.#cluster.force({ source: { ...source, overlays }, settings }, { who, what: `network ${name} removed` });
+  }
+
+  /** @param text of a configuration file @throws Fault bad-config */
+  plan(text: string): Plan {
+    return this.#planOf(this.#laidOver(text));
+  }
+
+  /** @returns what was done @throws Fault bad-config */
+  apply(text: string, who: string): Plan {
+    const next = this.#laidOver(text);
+    const plan = this.#planOf(next);
+    this.#cluster.force(next, { who, what: eventText(plan.changes) });
+    return plan;
+  }
+
+  #laidOver(text: string): Effective {
+    return laidOver(this.#cluster.effective.source, this.#cluster.agents(), parseClusterConfig(text));
+  }
+
+  #planOf(next: Effective): Plan {
+    const { source, settings } = this.#cluster.effective;
+    const { file: _, refused: __, ...before } = settings;
+    const { file: ___, refused, ...after } = next.settings;
+    const settingLines = Object.entries({ ...before, ...after }).flatMap(([key]) => {
+      const [was, is] = [before, after].map((each) => (each as Readonly<Record<string, unknown>>)[key]);
+      return was === is ? [] : [`${key}: ${was ?? "nothing"} becomes ${is ?? "nothing"}`];
+    });
+    return { changes: [...settingLines, ...networkChanges(source, next.source)], refused };
+  }
+
+  /** @returns what changed @throws Fault bad-config, in-use */
+  #force(overlays: readonly unknown[], who: string): readonly string[] {
+    const { source, settings } = this.#cluster.effective;
+    const wanted = parseNetworkSource({ ...source, overlays }, settings.enableIpv6);
+    const { network, refused } = reconfigure(source, this.#cluster.agents(), wanted);
+    if (refused.length > 0) throw new Fault("in-use", refused.join("; "), { refused });
+    const changes = networkChanges(source, network);
+    if (changes.length > 0) this.#cluster.force({ source: network, settings }, { who, what: eventText(changes) });
+    return changes;
+  }
+
+  #known(name: string): OverlaySource {
+    const { overlays } = this.#cluster.effective.source;
+    const known = overlays.find((overlay) => overlay.name === name);
+    if (known !== undefined) return known;
+    const names = overlays.map((overlay) => overlay.name).join(", ");
+    throw new Fault("unknown-network", `there is no network ${name}; there are ${names}`, { network: name });
+  }
+}
+
+function stillHeld(name: string, held: readonly Holder[]): Fault {
+  const shown = held.slice(0, 5).map(({ hostname, containers, connected }) => {
+    const what = containers === undefined ? "did not say" : `${containers} containers`;
+    return `${hostname}: ${what}${connected ? "" : " when it was last heard of"}`;
+  });
+  const more = held.length > shown.length ? ` and ${held.length - shown.length} more` : "";
+  return new Fault(
+    "in-use",
+    `network ${name} is still held (${shown.join("; ")}${more}); wait until they are gone, or give --force: ` +
+      "those containers then lose this network at once",
+    { network: name, agents: held.map(({ agent }) => agent) },
+  );
+}
+
+const EVENT_CHANGES = 3;
+
+function eventText(changes: readonly string[]): string {
+  const more = changes.length > EVENT_CHANGES ? `; and ${changes.length - EVENT_CHANGES} more` : "";
+  return changes.length === 0 ? "the same configuration applied" : changes.slice(0, EVENT_CHANGES).join("; ") + more;
+}
