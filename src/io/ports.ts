@@ -298,5 +298,5 @@ export interface StatusReport {
 /** What an agent learns of its peers. Until the snapshot comes there may be more than were told. */
 export type PeerUpdate =
   | { readonly type: "snapshot"; readonly peers: readonly Peer[] }
-  | { readonly type: "peer"; readonly peer: Peer }
-  | { readonly type: "gone"; readonly id: string };
+  /** What is known of each now, by its id; `undefined`: it is gone. */
+  | { readonly type: "changed"; readonly peers: ReadonlyMap<string, Peer | undefined> };

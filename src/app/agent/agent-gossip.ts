@@ -7,7 +7,7 @@
  */
 
 import type { MemberId } from "../../core/gossip/messages.ts";
-import { ASSIGNMENT_KEY, type DirectoryChange } from "../../core/trust/directory.ts";
+import { ASSIGNMENT_KEY, changedPeers, type DirectoryChange } from "../../core/trust/directory.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, PeerUpdate, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
@@ -115,9 +115,8 @@ export class AgentGossip {
   }
 
   #changed(changes: readonly DirectoryChange[]): void {
-    for (const change of changes)
-      if (change.type === "peer") this.#deps.onPeers({ type: "peer", peer: change.peer });
-      else if (change.type === "gone") this.#deps.onPeers({ type: "gone", id: change.id });
+    const peers = changedPeers(changes);
+    if (peers.size > 0) this.#deps.onPeers({ type: "changed", peers });
   }
 
   /** Of a master the announcement counts: when it changes there is something to be fetched. */

@@ -88,11 +88,12 @@ export class ClusterMember {
     return member;
   }
 
-  /** Begins to speak. What the disk knew is told first. */
+  /** Begins to speak. What the disk knew is told first, all peers at once: their host programs them in one step. */
   start(): void {
     const known = [...this.#node.gossip.members()].map(({ head }) => head.id);
     this.#node.start();
-    for (const id of known) this.recordsChanged(id);
+    this.#carryOut(known.flatMap((id) => this.#learn(id)));
+    for (const id of known) this.#deps.onRecords?.(id);
   }
 
   get gossip(): GossipNode["gossip"] {
@@ -139,11 +140,16 @@ export class ClusterMember {
   }
 
   recordsChanged(owner: MemberId): void {
-    const { gossip } = this.#node;
-    this.#carryOut(
-      this.directory.update(owner, { keys: () => gossip.keys(owner), value: (key) => gossip.value(owner, key) }),
-    );
+    this.#carryOut(this.#learn(owner));
     this.#deps.onRecords?.(owner);
+  }
+
+  #learn(owner: MemberId): DirectoryChange[] {
+    const { gossip } = this.#node;
+    return this.directory.update(owner, {
+      keys: () => gossip.keys(owner),
+      value: (key) => gossip.value(owner, key),
+    });
   }
 
   memberChanged(id: MemberId): void {

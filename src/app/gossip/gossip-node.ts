@@ -8,6 +8,7 @@ import { Gossip } from "../../core/gossip/gossip.ts";
 import type { Address, Head, MemberId } from "../../core/gossip/messages.ts";
 import { Roster } from "../../core/gossip/roster.ts";
 import type { Sign, Verify } from "../../core/gossip/signed.ts";
+import { Table } from "../../core/gossip/table.ts";
 import { nextGen } from "../../core/gossip/version.ts";
 import { type DatagramTransport, openDatagramTransport } from "../../io/gossip/datagram-transport.ts";
 import type { ClusterKeys } from "../../io/gossip/key-ring.ts";
@@ -83,7 +84,7 @@ export class GossipNode {
           known.map(({ head }) => head.address),
         ),
       },
-      { roster: new Roster(), fraction: () => random.fraction(), verify: deps.verify, admit: deps.admit },
+      { table: new Table(new Roster()), fraction: () => random.fraction(), verify: deps.verify, admit: deps.admit },
     );
     for (const { head, state } of known) gossip.restore(head, state);
     node = new GossipNode(gossip, transport, deps);

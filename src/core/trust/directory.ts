@@ -22,6 +22,15 @@ export type DirectoryChange =
   /** The member is out: gossip is to forget it. */
   | { readonly type: "removed"; readonly memberId: string };
 
+/** What is known by the end of the changes, by agent id; `undefined`: it is gone. */
+export function changedPeers(changes: readonly DirectoryChange[]): Map<string, Peer | undefined> {
+  const peers = new Map<string, Peer | undefined>();
+  for (const change of changes)
+    if (change.type === "peer") peers.set(change.peer.id, change.peer);
+    else if (change.type === "gone") peers.set(change.id, undefined);
+  return peers;
+}
+
 /** Why records were not believed. */
 export type Disbelief = "bad-signature" | "not-its-own" | "removed" | "older";
 
