@@ -304,7 +304,7 @@ export class ClusterTrust {
   /** The first start of a cluster, or the first one after an upgrade. */
   #begin(ring: KeyRing): void {
     const { store, secrets, log } = this.#deps;
-    const first = this.tokens.recordOf(secrets.firstToken(), { kind: "join", note: "made at the first start" }, 0);
+    const first = this.tokens.recordOf(secrets.firstToken(), { kind: "join", note: "first start" }, 0);
     store.atomically(() => {
       store.saveEpochs(this.#epochs);
       store.saveKeyRing(ring);

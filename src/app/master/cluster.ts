@@ -258,7 +258,9 @@ export class Cluster {
   #known(id: string): AgentRecord {
     const record = this.#records.withId(id);
     if (record !== undefined) return record;
-    throw new Fault("unknown-agent", `agent ${id} is not known here; it must register first`, { agent: id });
+    throw new Fault("unknown-agent", `agent ${id} is not known here; 'weft agents' lists those that have registered`, {
+      agent: id,
+    });
   }
 
   #reportShortages({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsage[]): void {
