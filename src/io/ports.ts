@@ -284,6 +284,8 @@ export interface RegisterRequest {
 export interface Admission {
   readonly assignment: Assignment;
   readonly membership: Membership;
+  /** The master's last announcement: this answer is what it asked to be fetched. Older masters do not say. */
+  readonly announcement?: string | undefined;
 }
 
 export interface MasterClient {

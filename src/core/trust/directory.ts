@@ -9,7 +9,7 @@ import { type AssignmentStatement, verifyAssignmentStatement } from "../../model
 import { type Credential, verifyCredential } from "../../model/trust/credential.ts";
 import { memberIdOf, type Verify } from "../../model/trust/member.ts";
 import { type Removal, verifyEpochFloor, verifyRemoval } from "../../model/trust/removal.ts";
-import { isNewer, isRefused, type NewestWord } from "../../model/trust/standing.ts";
+import { type Age, isNewer, isRefused, type NewestWord } from "../../model/trust/standing.ts";
 
 /** Keys of records: an agent's own assignment, the epoch floor, and a removal before the removed member's id. */
 export const ASSIGNMENT_KEY = "assignment";
@@ -87,6 +87,11 @@ export class Directory {
 
   statementOf(memberId: string): AssignmentStatement | undefined {
     return this.#statements.get(memberId);
+  }
+
+  /** How old the newest word on the agent is, whoever it is that speaks for it now. */
+  newestOf(agentId: string): Age | undefined {
+    return this.#newest.get(agentId);
   }
 
   /** Of all agents but the own one. */
