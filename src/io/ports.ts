@@ -9,6 +9,7 @@ import type { Ip } from "../model/ip.ts";
 import type { EpochRecord } from "../model/trust/epoch-record.ts";
 import type { KeyRing } from "../model/trust/key-ring.ts";
 import type { MemberRecord, Membership } from "../model/trust/membership.ts";
+import type { NewestWord } from "../model/trust/standing.ts";
 import type { TokenRecord } from "../model/trust/token.ts";
 
 // ---- kernel --------------------------------------------------------------------------------------------------------
@@ -229,7 +230,10 @@ export interface UdpCounters {
   unaddressable: number;
 }
 
-/** What a member of the gossip must not forget: the gen, so as never to speak under one twice; the others, to find them. */
+/**
+ * What a member of the gossip must not forget: the gen, so as never to speak under one twice; the others, to find them;
+ * the age of the newest word on each agent, so that no older one is believed.
+ */
 export interface GossipStore {
   /** 0 at first. */
   gossipGen(): number;
@@ -238,6 +242,9 @@ export interface GossipStore {
   gossipMembers(): readonly StoredMember[];
   /** Adds, replaces, or (without a blob) deletes. A crash may lose the last ones. */
   saveGossipMembers(members: readonly StoredMember[]): void;
+  newestWords(): readonly NewestWord[];
+  /** Adds, replaces and deletes. A crash may lose the last ones. */
+  saveNewestWords(words: readonly NewestWord[], gone: readonly string[]): void;
 }
 
 export interface StoredMember {
@@ -277,6 +284,8 @@ export interface RegisterRequest {
 export interface Admission {
   readonly assignment: Assignment;
   readonly membership: Membership;
+  /** The master's last announcement: this answer is what it asked to be fetched. Older masters do not say. */
+  readonly announcement?: string | undefined;
 }
 
 export interface MasterClient {

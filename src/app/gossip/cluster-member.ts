@@ -60,9 +60,9 @@ export class ClusterMember {
 
   /** Opens the socket and takes up what is on disk; nothing is said before `start`. @throws Fault as GossipNode.open */
   static async open(at: UdpAddress, papers: MemberPapers, deps: ClusterMemberDependencies): Promise<ClusterMember> {
-    const { signer, ownAgentId } = deps;
+    const { signer, ownAgentId, store, log } = deps;
     const id = memberIdOf(signer.publicKey);
-    const directory = new Directory(papers.clusterKey, verifySignature, ownAgentId);
+    const directory = new Directory(papers.clusterKey, verifySignature, ownAgentId, store.newestWords());
     for (const removal of papers.removals) directory.remove(removal);
     directory.raiseFloor(papers.epochFloor);
     let member: ClusterMember | undefined;
@@ -82,6 +82,8 @@ export class ClusterMember {
         onMember: (changed) => member?.memberChanged(changed),
         onRecords: (owner) => member?.recordsChanged(owner),
         onEvent: (event) => member?.eventHappened(event),
+        onSave: () => directory.keepNewest((words, gone) => store.saveNewestWords(words, gone)),
+        onSaveFailed: (fault) => log.warn({}, `what gossip told is not on disk yet: ${fault.message}`),
       },
     );
     member = new ClusterMember(id, directory, node, deps);

@@ -10,6 +10,7 @@ import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import type { KeyRing } from "../../model/trust/key-ring.ts";
 import { type MemberRecord, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
+import type { NewestWord } from "../../model/trust/standing.ts";
 import type { TokenRecord } from "../../model/trust/token.ts";
 import type { AgentStore, GossipStore, MasterStore } from "../ports.ts";
 
@@ -29,9 +30,10 @@ interface Contents {
   gossipGen?: number;
   /** Blobs in base64url. */
   gossipMembers: Record<string, string>;
+  newest: NewestWord[];
 }
 
-const EMPTY: Contents = { agents: [], leases: [], resting: [], members: [], tokens: [], gossipMembers: {} };
+const EMPTY: Contents = { agents: [], leases: [], resting: [], members: [], tokens: [], gossipMembers: {}, newest: [] };
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
 export class MemoryDisk {
@@ -161,6 +163,8 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
     forgetMembership: () =>
       file.change((contents) => {
         delete contents.membership;
+        contents.gossipMembers = {};
+        contents.newest = [];
       }, true),
     leases: () => file.read().leases,
     putLease: (lease) =>
@@ -194,6 +198,12 @@ function gossipStore(file: MemoryFile): GossipStore {
         for (const { id, blob } of members)
           if (blob === undefined) delete gossipMembers[id];
           else gossipMembers[id] = toText(blob);
+      }, false),
+    newestWords: () => file.read().newest,
+    saveNewestWords: (words, gone) =>
+      file.change((contents) => {
+        contents.newest = contents.newest.filter(({ agentId }) => !gone.includes(agentId));
+        for (const word of words) put(contents.newest, word, ({ agentId }) => agentId);
       }, false),
   };
 }

@@ -14,6 +14,7 @@ import {
   membershipJson,
   membershipSchema,
 } from "../../model/trust/membership.ts";
+import { newestWordSchema } from "../../model/trust/standing.ts";
 import { tokenRecordSchema } from "../../model/trust/token.ts";
 import type { AgentStore, GossipStore, MasterStore, StoredTrust } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
@@ -28,17 +29,22 @@ const TRUST_TABLES = `
 const GOSSIP_TABLE = `
     CREATE TABLE gossip_member (id TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT`;
 
+/** What came with that: by agent id. */
+const NEWEST_TABLE = `
+    CREATE TABLE newest_word (agent_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
+
 /** "WftM" and "WftA". */
 const MASTER: DatabaseKind = {
   file: "master.db",
   applicationId: 0x5766744d,
-  schemaVersion: 3,
+  schemaVersion: 4,
   schema: `
     CREATE TABLE network (id INTEGER PRIMARY KEY CHECK (id = 1), source TEXT NOT NULL) STRICT;
     CREATE TABLE agent (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
     ${TRUST_TABLES};
-    ${GOSSIP_TABLE}`,
-  migrations: [TRUST_TABLES, GOSSIP_TABLE],
+    ${GOSSIP_TABLE};
+    ${NEWEST_TABLE}`,
+  migrations: [TRUST_TABLES, GOSSIP_TABLE, NEWEST_TABLE],
   remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
   synchronous: "FULL",
 };
@@ -46,15 +52,16 @@ const MASTER: DatabaseKind = {
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
-  schemaVersion: 3,
-  migrations: [GOSSIP_TABLE],
+  schemaVersion: 4,
+  migrations: [GOSSIP_TABLE, NEWEST_TABLE],
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lease (
       container_id TEXT NOT NULL, ifname TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container_id, ifname)
     ) STRICT;
     CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT;
-    ${GOSSIP_TABLE}`,
+    ${GOSSIP_TABLE};
+    ${NEWEST_TABLE}`,
   remedy:
     "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
     "and containers have to be attached again",
@@ -152,7 +159,14 @@ export function openAgentStore(dir: string): AgentStore {
     saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
     membership: () => readFact<Membership>(db, "membership", membershipSchema),
     saveMembership: (membership) => writeFact(db, "membership", membershipJson(membership)),
-    forgetMembership: () => db.synced(() => db.run("DELETE FROM fact WHERE name = 'membership'")),
+    forgetMembership: () =>
+      db.synced(() =>
+        db.transaction(() => {
+          db.run("DELETE FROM fact WHERE name = 'membership'");
+          db.run("DELETE FROM gossip_member");
+          db.run("DELETE FROM newest_word");
+        }),
+      ),
     leases: () => loadLeases(db),
     putLease: (lease) =>
       db.run(
@@ -200,6 +214,15 @@ function gossipStore(db: SqliteDatabase): GossipStore {
               id,
               blob,
             );
+      }),
+    newestWords: () =>
+      db
+        .all("SELECT agent_id, value FROM newest_word ORDER BY rowid")
+        .map((row) => db.decode(row.value, newestWordSchema, `the age of the word on agent ${row.agent_id}`)),
+    saveNewestWords: (words, gone) =>
+      db.transaction(() => {
+        for (const word of words) putValue(db, "newest_word", "agent_id", word.agentId, word);
+        for (const id of gone) db.run("DELETE FROM newest_word WHERE agent_id = ?", id);
       }),
   };
 }
