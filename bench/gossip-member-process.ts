@@ -36,6 +36,8 @@ const NO_STORE: GossipStore = {
   saveGossipGen: () => {},
   gossipMembers: () => [],
   saveGossipMembers: () => {},
+  newestWords: () => [],
+  saveNewestWords: () => {},
 };
 const HOUR_MS = 3_600_000;
 

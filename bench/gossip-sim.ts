@@ -15,6 +15,7 @@ import { decodePacket, encodePacket } from "../src/core/gossip/codec.ts";
 import { Gossip } from "../src/core/gossip/gossip.ts";
 import { applyEntries, deltaSince } from "../src/core/gossip/owner-state.ts";
 import { Roster } from "../src/core/gossip/roster.ts";
+import { Table } from "../src/core/gossip/table.ts";
 import { TIMING } from "../src/core/gossip/timing.ts";
 import { assert } from "../src/model/fault.ts";
 import { bench, median, percentile, type Run } from "./figures.ts";
@@ -74,7 +75,7 @@ function aloneWith(packets: readonly Uint8Array[], cluster: GossipCluster, { ide
   const gossip = new Gossip(
     { self, gen: 2 ** 40, seeds: [] },
     {
-      roster: new Roster(),
+      table: new Table(new Roster()),
       fraction: () => 0.5,
       verify: () => true,
       // A key of its own for each, as a real member has.

@@ -3,12 +3,12 @@
  * alone.
  */
 import type { GossipEffect } from "../src/core/gossip/context.ts";
-import type { Gossip } from "../src/core/gossip/gossip.ts";
 import type { Address, Head, Message } from "../src/core/gossip/messages.ts";
 import type { OwnerState } from "../src/core/gossip/owner-state.ts";
 import { Publisher } from "../src/core/gossip/publisher.ts";
 import { Roster } from "../src/core/gossip/roster.ts";
 import { headBytes } from "../src/core/gossip/signed.ts";
+import { Table } from "../src/core/gossip/table.ts";
 import { TIMING, type Timing } from "../src/core/gossip/timing.ts";
 import { nextGen } from "../src/core/gossip/version.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
@@ -90,13 +90,16 @@ export class GossipCluster {
 
   /** Starts all with a table of everybody, as if they had run for long, with one record each; links are still to be made. */
   startWarm(recordBytes = 400): void {
-    const known = this.introductions(recordBytes);
-    const teach = (gossip: Gossip) => {
-      for (const { head, state } of known) if (head.id !== gossip.self.id) gossip.restore(head, state);
-    };
+    const all = new Table(this.#roster);
+    for (const { head, state } of this.introductions(recordBytes)) {
+      const publicKey = this.trust.publicKeyOf(head);
+      if (publicKey !== undefined && all.putHead(head, publicKey, 0)) all.putState(state);
+    }
     for (const member of this.members)
       this.engine.after(this.fraction() * 1_000, () => {
-        member.start({ gen: WARM_GEN, teach });
+        const table = all.copy();
+        table.expel(member.id);
+        member.start({ gen: WARM_GEN, table });
         member.publish(new Map([["record", new Uint8Array(recordBytes)]]));
       });
   }

@@ -7,6 +7,7 @@ import { Gossip } from "../src/core/gossip/gossip.ts";
 import type { Address, Head, MemberId, Message } from "../src/core/gossip/messages.ts";
 import type { OwnerState } from "../src/core/gossip/owner-state.ts";
 import type { Roster } from "../src/core/gossip/roster.ts";
+import { Table } from "../src/core/gossip/table.ts";
 import type { Timing } from "../src/core/gossip/timing.ts";
 import { nextGen } from "../src/core/gossip/version.ts";
 import type { Engine } from "./engine.ts";
@@ -97,8 +98,8 @@ export class SimMember {
     return this.#deps.engine.now + this.#origin;
   }
 
-  /** @param warm what the member is to know from the first moment on, and the gen that it is known by */
-  start(warm?: { readonly gen: number; readonly teach: (gossip: Gossip) => void }): void {
+  /** @param warm what the member is to know from the first moment on, itself not, and the gen that it is known by */
+  start(warm?: { readonly gen: number; readonly table: Table }): void {
     const { network, trust, roster, fraction, timing, seeds } = this.#deps;
     if (this.#life === 0) this.#disk.gen = this.#deps.firstGen();
     const gen = warm?.gen ?? nextGen(this.#disk.gen, fraction());
@@ -118,7 +119,7 @@ export class SimMember {
         timing: warm === undefined ? timing : { ...timing, joinWaitMs: 0 },
       },
       {
-        roster,
+        table: warm?.table ?? new Table(roster),
         fraction,
         verify: trust.verify,
         admit: (head) => {
@@ -128,7 +129,6 @@ export class SimMember {
       },
     );
     for (const { head, state } of this.#disk.known.values()) gossip.restore(head, state);
-    warm?.teach(gossip);
     this.gossip = gossip;
     network.bind(this.address, (from, sender, messages) => this.#arrives(from, sender, messages));
     this.#done(gossip.start(this.#now));

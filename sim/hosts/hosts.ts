@@ -219,11 +219,8 @@ export class Hosts {
 
   #carryOut(station: Station, changes: readonly DirectoryChange[]): void {
     const { member, host } = station;
-    for (const change of changes) {
-      if (change.type === "removed") member.forget(change.memberId);
-      else if (change.type === "peer") host?.peersChanged({ type: "peer", peer: change.peer });
-      else host?.peersChanged({ type: "gone", id: change.id });
-    }
+    for (const change of changes) if (change.type === "removed") member.forget(change.memberId);
+    host?.learned(changes);
     if (host === undefined || changes.length === 0) return;
     this.#around.note(this.#around.cluster.engine.now, changes.length);
     this.#around.onChange(host);
@@ -290,7 +287,7 @@ export class Hosts {
         this.#awaitCompleteness(station, host, life);
         return;
       }
-      host.peersChanged({ type: "snapshot", peers: [...directory.peers()] });
+      host.knowsAll([...directory.peers()]);
     });
   }
 

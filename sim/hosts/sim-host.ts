@@ -10,8 +10,8 @@ import { desiredContainer } from "../../src/core/overlay/attach.ts";
 import type { OverlayContext } from "../../src/core/overlay/context.ts";
 import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../src/core/overlay/desired.ts";
 import { readFacts } from "../../src/core/overlay/facts.ts";
+import { changedPeers, type DirectoryChange } from "../../src/core/trust/directory.ts";
 import { type FakeKernel, FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
-import type { PeerUpdate } from "../../src/io/ports.ts";
 import type { Attachment } from "../../src/model/attachment.ts";
 import type { Peer } from "../../src/model/cluster.ts";
 import { type Ip, ip, nthAddress, withLength } from "../../src/model/ip.ts";
@@ -106,15 +106,18 @@ export class SimHost {
     this.pass();
   }
 
-  peersChanged(update: PeerUpdate): void {
-    if (update.type === "snapshot") {
-      this.peers.clear();
-      for (const peer of update.peers) this.peers.set(peer.id, peer);
-      this.arePeersComplete = true;
-      this.#isExact = false;
-      this.pass();
-    } else if (update.type === "peer") this.#peerChanged(update.peer.id, update.peer);
-    else if (update.type === "gone") this.#peerChanged(update.id, undefined);
+  /** There are no others than these. */
+  knowsAll(peers: readonly Peer[]): void {
+    this.peers.clear();
+    for (const peer of peers) this.peers.set(peer.id, peer);
+    this.arePeersComplete = true;
+    this.#isExact = false;
+    this.pass();
+  }
+
+  learned(changes: readonly DirectoryChange[]): void {
+    const peers = changedPeers(changes);
+    if (peers.size > 0) this.#peersChanged(peers);
   }
 
   get context(): OverlayContext | undefined {
@@ -168,13 +171,15 @@ export class SimHost {
     return ops.length;
   }
 
-  /** One peer is programmed at once, without reading the kernel. */
-  #peerChanged(id: string, after: Peer | undefined): void {
-    const before = this.peers.get(id);
+  /** They are programmed at once, without reading the kernel. */
+  #peersChanged(changed: ReadonlyMap<string, Peer | undefined>): void {
+    const before = [...changed.keys()].flatMap((id) => this.peers.get(id) ?? []);
+    const after = [...changed.values()].flatMap((peer) => peer ?? []);
     const { context } = this;
     const wasUncontested = context !== undefined && this.#isExact && this.#areUncontested(context);
-    if (after === undefined) this.peers.delete(id);
-    else this.peers.set(id, after);
+    for (const [id, peer] of changed)
+      if (peer === undefined) this.peers.delete(id);
+      else this.peers.set(id, peer);
     if (context === undefined || !this.#isProgrammed) {
       this.pass();
       return;

@@ -67,14 +67,14 @@ function keyPairOf(
 
 /** @throws Fault bad-config */
 function readPem(option: string, path: string): string {
+  const refused = (why: string) =>
+    new Fault("bad-config", `${option}: ${path} ${why}; name a file with a certificate in PEM`, { path });
+  let text: string;
   try {
-    return readFileSync(path, "utf8");
+    text = readFileSync(path, "utf8");
   } catch (thrown) {
-    throw new Fault(
-      "bad-config",
-      `${option}: ${path} cannot be read (${messageOf(thrown)})`,
-      { path },
-      { cause: thrown },
-    );
+    throw refused(`cannot be read (${messageOf(thrown).replace(/, open '.*'$/, "")})`);
   }
+  if (!text.includes("-----BEGIN CERTIFICATE-----")) throw refused("holds no certificate");
+  return text;
 }

@@ -68,6 +68,8 @@ export function bodyOf(answer: IncomingMessage, maxBytes: number): Promise<strin
   return promise;
 }
 
+const STRANGER = "no authority that is known here signed its certificate; name the one that did with --tls-ca";
+
 /** Why, in words, for what a mistyped or stopped master looks like. */
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "there is no such socket",
@@ -77,10 +79,16 @@ const REASONS: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "no way leads to the host",
   ENETUNREACH: "no way leads to the network",
   EACCES: "only root may use the socket",
+  EPROTO: "it speaks no TLS; name it by http://",
+  DEPTH_ZERO_SELF_SIGNED_CERT: STRANGER,
+  SELF_SIGNED_CERT_IN_CHAIN: STRANGER,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: STRANGER,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: STRANGER,
 };
 
 export function whyUnreachable(error: unknown): string {
-  return REASONS[(error as NodeJS.ErrnoException).code ?? ""] ?? messageOf(error);
+  // OpenSSL ends what it says with a line break.
+  return REASONS[(error as NodeJS.ErrnoException).code ?? ""] ?? messageOf(error).trim();
 }
 
 /** `undefined` for what is no JSON. */

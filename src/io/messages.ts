@@ -2,6 +2,7 @@
  * The messages between agents and master as they arrive over HTTP, for both ends: the shapes are those of io/ports.ts.
  */
 import { z } from "zod";
+import { ANNOUNCEMENT_MAX_CHARS } from "../model/limits.ts";
 import {
   agentIdSchema,
   agentNetworkConfigSchema,
@@ -40,8 +41,9 @@ export const sealedAnswerSchema = z.object({ clusterKey: z.string(), signature: 
 export const admissionSchema = z.object({
   assignment: assignmentSchema,
   membership: membershipSchema,
+  announcement: z.string().max(ANNOUNCEMENT_MAX_CHARS).optional(),
 }) satisfies z.ZodType<Admission>;
 
-export function admissionJson({ assignment, membership }: Admission): string {
-  return JSON.stringify({ assignment, membership: membershipJson(membership) });
+export function admissionJson({ membership, ...rest }: Admission): string {
+  return JSON.stringify({ ...rest, membership: membershipJson(membership) });
 }

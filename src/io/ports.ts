@@ -9,6 +9,7 @@ import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Membership } from "../model/trust/membership.ts";
+import type { NewestWord } from "../model/trust/standing.ts";
 
 // ---- kernel --------------------------------------------------------------------------------------------------------
 
@@ -258,7 +259,10 @@ export interface UdpCounters {
   unaddressable: number;
 }
 
-/** What a member of the gossip must not forget: the gen, so as never to speak under one twice; the others, to find them. */
+/**
+ * What a member of the gossip must not forget: the gen, so as never to speak under one twice; the others, to find them;
+ * the age of the newest word on each agent, so that no older one is believed.
+ */
 export interface GossipStore {
   /** 0 at first. */
   gossipGen(): number;
@@ -267,6 +271,9 @@ export interface GossipStore {
   gossipMembers(): readonly StoredMember[];
   /** Adds, replaces, or (without a blob) deletes. A crash may lose the last ones. */
   saveGossipMembers(members: readonly StoredMember[]): void;
+  newestWords(): readonly NewestWord[];
+  /** Adds, replaces and deletes. A crash may lose the last ones. */
+  saveNewestWords(words: readonly NewestWord[], gone: readonly string[]): void;
 }
 
 export interface StoredMember {
@@ -306,6 +313,8 @@ export interface RegisterRequest {
 export interface Admission {
   readonly assignment: Assignment;
   readonly membership: Membership;
+  /** The master's last announcement: this answer is what it asked to be fetched. Older masters do not say. */
+  readonly announcement?: string | undefined;
 }
 
 export interface MasterClient {
@@ -327,5 +336,5 @@ export interface StatusReport {
 /** What an agent learns of its peers. Until the snapshot comes there may be more than were told. */
 export type PeerUpdate =
   | { readonly type: "snapshot"; readonly peers: readonly Peer[] }
-  | { readonly type: "peer"; readonly peer: Peer }
-  | { readonly type: "gone"; readonly id: string };
+  /** What is known of each now, by its id; `undefined`: it is gone. */
+  | { readonly type: "changed"; readonly peers: ReadonlyMap<string, Peer | undefined> };

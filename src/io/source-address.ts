@@ -13,17 +13,20 @@ const GIVE_ONE = "give this host's address on the network between the hosts with
 
 /** @throws Fault bad-request when `host` has no address, there is no way to it, or the way is the loopback device */
 export async function sourceAddressTowards(host: string): Promise<Ip> {
-  try {
-    const { address, family } = await lookup(host);
-    const source = parseIp(await connectedFrom(address, family));
-    if (source !== undefined && !isLoopback(source)) return source;
-  } catch (thrown) {
-    throw new Fault(
-      "bad-request",
-      `cannot tell which address this host has towards ${host}: ${messageOf(thrown)}; ${GIVE_ONE}`,
-    );
-  }
+  const source = await sourceTowards(host).catch((thrown: unknown) => {
+    const why = `cannot tell which address this host has towards ${host}: ${messageOf(thrown)}; ${GIVE_ONE}`;
+    throw new Fault("bad-request", why);
+  });
+  if (!isLoopback(source)) return source;
   throw new Fault("bad-request", `the master at ${host} is reached by the loopback device; ${GIVE_ONE}`);
+}
+
+async function sourceTowards(host: string): Promise<Ip> {
+  const { address, family } = await lookup(host);
+  const source = parseIp(await connectedFrom(address, family));
+  // Where no route fits the socket has none.
+  if (source === undefined || source === "0.0.0.0" || source === "::") throw new Error("no way leads there");
+  return source;
 }
 
 function connectedFrom(address: string, family: number): Promise<string> {

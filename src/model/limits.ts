@@ -253,6 +253,8 @@ export const RECEIVE_QUEUE_MAX = 8_192;
 export const STRANGER_QUEUE_MAX = 1_024;
 /** How long received datagrams are opened and handled before the event loop goes on. */
 export const RECEIVE_STRETCH_MS = 2;
+/** A master's announcement: the id of its start and a count. */
+export const ANNOUNCEMENT_MAX_CHARS = 128;
 /** What was learnt of members is written to disk this long after, all of it at once. */
 export const GOSSIP_SAVE_MS = 1_000;
 /** Bytes of a credential: it travels in gossip packets. */

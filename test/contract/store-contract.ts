@@ -295,8 +295,24 @@ function agentContract(using: Using): void {
     store.close();
     const again = place.openAgent();
     assert.deepEqual(again.membership(), second);
+    again.saveGossipMembers([{ id: "m", blob: Uint8Array.of(1) }]);
+    again.saveNewestWords([{ agentId: "agent-1", epoch: 1, revision: 1 }], []);
+    again.saveGossipGen(7);
     again.forgetMembership();
     assert.equal(again.membership(), undefined);
+    assert.deepEqual([again.gossipMembers(), again.newestWords()], [[], []], "of that cluster is nothing left");
+    assert.equal(again.gossipGen(), 7, "no gen is ever used twice");
+    again.close();
+  });
+
+  using("the ages of the newest words come back, are replaced, and go", (place) => {
+    const store = place.openAgent();
+    const word = (agentId: string, revision: number) => ({ agentId, epoch: 3, revision });
+    store.saveNewestWords([word("agent-1", 1), word("agent-2", 1)], []);
+    store.saveNewestWords([word("agent-1", 2), word("agent-3", 1)], ["agent-2", "agent-9"]);
+    store.close();
+    const again = place.openAgent();
+    assert.deepEqual(again.newestWords(), [word("agent-1", 2), word("agent-3", 1)]);
     again.close();
   });
 

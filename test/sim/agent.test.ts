@@ -220,11 +220,12 @@ test("what no notice told is found by the slow pass", async () => {
 
 test("a peer that leaves leaves nothing behind, one that moves is sent to at its new address", async () => {
   const host = await assigned();
-  host.agent.peersChanged({ type: "gone", id: "agent-2" });
+  host.agent.peersChanged({ type: "changed", peers: new Map([["agent-2", undefined]]) });
   await settled();
   for (const trace of [/44\.128\.0\.3/, /70:b3:d5:80:00:03/, /10\.0\.0\.12/, /9\.0\.2\.0\/24/])
     assert.doesNotMatch(host.dump(), trace);
-  host.agent.peersChanged({ type: "peer", peer: { ...peerOf(seedAgent(0)), ip: ip("10.0.0.77") } });
+  const moved = { ...peerOf(seedAgent(0)), ip: ip("10.0.0.77") };
+  host.agent.peersChanged({ type: "changed", peers: new Map([[moved.id, moved]]) });
   await settled();
   assert.match(host.dump(), /10\.0\.0\.77/);
   assert.doesNotMatch(host.dump(), /10\.0\.0\.10\b/);

@@ -82,6 +82,46 @@ test("an older assignment of one's own does not come back", async () => {
   for (const count of disbelief(honest, "older")) assert.ok(count > 0, "it arrived");
 });
 
+test("nor when it is taken away first, nor after the others have started anew", async () => {
+  const { cluster, honest, rogue } = await withRogue();
+  const first = cluster.statement(4, rogue.signer, { peer: { ...rogue.peer, subnets: cluster.peer(1).subnets } });
+  const second = cluster.statement(4, rogue.signer, { revision: 2 });
+  cluster.assign(rogue, second);
+  cluster.run(SPREAD_MS);
+  for (const { peers } of honest) assert.ok(peers().includes("agent-4"));
+  cluster.assign(rogue, undefined);
+  cluster.run(SPREAD_MS);
+  cluster.assign(rogue, first);
+  cluster.run(SPREAD_MS);
+  for (const { peers } of honest) assert.ok(!peers().includes("agent-4"), "taken away first");
+  const again: TestMember[] = [];
+  for (const [at, { member, signer }] of honest.entries()) {
+    await member.close(true);
+    again.push(await cluster.start(at + 1, signer));
+  }
+  cluster.run(SPREAD_MS);
+  for (const { peers } of again) assert.ok(!peers().includes("agent-4"), "in the next process");
+  cluster.assign(rogue, second);
+  cluster.run(SPREAD_MS);
+  for (const { peers } of again) assert.ok(peers().includes("agent-4"), "the newest counts");
+});
+
+test("a disk that is full ends no member, and gets what it missed", async () => {
+  const cluster = new GossipMembers();
+  const [one, two] = [await cluster.join(1), await cluster.start(2)];
+  cluster.run(SPREAD_MS);
+  cluster.disk(1).full = true;
+  cluster.assign(two, cluster.statement(2, two.signer));
+  cluster.run(SPREAD_MS);
+  assert.deepEqual(one.peers(), ["agent-2"]);
+  cluster.disk(1).full = false;
+  cluster.run(SPREAD_MS);
+  await one.member.close(true);
+  await two.member.close(true);
+  const again = await cluster.start(1, one.signer);
+  assert.deepEqual(again.peers(), ["agent-2"]);
+});
+
 test("who holds the key and no credential of the cluster is no member, and nobody hears it", async () => {
   const { cluster, honest } = await withRogue();
   const [victim] = honest as [TestMember];

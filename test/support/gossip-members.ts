@@ -6,6 +6,7 @@ import type { DirectoryChange } from "../../src/core/trust/directory.ts";
 import { ASSIGNMENT_KEY } from "../../src/core/trust/directory.ts";
 import { newSecret } from "../../src/io/crypto/keys.ts";
 import { SILENT_LOG } from "../../src/io/log.ts";
+import type { AgentStore } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
 import { SimNetwork } from "../../src/io/sim-udp.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
@@ -37,7 +38,8 @@ export class GossipMembers {
   readonly cluster = newSigner();
   readonly #key = newSecret();
   readonly #random = seededRandom(1);
-  readonly #disks = new Map<string, MemoryDisk>();
+  readonly #disks = new Map<number, MemoryDisk>();
+  readonly #stores = new Map<number, AgentStore>();
 
   peer(n: number): Peer {
     return {
@@ -68,13 +70,14 @@ export class GossipMembers {
   /** Agent n with the papers, which by default are in order; it publishes nothing by itself. */
   async start(n: number, signer = newSigner(), papers = this.papers(n, signer)): Promise<TestMember> {
     const changes: DirectoryChange[] = [];
-    const disk = this.#disks.get(`agent-${n}`) ?? new MemoryDisk();
-    this.#disks.set(`agent-${n}`, disk);
+    this.#stores.get(n)?.close();
+    const store = openMemoryAgentStore(this.disk(n));
+    this.#stores.set(n, store);
     const member = await ClusterMember.open({ ip: ip(`10.0.0.${n}`), port: PORT }, papers, {
       udp: this.network.host(ip(`10.0.0.${n}`)),
       clock: this.clock,
       random: { fraction: this.#random.fraction, uuid: () => `uuid-${n}` },
-      store: openMemoryAgentStore(disk),
+      store,
       log: SILENT_LOG,
       signer,
       ownAgentId: `agent-${n}`,
@@ -93,7 +96,13 @@ export class GossipMembers {
     return member;
   }
 
-  assign({ member }: TestMember, statement: Uint8Array): void {
+  disk(n: number): MemoryDisk {
+    const disk = this.#disks.get(n) ?? new MemoryDisk();
+    this.#disks.set(n, disk);
+    return disk;
+  }
+
+  assign({ member }: TestMember, statement: Uint8Array | undefined): void {
     member.publish(new Map([[ASSIGNMENT_KEY, statement]]));
   }
 

@@ -1,6 +1,6 @@
 /**
- * A random history of a LeaseWorld from a seed: calls of two runtimes and both plugins, alone and at once, deaths, reboots,
- * full disks, clock jumps and losses. After each step the world is checked; at the end all containers are detached, and
+ * A random history of a LeaseWorld from a seed: calls of two runtimes and both plugins, alone and at once, among passes
+ * and losses; deaths, reboots, full disks, clock jumps. After each step the world is checked; at the end all containers are detached, and
  * the host must be as it was at first.
  */
 import assert from "node:assert/strict";
@@ -18,10 +18,9 @@ export class LeaseHistory {
   readonly #random: () => number;
   #requests = 0;
 
-  constructor(world: LeaseWorld, seed: number) {
+  constructor(world: LeaseWorld, random: () => number) {
     this.world = world;
-    const random = seededRandom(seed);
-    this.#random = () => random.fraction();
+    this.#random = random;
   }
 
   async step(): Promise<void> {
@@ -34,7 +33,7 @@ export class LeaseHistory {
     else if (kind === 16) this.world.disk.full = this.#below(2) === 0;
     else if (kind === 17) this.world.clock.advance(this.#below(200_000));
     else if (kind === 18 && this.#below(3) === 0) await this.#reboot();
-    else await this.world.calls([], 2);
+    else await this.world.calls([], { passes: [false, false] });
     await this.world.check();
   }
 
@@ -45,9 +44,13 @@ export class LeaseHistory {
 
   async #calls(): Promise<void> {
     const calls = Array.from({ length: 1 + this.#below(4) }, () => this.#call());
-    const diesAfter = this.#below(3) === 0 ? this.#below(60) : undefined;
-    this.done.push(`${JSON.stringify(calls)}${diesAfter === undefined ? "" : `, dies after ${diesAfter}`}`);
-    await this.world.calls(calls, this.#below(2), diesAfter);
+    const meanwhile = {
+      passes: Array.from({ length: this.#below(3) }, () => this.#below(3) === 0),
+      lost: this.#below(3) === 0 ? [this.#oneOf(calls).containerId, this.#oneOf(CONTAINERS)] : [],
+      ...(this.#below(3) === 0 ? { diesAfter: this.#below(60) } : {}),
+    };
+    this.done.push(`${JSON.stringify(calls)}, meanwhile ${JSON.stringify(meanwhile)}`);
+    await this.world.calls(calls, meanwhile);
   }
 
   #call(): TestCall {
@@ -80,10 +83,9 @@ export class LeaseHistory {
       for (const ifname of ["eth0", "eth1"])
         for (const network of ["both", "dcos", "dcos6"])
           for (const plugin of ["weft-cni", "weft-ipam"])
-            await this.world.calls(
-              [{ command: "DEL", containerId, ifname, network, environment: { CNI_WEFT_PLUGIN: plugin } }],
-              0,
-            );
+            await this.world.calls([
+              { command: "DEL", containerId, ifname, network, environment: { CNI_WEFT_PLUGIN: plugin } },
+            ]);
     await this.world.check();
   }
 
@@ -103,9 +105,10 @@ export async function leaseFailure(
   steps: number,
   flaws?: Flaws,
 ): Promise<string | undefined> {
-  const world = await LeaseWorld.open(machine, flaws);
+  const { fraction } = seededRandom(seed);
+  const world = await LeaseWorld.open(machine, fraction, flaws);
   const empty = await world.dump();
-  const history = new LeaseHistory(world, seed);
+  const history = new LeaseHistory(world, fraction);
   try {
     for (let step = 0; step < steps; step++) await history.step();
     await history.end();

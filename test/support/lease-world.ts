@@ -23,6 +23,7 @@ import { callBody, type TestCall } from "./cni.ts";
 import { NOBODY_ELSE } from "./host-world.ts";
 import { Life, mortalKernel, mortalStore } from "./life.ts";
 import { seedContext } from "./seed-cluster.ts";
+import { Turns } from "./turns.ts";
 
 /** The kernel takes a namespace away some time after its last user has gone. */
 const CHECK_MS = 5_000;
@@ -75,6 +76,16 @@ export function fakeLeaseMachine(): LeaseMachine {
   };
 }
 
+/** What goes on while calls are carried out. */
+interface Meanwhile {
+  /** Passes of the agent's loop; true: one that looks at every namespace. */
+  readonly passes?: readonly boolean[];
+  /** Containers that lose their namespaces: the agent's repair and the runtime's DEL meet. */
+  readonly lost?: readonly string[];
+  /** The agent dies after so many steps. */
+  readonly diesAfter?: number;
+}
+
 /** What a runtime was told of one interface, and has not ended. */
 interface Told {
   readonly call: TestCall;
@@ -95,35 +106,45 @@ export class LeaseWorld {
   #kernel: Kernel;
   #store: AgentStore;
   #service: AttachService;
-  #life = new Life();
+  #life: Life;
+  readonly #turns: Turns;
   #tail: Promise<unknown> = Promise.resolve();
 
-  private constructor(machine: LeaseMachine, kernel: Kernel, flaws: Flaws) {
+  private constructor(machine: LeaseMachine, kernel: Kernel, flaws: Flaws, fraction: () => number) {
     this.#machine = machine;
+    this.#turns = new Turns(fraction);
+    this.#life = this.#newLife();
     this.#flaws = flaws;
     this.#kernel = kernel;
     this.#store = openMemoryAgentStore(this.disk);
     this.#service = this.#newService();
   }
 
-  static async open(machine: LeaseMachine, flaws: Flaws = {}): Promise<LeaseWorld> {
-    const world = new LeaseWorld(machine, await machine.kernel(), flaws);
+  /** @param fraction draws who of several goes next */
+  static async open(machine: LeaseMachine, fraction: () => number, flaws: Flaws = {}): Promise<LeaseWorld> {
+    const world = new LeaseWorld(machine, await machine.kernel(), flaws, fraction);
     await world.pass();
     return world;
   }
 
   // ---- what happens --------------------------------------------------------------------------------------------------
 
-  /** Calls at once, and passes of the agent's loop between them; the agent dies after so many steps. */
-  async calls(calls: readonly TestCall[], passes: number, diesAfter?: number): Promise<void> {
-    if (diesAfter !== undefined) this.#startAgent(new Life(diesAfter));
+  /** Calls at once, and what goes on meanwhile, in an order that is drawn. */
+  async calls(calls: readonly TestCall[], { passes = [], lost = [], diesAfter }: Meanwhile = {}): Promise<void> {
+    if (diesAfter !== undefined) this.#startAgent(this.#newLife(diesAfter));
     const placed: TestCall[] = [];
     for (const call of calls)
       placed.push(call.command === "DEL" ? call : { ...call, netns: await this.#machine.netns(call.containerId) });
-    const work = placed.map((call) => this.#survive(() => this.#carryOut(call), call));
-    for (let n = 0; n < passes; n++) work.push(this.#survive(() => this.#repairPass()));
-    await Promise.all(work);
-    if (diesAfter !== undefined) this.#startAgent(new Life());
+    const { isPrompt } = this.#machine;
+    const begin = () => [
+      ...placed.map((call) => this.#survive(() => this.#carryOut(call), call)),
+      ...passes.map((isWhole) => this.#survive(() => this.#exclusive(() => this.#repairPass(isWhole)))),
+      // On Linux its path would lead elsewhere at once: it is the number of a file that others may open.
+      ...(isPrompt ? lost : []).map((container) => this.#survive(async () => this.loseNamespace(container))),
+    ];
+    // Linux has an order of its own.
+    await (isPrompt ? this.#turns.give(begin) : Promise.all(begin()));
+    if (diesAfter !== undefined) this.#startAgent(this.#newLife());
   }
 
   /** The runtime's own list: what it was told is attached to the network, and what it does not know about. */
@@ -276,6 +297,7 @@ export class LeaseWorld {
   async #survive(work: () => Promise<void>, call?: TestCall): Promise<void> {
     const life = this.#life;
     try {
+      await this.#turns.take();
       await work();
     } catch (error) {
       if (!(error instanceof Killed) || !life.isOver()) throw error;
@@ -286,6 +308,7 @@ export class LeaseWorld {
 
   async #repairPass(isWhole = false): Promise<void> {
     const observed = await this.#kernel.observe([]);
+    await this.#turns.take();
     if (isWhole) this.clock.advance(31_000);
     await this.#service.repair(observed);
   }
@@ -298,6 +321,10 @@ export class LeaseWorld {
     const there = attachments.filter(({ hostIfname }) => present.has(hostIfname));
     const desired: HostState = desiredHost({ ...this.#context, peers: [], attachments: there, observed });
     assert.deepEqual(await this.#kernel.apply(diff(observed, desired)), []);
+  }
+
+  #newLife(stepsMax?: number): Life {
+    return new Life(stepsMax, () => this.#turns.take());
   }
 
   #startAgent(life: Life): void {

@@ -8,11 +8,14 @@ import type { AgentStore, ContainerKernel, Kernel, OpFailure } from "../../src/i
 export class Life {
   /** Steps taken so far. */
   steps = 0;
+  /** Waited for before the kernel is asked anything. */
+  readonly turn: () => Promise<void>;
   readonly #stepsMax: number;
 
   /** Dies in place of the step after `stepsMax` ones. */
-  constructor(stepsMax = Number.POSITIVE_INFINITY) {
+  constructor(stepsMax = Number.POSITIVE_INFINITY, turn = async () => {}) {
     this.#stepsMax = stepsMax;
+    this.turn = turn;
   }
 
   isOver(): boolean {
@@ -30,16 +33,19 @@ export class Life {
 export function mortalKernel(kernel: Kernel, life: Life): Kernel {
   return {
     observe: async (paths) => {
+      await life.turn();
       if (life.isOver()) throw new Killed("died before it could read");
       return kernel.observe(paths);
     },
     links: async () => {
+      await life.turn();
       if (life.isOver()) throw new Killed("died before it could read");
       return kernel.links();
     },
     apply: async (ops) => {
       const failures: OpFailure[] = [];
       for (const [index, op] of ops.entries()) {
+        await life.turn();
         life.step(op.op);
         failures.push(...(await kernel.apply([op])).map((failure) => ({ ...failure, index })));
       }
@@ -48,6 +54,7 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
     watch: (onChange) => kernel.watch(onChange),
     features: () => kernel.features(),
     enter: async (path) => {
+      await life.turn();
       const inside = await kernel.enter(path);
       return { ...mortalKernel(inside, life), netnsId: inside.netnsId } satisfies ContainerKernel;
     },

@@ -27,6 +27,7 @@ import { ip } from "../../src/model/ip.ts";
 import { fromText } from "../../src/model/trust/bytes.ts";
 import { formatProof, PROOF_HEADER } from "../../src/model/trust/call-proof.ts";
 import type { Signer } from "../../src/model/trust/member.ts";
+import type { Age } from "../../src/model/trust/standing.ts";
 import type { Token } from "../../src/model/trust/token.ts";
 import { openControl } from "./control.ts";
 import { newSigner, testSecrets } from "./trust.ts";
@@ -52,6 +53,8 @@ export class MasterRig {
   /** How often all agents were called to register. */
   announcements = 0;
   readonly #living = new Map<string, string>();
+  /** Of what the cluster signed for an agent, the newest that gossip tells of. */
+  readonly newest = new Map<string, Age>();
   readonly #signers = new Map<string, Signer>();
   #open: MasterDisk;
   #metrics = new MasterMetrics();
@@ -174,6 +177,8 @@ export class MasterRig {
     const trust = new ClusterTrust({ ...deps, secrets: this.secrets });
     const presence: Presence = {
       instanceOf: (agentId) => this.#living.get(agentId),
+      announcement: "",
+      newestOf: (agentId) => this.newest.get(agentId),
       announce: () => {
         this.announcements += 1;
       },

@@ -7,7 +7,7 @@
  */
 
 import type { MemberId } from "../../core/gossip/messages.ts";
-import { ASSIGNMENT_KEY, type DirectoryChange } from "../../core/trust/directory.ts";
+import { ASSIGNMENT_KEY, changedPeers, type DirectoryChange } from "../../core/trust/directory.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, PeerUpdate, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
@@ -43,6 +43,8 @@ export class AgentGossip {
   #cancelComplete: (() => void) | undefined;
   /** What each master announced last. */
   readonly #announced = new Map<MemberId, string>();
+  /** The announcement that the last admission was the answer to. */
+  #answered: string | undefined;
 
   constructor(at: UdpAddress, deps: AgentGossipDependencies) {
     this.#at = at;
@@ -64,9 +66,13 @@ export class AgentGossip {
     return this.#member;
   }
 
-  /** A master let this agent in, or gave it newer papers; they are on disk. */
-  admitted(membership: Membership): void {
+  /**
+   * A master let this agent in, or gave it newer papers; they are on disk.
+   * @param announcement the master's last: what it asks to be fetched is here
+   */
+  admitted(membership: Membership, announcement?: string): void {
     if (this.#isClosed) return;
+    this.#answered = announcement;
     if (this.#member !== undefined) {
       this.#member.renew(membership);
       this.#publish(membership);
@@ -115,9 +121,8 @@ export class AgentGossip {
   }
 
   #changed(changes: readonly DirectoryChange[]): void {
-    for (const change of changes)
-      if (change.type === "peer") this.#deps.onPeers({ type: "peer", peer: change.peer });
-      else if (change.type === "gone") this.#deps.onPeers({ type: "gone", id: change.id });
+    const peers = changedPeers(changes);
+    if (peers.size > 0) this.#deps.onPeers({ type: "changed", peers });
   }
 
   /** Of a master the announcement counts: when it changes there is something to be fetched. */
@@ -129,7 +134,7 @@ export class AgentGossip {
     const text = Buffer.from(value).toString();
     if (this.#announced.get(owner) === text) return;
     this.#announced.set(owner, text);
-    this.#deps.onReassigned();
+    if (text !== this.#answered) this.#deps.onReassigned();
   }
 
   #awaitCompleteness(): void {

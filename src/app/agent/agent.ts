@@ -140,8 +140,7 @@ export class Agent {
       for (const peer of update.peers) this.#peers.set(peer.id, peer);
       this.#arePeersComplete = true;
       this.#loop.changed();
-    } else if (update.type === "peer") this.#peerChanged(update.peer.id, update.peer);
-    else if (update.type === "gone") this.#peerChanged(update.id, undefined);
+    } else this.#peersChanged(update.peers);
   }
 
   /** Carries out a CNI call; `body` is that of POST /v1/cni. */
@@ -260,11 +259,13 @@ export class Agent {
     return desiredHost({ ...context, facts: this.#facts, ...peers, attachments, observed });
   }
 
-  /** One peer is programmed at once, without reading the kernel. */
-  #peerChanged(id: string, after: Peer | undefined): void {
-    const before = this.#peers.get(id);
-    if (after === undefined) this.#peers.delete(id);
-    else this.#peers.set(id, after);
+  /** They are programmed at once, without reading the kernel. */
+  #peersChanged(changed: ReadonlyMap<string, Peer | undefined>): void {
+    const before = [...changed.keys()].flatMap((id) => this.#peers.get(id) ?? []);
+    const after = [...changed.values()].flatMap((peer) => peer ?? []);
+    for (const [id, peer] of changed)
+      if (peer === undefined) this.#peers.delete(id);
+      else this.#peers.set(id, peer);
     const context = this.#context();
     if (context !== undefined && this.#isProgrammed) void this.#loop.applyNow(peerOps(before, after, context));
     else this.#loop.changed();

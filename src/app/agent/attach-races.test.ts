@@ -43,6 +43,17 @@ test("a DEL that arrives while a pass repairs another container does not stop bo
   assert.deepEqual(held(rig), []);
 });
 
+test("one look at all releases every interface of a container, not only its first", async () => {
+  const rig = await opened(asIpam(ADD), asIpam({ ...ADD, ifname: "eth1", requestId: "r3" }), ADD2);
+  rig.machine.deleteNetns(C1);
+  const released = await rig.service.collect();
+  assert.deepEqual(
+    released.map(({ ifname }) => ifname),
+    ["eth0", "eth1"],
+  );
+  assert.deepEqual(held(rig), ["c2 attached"]);
+});
+
 test("what another plugin takes back late is not the next lease of the same interface", async () => {
   const rig = await opened();
   const gate = Promise.withResolvers<void>();

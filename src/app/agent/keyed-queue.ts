@@ -8,15 +8,15 @@ export class KeyedQueue {
   /** Runs `work` after everything that was given for `key` before, whatever became of that. */
   run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(key) ?? Promise.resolve();
-    const result = before.then(work);
+    // Whoever waited for the last of a key finds the key idle: a pass goes on with the same container's next lease.
+    const result = before.then(work).finally(() => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    });
     const tail = result.then(
       () => {},
       () => {},
     );
     this.#tails.set(key, tail);
-    void tail.then(() => {
-      if (this.#tails.get(key) === tail) this.#tails.delete(key);
-    });
     return result;
   }
 

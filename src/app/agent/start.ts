@@ -78,10 +78,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     {
       ...deps,
       metrics: agent.metrics,
-      onAdmitted: ({ assignment, membership }) => {
+      onAdmitted: ({ assignment, membership, announcement }) => {
         store.saveMembership(membership);
         agent.assigned(assignment);
-        gossip.admitted(membership);
+        gossip.admitted(membership, announcement);
       },
     },
   );

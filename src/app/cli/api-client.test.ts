@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
@@ -78,4 +79,13 @@ test("an address without a port means the service's own", () => {
   assert.deepEqual(parseService("agent", "http://h").address.where, { host: "h", port: 5051 });
   assert.deepEqual(parseService("agent", "http://h:5050").address.where, { host: "h", port: 5050 });
   assert.throws(() => parseService("master", "run/weft.sock"), { code: "bad-request" });
+});
+
+test("https to a master that speaks http: one line that says so", async () => {
+  const server = createServer((_, answer) => answer.end("{}"));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const got = await ask(`https://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  server.close();
+  assert.ok(got instanceof Fault);
+  assert.match(got.message, /it speaks no TLS; name it by http:\/\/; start one/);
 });

@@ -17,7 +17,7 @@ interface Flags {
 }
 
 const HELP = `
-An address is unix:PATH, or http://HOST:PORT. WEFT_AGENT in the environment
+An address is unix:/PATH or http://HOST:PORT. WEFT_AGENT in the environment
 names the agent, too.
 Exit status: 0, 1 problems were found ('weft ipam check'), 64 usage, 75 nobody
 answers, 77 no rights.`;

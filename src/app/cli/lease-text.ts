@@ -4,7 +4,7 @@
 import type { z } from "zod";
 import type { Capacity } from "../../core/ipam/capacity.ts";
 import type { endpointSchema } from "../agent/app.ts";
-import { type Column, countText, renderTable } from "./table.ts";
+import { type Column, countText, minuteOf, renderTable } from "./table.ts";
 
 const CAPACITY_COLUMNS: readonly Column[] = [
   { title: "NETWORK" },
@@ -53,9 +53,4 @@ export function endpointsTable(endpoints: readonly z.infer<typeof endpointSchema
     ];
   });
   return renderTable(ENDPOINT_COLUMNS, rows);
-}
-
-/** `2026-11-21T08:00:17Z` → `2026-11-21 08:00Z`. */
-function minuteOf(date: string): string {
-  return `${date.slice(0, 16).replace("T", " ")}Z`;
 }

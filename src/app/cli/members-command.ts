@@ -3,12 +3,13 @@
  */
 import { type Command, Option } from "commander";
 import { type MemberJson, membersSchema } from "../gossip/members-route.ts";
+import { addTlsClientOptions, type TlsClientFlags, tlsClientOf } from "../tls-options.ts";
 import { callService, parseService } from "./api-client.ts";
-import { type Column, renderTable } from "./table.ts";
+import { type Column, minuteOf, renderTable } from "./table.ts";
 
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
 
-interface Flags {
+interface Flags extends TlsClientFlags {
   readonly agent: string;
   readonly master?: string;
   readonly json?: true;
@@ -21,8 +22,8 @@ left: it ended by itself. INC counts how often it contradicted that it was dead.
 RTT is the way from the one that was asked and back; '*' marks its neighbours,
 along which news go.
 
-An address is unix:PATH, or http://HOST:PORT. WEFT_AGENT in the environment
-names the agent, too.
+An address is unix:/PATH or http://HOST:PORT, a master's also https://HOST:PORT.
+WEFT_AGENT in the environment names the agent, too.
 Exit status: 0, 64 usage, 75 nobody answers, 77 no rights.`;
 
 const COLUMNS: readonly Column[] = [
@@ -35,15 +36,15 @@ const COLUMNS: readonly Column[] = [
 ];
 
 export function addMembersCommand(program: Command): void {
-  program
-    .command("members")
+  addTlsClientOptions(program.command("members"))
     .description("who is in the gossip: state, incarnation, round trip, since when")
     .addOption(new Option("--agent <address>", "the agent to ask").default(AGENT_SOCKET).env("WEFT_AGENT"))
     .option("--master <address>", "a master to ask instead")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
-    .action(async ({ agent, master, json }: Flags) => {
-      const service = master === undefined ? parseService("agent", agent) : parseService("master", master);
+    .action(async ({ agent, master, json, ...tls }: Flags) => {
+      const service =
+        master === undefined ? parseService("agent", agent) : parseService("master", master, { tls: tlsClientOf(tls) });
       const answer = await callService(service, "GET", "/v1/members", membersSchema);
       console.log(json === true ? JSON.stringify(answer, undefined, 2) : membersText(answer));
     });
@@ -80,8 +81,4 @@ function nameOf({ hostname, name, role, isSelf }: MemberJson): string {
 function roundTrip({ rttMs, isNeighbor, isSelf }: MemberJson): string {
   if (isSelf || rttMs === undefined) return "-";
   return `${rttMs < 10 ? rttMs.toFixed(1) : Math.round(rttMs)} ms${isNeighbor ? "*" : " "}`;
-}
-
-function minuteOf(date: string): string {
-  return `${date.slice(0, 16).replace("T", " ")}Z`;
 }

@@ -21,8 +21,8 @@ interface Flags extends MasterFlags {
 }
 
 const ADDRESS_HELP = `
-An address is unix:PATH, or http://HOST:PORT. WEFT_MASTER in the environment
-names the master, too.
+An address is unix:/PATH, http://HOST:PORT or https://HOST:PORT. WEFT_MASTER in
+the environment names the master, too.
 Exit status: 0, 1 a network has failed ('weft status'), 64 usage, 75 nobody
 answers, 77 no rights.`;
 

@@ -45,6 +45,11 @@ function fit(cell: string, width: number, align: "left" | "right"): string {
   return align === "left" ? text.padEnd(width) : text.padStart(width);
 }
 
+/** An RFC 3339 date of UTC as people read it: 2026-11-21 17:02Z. */
+export function minuteOf(date: string): string {
+  return `${date.slice(0, 16).replace("T", " ")}Z`;
+}
+
 /** Above this a count is shown as a power of two: 2^64. */
 const PLAIN_COUNT_MAX = 10_000_000;
 

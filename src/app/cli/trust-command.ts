@@ -6,7 +6,7 @@ import { z } from "zod";
 import { keyRingViewSchema, tokenViewSchema } from "../master/views.ts";
 import { callService } from "./api-client.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
-import { renderTable } from "./table.ts";
+import { minuteOf, renderTable } from "./table.ts";
 
 interface Flags extends MasterFlags {
   readonly json?: true;
@@ -22,8 +22,6 @@ interface CreateFlags extends Flags {
 type TokenView = z.infer<typeof tokenViewSchema>;
 type KeyRingView = z.infer<typeof keyRingViewSchema>;
 
-/** Two times and a reason do not fit 80 characters. */
-const TABLE_WIDTH = 132;
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
 const HELP = `
@@ -100,7 +98,7 @@ async function create(flags: CreateFlags): Promise<void> {
 
 function parseUses(text: string): number {
   if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("it is a number from 1 on");
+  throw new InvalidArgumentError("Give a number from 1 on.");
 }
 
 /** @returns seconds */
@@ -108,26 +106,36 @@ function parseTtl(text: string): number {
   const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
   const seconds = Number(number) * (UNIT_SECONDS[unit ?? ""] ?? Number.NaN);
   if (Number.isInteger(seconds)) return seconds;
-  throw new InvalidArgumentError("it is a number and a unit: 30m, 24h, 7d");
+  throw new InvalidArgumentError("Give a number and a unit: 30m, 24h, 7d.");
 }
 
-function tokensTable(tokens: readonly TokenView[]): string {
-  const rows = tokens.map(({ id, kind, used, uses, expires, created, note, state }) => [
+export function tokensTable(tokens: readonly TokenView[]): string {
+  const rows = tokens.map(({ id, kind, used, uses, created, note, ...how }) => [
     id,
     kind,
     `${used}${uses === undefined ? "" : ` of ${uses}`}`,
-    created,
-    expires ?? "never",
-    state,
+    minuteOf(created),
+    stateOf(how),
     note,
   ]);
-  const columns = ["ID", "FOR", "USED", "MADE", "ENDS"].map((title) => ({ title }));
-  const cut = ["STATE", "NOTE"].map((title) => ({ title, cut: true }));
-  return renderTable([...columns, ...cut], rows, TABLE_WIDTH);
+  const columns = ["ID", "FOR", "USED", "MADE", "STATE"].map((title) => ({ title }));
+  return renderTable([...columns, { title: "NOTE", cut: true }], rows);
 }
 
+/** The reason why it ended is the end of a sentence that names the token. */
+function stateOf({ state, expires }: Pick<TokenView, "state" | "expires">): string {
+  if (state !== "valid") return state.replace(/^(was|is|has) /, "").replace(/ \(.*/, "");
+  return expires === undefined ? "valid" : `to ${minuteOf(expires)}`;
+}
+
+const PHASES: Readonly<Record<KeyRingView["phase"], string>> = {
+  steady: "no change is under way",
+  spreading: "a change is under way: members get the next key, and do not send with it yet",
+  retiring: "a change is under way: members send with the new key, and still take the last",
+};
+
 function keysText({ phase, keys }: KeyRingView): string {
-  return [`phase: ${phase}`, ...keys.map(({ id, use }) => `key ${id}: ${use}`)].join("\n");
+  return [PHASES[phase], ...keys.map(({ id, use }) => `key ${id}: ${use}`)].join("\n");
 }
 
 function print({ json }: Flags, value: unknown, text: () => string): void {

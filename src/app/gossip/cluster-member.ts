@@ -60,9 +60,9 @@ export class ClusterMember {
 
   /** Opens the socket and takes up what is on disk; nothing is said before `start`. @throws Fault as GossipNode.open */
   static async open(at: UdpAddress, papers: MemberPapers, deps: ClusterMemberDependencies): Promise<ClusterMember> {
-    const { signer, ownAgentId } = deps;
+    const { signer, ownAgentId, store, log } = deps;
     const id = memberIdOf(signer.publicKey);
-    const directory = new Directory(papers.clusterKey, verifySignature, ownAgentId);
+    const directory = new Directory(papers.clusterKey, verifySignature, ownAgentId, store.newestWords());
     for (const removal of papers.removals) directory.remove(removal);
     directory.raiseFloor(papers.epochFloor);
     let member: ClusterMember | undefined;
@@ -82,17 +82,20 @@ export class ClusterMember {
         onMember: (changed) => member?.memberChanged(changed),
         onRecords: (owner) => member?.recordsChanged(owner),
         onEvent: (event) => member?.eventHappened(event),
+        onSave: () => directory.keepNewest((words, gone) => store.saveNewestWords(words, gone)),
+        onSaveFailed: (fault) => log.warn({}, `what gossip told is not on disk yet: ${fault.message}`),
       },
     );
     member = new ClusterMember(id, directory, node, deps);
     return member;
   }
 
-  /** Begins to speak. What the disk knew is told first. */
+  /** Begins to speak. What the disk knew is told first, all peers at once: their host programs them in one step. */
   start(): void {
     const known = [...this.#node.gossip.members()].map(({ head }) => head.id);
     this.#node.start();
-    for (const id of known) this.recordsChanged(id);
+    this.#carryOut(known.flatMap((id) => this.#learn(id)));
+    for (const id of known) this.#deps.onRecords?.(id);
   }
 
   get gossip(): GossipNode["gossip"] {
@@ -139,11 +142,16 @@ export class ClusterMember {
   }
 
   recordsChanged(owner: MemberId): void {
-    const { gossip } = this.#node;
-    this.#carryOut(
-      this.directory.update(owner, { keys: () => gossip.keys(owner), value: (key) => gossip.value(owner, key) }),
-    );
+    this.#carryOut(this.#learn(owner));
     this.#deps.onRecords?.(owner);
+  }
+
+  #learn(owner: MemberId): DirectoryChange[] {
+    const { gossip } = this.#node;
+    return this.directory.update(owner, {
+      keys: () => gossip.keys(owner),
+      value: (key) => gossip.value(owner, key),
+    });
   }
 
   memberChanged(id: MemberId): void {

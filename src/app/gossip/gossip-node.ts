@@ -8,10 +8,12 @@ import { Gossip } from "../../core/gossip/gossip.ts";
 import type { Address, Head, MemberId } from "../../core/gossip/messages.ts";
 import { Roster } from "../../core/gossip/roster.ts";
 import type { Sign, Verify } from "../../core/gossip/signed.ts";
+import { Table } from "../../core/gossip/table.ts";
 import { nextGen } from "../../core/gossip/version.ts";
 import { type DatagramTransport, openDatagramTransport } from "../../io/gossip/datagram-transport.ts";
 import type { ClusterKeys } from "../../io/gossip/key-ring.ts";
 import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
+import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
 import { GOSSIP_SAVE_MS, GOSSIP_SEEDS_MAX } from "../../model/limits.ts";
 import { blobOf, restored } from "./member-blob.ts";
@@ -37,6 +39,10 @@ export interface GossipNodeDependencies {
   readonly onMember: (id: MemberId) => void;
   readonly onRecords: (owner: MemberId) => void;
   readonly onEvent: (event: GossipEvent) => void;
+  /** Members are about to be saved; called until nothing is thrown. @throws Fault storage */
+  readonly onSave: () => void;
+  /** The disk does not take it now; it is tried again. */
+  readonly onSaveFailed: (fault: Fault) => void;
   /** As of the transport; a simulated clock's `after(0, …)` in tests. */
   readonly soon?: (call: () => void) => void;
 }
@@ -83,7 +89,7 @@ export class GossipNode {
           known.map(({ head }) => head.address),
         ),
       },
-      { roster: new Roster(), fraction: () => random.fraction(), verify: deps.verify, admit: deps.admit },
+      { table: new Table(new Roster()), fraction: () => random.fraction(), verify: deps.verify, admit: deps.admit },
     );
     for (const { head, state } of known) gossip.restore(head, state);
     node = new GossipNode(gossip, transport, deps);
@@ -205,6 +211,11 @@ export class GossipNode {
   #saveSoon(id: MemberId): void {
     if (id === this.#gossip.self.id) return;
     this.#unsaved.add(id);
+    this.#startSaving();
+  }
+
+  #startSaving(): void {
+    if (this.#isClosed) return;
     this.#cancelSave ??= this.#deps.clock.after(GOSSIP_SAVE_MS, () => {
       this.#cancelSave = undefined;
       this.#save();
@@ -213,9 +224,16 @@ export class GossipNode {
 
   #save(): void {
     if (this.#unsaved.size === 0) return;
-    const members = [...this.#unsaved].map((id) => ({ id, blob: blobOf(this.#gossip, id) }));
-    this.#unsaved.clear();
-    this.#deps.store.saveGossipMembers(members);
+    const { store, onSave, onSaveFailed } = this.#deps;
+    try {
+      onSave();
+      store.saveGossipMembers([...this.#unsaved].map((id) => ({ id, blob: blobOf(this.#gossip, id) })));
+      this.#unsaved.clear();
+    } catch (thrown) {
+      if (!(thrown instanceof Fault)) throw thrown;
+      onSaveFailed(thrown);
+      this.#startSaving();
+    }
   }
 }
 

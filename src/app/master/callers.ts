@@ -99,7 +99,9 @@ export class Callers {
     const key = token && fromText(token.key);
     // The same words for both, so that nobody learns which ids there are.
     if (key === undefined || !isMacOf(key, proof, transcript))
-      throw unproven(`names token ${proof.tokenId}, which this master did not make so; copy the token file again`);
+      throw unproven(
+        `names token ${proof.tokenId}, which this master does not know with this secret; copy the token file again`,
+      );
     return token;
   }
 }

@@ -19,7 +19,7 @@ import { GOSSIP_KEY_BYTES, type GossipKeys, gossipKeysOf, type KeyRing } from ".
 import { memberIdOf, type Signer } from "../../model/trust/member.ts";
 import type { MemberRecord, Membership } from "../../model/trust/membership.ts";
 import { issueEpochFloor, issueRemoval } from "../../model/trust/removal.ts";
-import type { Refusals } from "../../model/trust/standing.ts";
+import { type Age, isNewer, type Refusals } from "../../model/trust/standing.ts";
 import type { Token, TokenRecord } from "../../model/trust/token.ts";
 import { type Caller, Callers, type SealedAnswer } from "./callers.ts";
 import type { ControlRecords } from "./control-records.ts";
@@ -183,6 +183,8 @@ export class ClusterTrust {
    * What it changes that the owner of `publicKey` has this assignment.
    * @param replaced the agent whose record it takes over
    * @param token whose use is counted
+   * @param seen of what the cluster signed for the agent, the newest that is about. It is ahead of what is known here when
+   *   the database was restored from a backup; what is issued now must be newer still, or no peer believes it
    * @returns `undefined` when nothing changes
    * @throws Fault not-admitted, exhausted
    */
@@ -190,17 +192,19 @@ export class ClusterTrust {
     { peer, hostname, publicKey }: Subject,
     replaced: string | undefined,
     token: TokenRecord | undefined,
+    seen?: Age,
   ): TrustChange | undefined {
     const text = toText(publicKey);
     const applicant = { agentId: peer.id, publicKey: text, memberId: memberIdOf(publicKey) };
     refuseSecondId(applicant, this.#byKey.get(text), replaced);
     const gone = replaced === undefined || replaced === peer.id ? [] : [replaced];
-    const epochs = this.#epochsWithout(gone);
     const before = this.#members.get(peer.id);
+    const isBehind = seen !== undefined && isNewer(seen, before ?? NEVER);
+    const epochs = reaching(this.#epochsWithout(gone), isBehind ? seen.epoch : 0);
     const content = toText(sha256(Buffer.from(assignmentText({ peer, hostname, publicKey, epoch: 0, revision: 0 }))));
-    const isSame = before?.content === content;
+    const isSame = before?.content === content && !isBehind;
     const { epoch } = epochs;
-    const risen = (before?.revision ?? 0) + 1;
+    const risen = Math.max(before?.revision ?? 0, isBehind ? seen.revision : 0) + 1;
     const member: MemberRecord = {
       agentId: peer.id,
       publicKey: text,
@@ -307,7 +311,7 @@ export class ClusterTrust {
   /** The first start of a cluster, or the first one after an upgrade. */
   #begin(ring: KeyRing): void {
     const { records, secrets, log } = this.#deps;
-    const first = this.tokens.recordOf(secrets.firstToken(), { kind: "join", note: "made at the first start" }, 0);
+    const first = this.tokens.recordOf(secrets.firstToken(), { kind: "join", note: "first start" }, 0);
     records.change({ who: "master", what: "the cluster begins" }, () => {
       records.saveEpochs(this.#epochs);
       records.saveKeyRing(ring);
@@ -316,6 +320,13 @@ export class ClusterTrust {
     this.tokens.put(first);
     log.debug({ token: first.id }, "join token made for this cluster");
   }
+}
+
+/** As old as no word is. */
+const NEVER: Age = { epoch: -1, revision: 0 };
+
+function reaching(epochs: EpochRecord, epoch: number): EpochRecord {
+  return epoch > epochs.epoch ? { ...epochs, epoch } : epochs;
 }
 
 /** What an assignment statement is about. */

@@ -145,7 +145,8 @@ export class Cluster {
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
       const subject = subjectOf(registration.record, caller);
       const commit = () => {
-        const trusted = this.trust.admission(subject, known?.id, token);
+        const seen = this.#presence.newestOf(request.agentId);
+        const trusted = this.trust.admission(subject, known?.id, token, seen);
         if (registration.changed || trusted !== undefined) this.#commit(subject.record, known, trusted);
       };
       undoing(registration.undo, commit);
@@ -153,7 +154,11 @@ export class Cluster {
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
-      return { assignment: this.#assignment(registration.record), membership: this.trust.membershipOf(subject) };
+      return {
+        assignment: this.#assignment(registration.record),
+        membership: this.trust.membershipOf(subject),
+        announcement: this.#presence.announcement,
+      };
     } catch (thrown) {
       metrics.count("register_agent_messages_dropped");
       throw thrown;
@@ -330,7 +335,9 @@ export class Cluster {
   #known(id: string): AgentRecord {
     const record = this.#records.withId(id);
     if (record !== undefined) return record;
-    throw new Fault("unknown-agent", `agent ${id} is not known here; it must register first`, { agent: id });
+    throw new Fault("unknown-agent", `agent ${id} is not known here; 'weft agents' lists those that have registered`, {
+      agent: id,
+    });
   }
 
   #reportShortages({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsage[]): void {

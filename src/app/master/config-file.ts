@@ -39,7 +39,7 @@ function reasonOf({ code, message }: NodeJS.ErrnoException): string {
 }
 
 function unreadable(path: string, reason: string): Fault {
-  return new Fault("bad-config", `the configuration ${path} cannot be read: ${reason}; give another with --config`, {
+  return new Fault("bad-config", `the configuration ${path} cannot be read: ${reason}; give another file`, {
     file: path,
   });
 }

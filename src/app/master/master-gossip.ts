@@ -10,6 +10,7 @@ import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports
 import { EPOCH_FLOOR_DELAY_MS } from "../../model/limits.ts";
 import { fromText, sameBytes } from "../../model/trust/bytes.ts";
 import { memberIdOf } from "../../model/trust/member.ts";
+import type { Age } from "../../model/trust/standing.ts";
 import { ClusterMember } from "../gossip/cluster-member.ts";
 import { addressText } from "../gossip/gossip-node.ts";
 import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../gossip/record-keys.ts";
@@ -85,6 +86,14 @@ export class MasterGossip {
     this.#publish();
   }
 
+  get announcement(): string {
+    return `${this.#start} ${this.#announcements}`;
+  }
+
+  newestOf(agentId: string): Age | undefined {
+    return this.member.directory.newestOf(agentId);
+  }
+
   /** The process that speaks for the agent, while it answers. */
   instanceOf(agentId: string): string | undefined {
     const record = this.#deps.trust.memberOf(agentId);
@@ -125,7 +134,7 @@ export class MasterGossip {
   #publish(): void {
     const { trust } = this.#deps;
     const changes = new Map<string, Uint8Array | undefined>([
-      [ANNOUNCEMENT_KEY, Buffer.from(`${this.#start} ${this.#announcements}`)],
+      [ANNOUNCEMENT_KEY, Buffer.from(this.announcement)],
       [FLOOR_KEY, this.#floor],
     ]);
     const { removals } = trust.refusals;

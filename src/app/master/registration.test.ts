@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
+import { verifySignature } from "../../io/crypto/keys.ts";
 import { ip } from "../../model/ip.ts";
+import { verifyAssignmentStatement } from "../../model/trust/assignment-statement.ts";
 
 type Answer = { error: { code: string; message: string; facts: Record<string, unknown> } };
 
@@ -67,6 +69,22 @@ test("a restarted master knows every agent, and gives its network additions to t
   const after = await rig.register(request(1));
   assert.deepEqual(after.agent.overlays.slice(0, 2), before.agent.overlays);
   assert.equal(after.agent.overlays[2]?.subnet, "192.168.0.0/24");
+});
+
+test("a master that was restored from a backup signs newer words than those that are about", async () => {
+  const rig = new MasterRig();
+  const words = async () => {
+    const { membership } = await rig.admission(request(1));
+    const word = verifyAssignmentStatement(membership.statement, membership.clusterKey, verifySignature);
+    return [word?.epoch, word?.revision];
+  };
+  assert.deepEqual(await words(), [1, 1]);
+  rig.newest.set("agent-1", { epoch: 1, revision: 1 });
+  assert.deepEqual(await words(), [1, 1], "it is its own last word");
+  rig.newest.set("agent-1", { epoch: 7, revision: 4 });
+  assert.deepEqual(await words(), [7, 5]);
+  rig.restart();
+  assert.deepEqual(await words(), [7, 5], "it is durable");
 });
 
 test("a change that would take a network away is refused and shown, and the rest is served", async () => {

@@ -11,6 +11,7 @@ import { ALIVE, DEAD, type Delta, type Entry, type Head, LEFT, type Message } fr
 import { Publisher } from "./publisher.ts";
 import { Roster } from "./roster.ts";
 import { deathBytes, headBytes } from "./signed.ts";
+import { Table } from "./table.ts";
 
 class Rig {
   readonly trust = new SimTrust();
@@ -25,7 +26,7 @@ class Rig {
     this.gossip = new Gossip(
       { self: { id, address: "10.0.0.1:1", credential, sign }, gen: 5, seeds: [] },
       {
-        roster: new Roster(),
+        table: new Table(new Roster()),
         fraction: seededRandom(1).fraction,
         verify: this.trust.verify,
         admit: (head) => (this.#removed.has(head.id) ? undefined : this.trust.publicKeyOf(head)),

@@ -18,10 +18,9 @@ import type { OwnerState } from "./owner-state.ts";
 import { Prober } from "./prober.ts";
 import { keysOf, Publisher, recordValue } from "./publisher.ts";
 import { Records } from "./records.ts";
-import type { Roster } from "./roster.ts";
 import type { Verify } from "./signed.ts";
 import { Sync } from "./sync.ts";
-import { type Member, Table } from "./table.ts";
+import type { Member, Table } from "./table.ts";
 import { Timers } from "./timers.ts";
 import { TIMING, type Timing } from "./timing.ts";
 
@@ -35,7 +34,8 @@ export interface GossipOptions {
 }
 
 export interface GossipDependencies {
-  readonly roster: Roster;
+  /** What it knows from the beginning on; nothing, as a rule. From now on it is this member's alone. */
+  readonly table: Table;
   /** Uniform in [0, 1). */
   readonly fraction: () => number;
   readonly verify: Verify;
@@ -77,7 +77,7 @@ export class Gossip {
       self,
       timing,
       timers,
-      table: new Table(deps.roster),
+      table: deps.table,
       health: new LocalHealth(timing.localHealthMax),
       fraction: deps.fraction,
       verify: deps.verify,

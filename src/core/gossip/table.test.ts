@@ -105,7 +105,36 @@ describe("a table", () => {
     const drawn = [0, 0.25, 0.5, 0.99].map((fraction) => table.someDead(fraction)?.head.id);
     assert.deepEqual(drawn, [0, 1, 2, 3].map(idOf));
   });
+
+  it("has copies that know the same and then go their own way", () =>
+    fc.assert(
+      fc.property(fc.array(step), fc.array(step), (before, after) => {
+        const table = new Table(new Roster());
+        for (const each of before) take(table, each);
+        table.measured(idOf(0), 7);
+        const then = contents(table);
+        const copy = table.copy();
+        assert.deepEqual(contents(copy), then);
+        for (const each of after) take(copy, each);
+        copy.measured(idOf(0), 70);
+        assert.deepEqual(contents(table), then);
+        for (const each of after) take(table, each);
+        table.measured(idOf(0), 70);
+        assert.deepEqual(contents(table), contents(copy));
+      }),
+    ));
 });
+
+function contents(table: Table): unknown {
+  const members = [...table.members()].map((member) => ({
+    member,
+    state: table.state(member.head.id),
+    rtt: table.rtt(member.head.id),
+  }));
+  const inBuckets = Array.from({ length: 256 }, (_, n) => [...table.inBucket(n)].map(({ head }) => head.id));
+  const { root, dead, size } = table;
+  return { members, inBuckets, root, dead, size, buckets: table.buckets(), some: table.someDead(0.5)?.head.id };
+}
 
 describe("a roster", () => {
   it("lists each part of the digest by rising id, and gives a number once", () => {

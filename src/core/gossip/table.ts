@@ -27,19 +27,33 @@ export interface Member {
 
 export class Table {
   readonly roster: Roster;
-  readonly #members: (Member | undefined)[] = [];
-  readonly #states: (OwnerState | undefined)[] = [];
+  #members: (Member | undefined)[] = [];
+  #states: (OwnerState | undefined)[] = [];
   /** Last round trip, ms; 0: none yet. */
   #rtt = new Float32Array(64);
   /** Numbers of all members, in no order, and where each stands in it: for drawing one by chance. */
-  readonly #known: number[] = [];
-  readonly #dead = new Set<number>();
+  #known: number[] = [];
+  #dead = new Set<number>();
   readonly #buckets = new Uint32Array(256);
   #high = 0;
   #low = 0;
 
   constructor(roster: Roster) {
     this.roster = roster;
+  }
+
+  /** One that knows the same and then goes its own way; what is immutable is shared. Members of a simulation begin so. */
+  copy(): Table {
+    const copy = new Table(this.roster);
+    copy.#members = this.#members.slice();
+    copy.#states = this.#states.slice();
+    copy.#rtt = this.#rtt.slice();
+    copy.#known = this.#known.slice();
+    copy.#dead = new Set(this.#dead);
+    copy.#buckets.set(this.#buckets);
+    copy.#high = this.#high;
+    copy.#low = this.#low;
+    return copy;
   }
 
   get size(): number {

@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { anyShape, clusterHosts } from "../../../test/support/cluster.ts";
 import { BARE_HOST, peerOf, SEED_ATTACHMENT, seedInput } from "../../../test/support/seed-cluster.ts";
 import { FakeMachine } from "../../io/kernel/fake-kernel.ts";
+import type { Peer } from "../../model/cluster.ts";
 import { cidr, familyOf, ip, ipInterface, nthSubnet } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
 import { desiredHost, type OverlayInput, peerOps, sysctlPaths } from "../overlay/desired.ts";
@@ -166,7 +167,7 @@ test("one peer that came, changed or left: the same end as a whole pass", async 
         ]) {
           const machine = machineFor(input);
           await pass(machine, { ...input, peers: [...rest, ...(before ? [before] : [])] });
-          assert.deepEqual(await machine.kernel().apply(peerOps(before, after, input)), []);
+          assert.deepEqual(await machine.kernel().apply(peerOps(listOf(before), listOf(after), input)), []);
           const fresh = machineFor(input);
           await pass(fresh, { ...input, peers: [...rest, ...(after ? [after] : [])] });
           assert.equal(machine.kernel().dump(), fresh.kernel().dump());
@@ -175,6 +176,30 @@ test("one peer that came, changed or left: the same end as a whole pass", async 
     { numRuns: 40 },
   );
 });
+
+test("all peers at once: the same end as a whole pass", async () => {
+  await fc.assert(
+    fc.asyncProperty(anyInput, async (input) => {
+      const peers = input.peers ?? [];
+      const kept = peers.filter((_, n) => n % 3 > 0);
+      for (const [before, after] of [
+        [[], peers],
+        [peers, []],
+        [peers, kept],
+      ] as const) {
+        const machine = machineFor(input);
+        await pass(machine, { ...input, peers: before });
+        assert.deepEqual(await machine.kernel().apply(peerOps(before, after, input)), []);
+        const fresh = machineFor(input);
+        await pass(fresh, { ...input, peers: after });
+        assert.equal(machine.kernel().dump(), fresh.kernel().dump());
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
+
+const listOf = (peer: Peer | undefined) => (peer === undefined ? [] : [peer]);
 
 const VTEP = desiredHost(seedInput(1)).links.find(({ name }) => name === "vtep1024") as Extract<
   Link,

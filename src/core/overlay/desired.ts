@@ -64,15 +64,15 @@ export function peerProblems(peers: readonly Peer[], context: OverlayContext): r
 }
 
 /**
- * The operations for one peer that came (`before` absent), changed, or left (`after` absent), on a host that
- * `desiredHost` describes, without reading it. A value that another peer claims too is settled by the next full pass.
+ * The operations for peers that came (only in `after`), changed, or left (only in `before`), on a host that `desiredHost`
+ * describes, without reading it. A value that yet another peer claims is settled by the next full pass.
  */
-export function peerOps(before: Peer | undefined, after: Peer | undefined, context: OverlayContext): KernelOp[] {
-  return diff(onePeer(before, context), onePeer(after, context));
+export function peerOps(before: readonly Peer[], after: readonly Peer[], context: OverlayContext): KernelOp[] {
+  return diff(onlyPeers(before, context), onlyPeers(after, context));
 }
 
-function onePeer(peer: Peer | undefined, context: OverlayContext): HostState {
-  const entries = peerEntries(admitPeers(peer === undefined ? [] : [peer], context).peers, context);
+function onlyPeers(peers: readonly Peer[], context: OverlayContext): HostState {
+  const entries = peerEntries(admitPeers(peers, context).peers, context);
   const tables = [
     { family: "netdev", maps: nodeMaps(entries, context) } as const,
     { family: "ip", maps: natNodeMaps(context, 4, entries) } as const,

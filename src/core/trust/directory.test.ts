@@ -10,6 +10,7 @@ import { mac } from "../../model/mac.ts";
 import { issueAssignmentStatement } from "../../model/trust/assignment-statement.ts";
 import { memberIdOf } from "../../model/trust/member.ts";
 import { issueRemoval } from "../../model/trust/removal.ts";
+import type { NewestWord } from "../../model/trust/standing.ts";
 import { ASSIGNMENT_KEY, Directory } from "./directory.ts";
 
 function recordsOf(values: Readonly<Record<string, Uint8Array>>) {
@@ -71,6 +72,29 @@ describe("the directory of an agent", () => {
         recordsOf({ [ASSIGNMENT_KEY]: issueAssignmentStatement({ ...old, epoch, revision: 9 }, cluster) });
       assert.deepEqual(directory.update(memberIdOf(former), records(1)), []);
       assert.deepEqual(directory.update(memberIdOf(former), records(3)), [{ type: "peer", peer: old.peer }]);
+    });
+
+    it("nothing older than a word that it took away itself, nor in the next process", () => {
+      const directory = fresh();
+      directory.update(memberId, said(2, 5));
+      assert.deepEqual(directory.update(memberId, recordsOf({})), [{ type: "gone", id: "agent-4" }]);
+      assert.deepEqual(directory.update(memberId, said(2, 4)), []);
+      const kept: NewestWord[] = [];
+      assert.throws(() =>
+        directory.keepNewest(() => {
+          throw new Error("the disk is full");
+        }),
+      );
+      directory.keepNewest((words) => kept.push(...words));
+      directory.keepNewest(() => assert.fail("each is handed out once"));
+      assert.deepEqual(kept, [{ agentId: "agent-4", epoch: 2, revision: 5 }]);
+      const next = new Directory(cluster.publicKey, verifySignature, undefined, kept);
+      assert.deepEqual(next.update(memberId, said(1, 9)), []);
+      assert.equal(next.disbelief.older, 1);
+      assert.deepEqual(next.update(memberId, said(2, 5)), [{ type: "peer", peer: peer("agent-4") }]);
+      next.remove(removed(2));
+      next.keepNewest((words, gone) => assert.deepEqual([words, gone], [[], ["agent-4"]], "the removal stands for it"));
+      assert.deepEqual(next.update(memberId, said(2, 9)), []);
     });
 
     it("nothing older than its last word, also as another agent", () => {

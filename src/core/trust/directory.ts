@@ -9,7 +9,7 @@ import { type AssignmentStatement, verifyAssignmentStatement } from "../../model
 import { type Credential, verifyCredential } from "../../model/trust/credential.ts";
 import { memberIdOf, type Verify } from "../../model/trust/member.ts";
 import { type Removal, verifyEpochFloor, verifyRemoval } from "../../model/trust/removal.ts";
-import { isNewer, isRefused } from "../../model/trust/standing.ts";
+import { type Age, isNewer, isRefused, type NewestWord } from "../../model/trust/standing.ts";
 
 /** Keys of records: an agent's own assignment, the epoch floor, and a removal before the removed member's id. */
 export const ASSIGNMENT_KEY = "assignment";
@@ -21,6 +21,15 @@ export type DirectoryChange =
   | { readonly type: "gone"; readonly id: string }
   /** The member is out: gossip is to forget it. */
   | { readonly type: "removed"; readonly memberId: string };
+
+/** What is known by the end of the changes, by agent id; `undefined`: it is gone. */
+export function changedPeers(changes: readonly DirectoryChange[]): Map<string, Peer | undefined> {
+  const peers = new Map<string, Peer | undefined>();
+  for (const change of changes)
+    if (change.type === "peer") peers.set(change.peer.id, change.peer);
+    else if (change.type === "gone") peers.set(change.id, undefined);
+  return peers;
+}
 
 /** Why records were not believed. */
 export type Disbelief = "bad-signature" | "not-its-own" | "removed" | "older";
@@ -41,14 +50,24 @@ export class Directory {
   readonly #statements = new Map<string, AssignmentStatement>();
   /** By agent id: the member whose statement holds. */
   readonly #holders = new Map<string, string>();
+  /**
+   * By agent id, also of those whose word is gone again: an older one is a word that was taken back. As many as the cluster
+   * has agents, because a removal stands for what it ends.
+   */
+  readonly #newest = new Map<string, NewestWord>();
+  readonly #unsaved = new Set<string>();
   readonly #removals = new Map<string, Removal>();
   #floor = 0;
 
-  /** @param ownAgentId whose assignment is no peer's */
-  constructor(clusterKey: Uint8Array, verify: Verify, ownAgentId?: string) {
+  /**
+   * @param ownAgentId whose assignment is no peer's
+   * @param newest what `keepNewest` handed out earlier
+   */
+  constructor(clusterKey: Uint8Array, verify: Verify, ownAgentId?: string, newest: readonly NewestWord[] = []) {
     this.#clusterKey = clusterKey;
     this.#verify = verify;
     this.#ownAgentId = ownAgentId;
+    for (const word of newest) this.#newest.set(word.agentId, word);
   }
 
   /**
@@ -79,12 +98,28 @@ export class Directory {
     return this.#statements.get(memberId);
   }
 
+  /** How old the newest word on the agent is, whoever it is that speaks for it now. */
+  newestOf(agentId: string): Age | undefined {
+    return this.#newest.get(agentId);
+  }
+
   /** Of all agents but the own one. */
   *peers(): Generator<Peer> {
     for (const memberId of this.#holders.values()) {
       const statement = this.#statements.get(memberId);
       if (statement !== undefined && statement.peer.id !== this.#ownAgentId) yield statement.peer;
     }
+  }
+
+  /** Hands out what must outlive this process; what `keep` throws at is handed out again. */
+  keepNewest(keep: (words: readonly NewestWord[], gone: readonly string[]) => void): void {
+    if (this.#unsaved.size === 0) return;
+    const ids = [...this.#unsaved];
+    keep(
+      ids.flatMap((id) => this.#newest.get(id) ?? []),
+      ids.filter((id) => !this.#newest.has(id)),
+    );
+    this.#unsaved.clear();
   }
 
   /** Takes a removal from wherever it comes. @returns what changes by it; nothing when the cluster did not say so */
@@ -142,15 +177,19 @@ export class Directory {
     const { peer, publicKey, epoch } = statement;
     if (memberIdOf(publicKey) !== memberId) return "not-its-own";
     if (isRefused({ agentId: peer.id, memberId, epoch }, this.#refusals())) return "removed";
-    const holder = this.#holders.get(peer.id);
-    const known = holder === undefined ? undefined : this.#statements.get(holder);
+    const known = this.#newest.get(peer.id);
     if (known !== undefined && isNewer(known, statement)) return "older";
     const same = this.#statements.get(memberId);
     return same !== undefined && isNewer(same, statement) ? "older" : undefined;
   }
 
   #take(memberId: string, statement: AssignmentStatement): DirectoryChange[] {
-    const { peer } = statement;
+    const { peer, epoch, revision } = statement;
+    const newest = this.#newest.get(peer.id);
+    if (newest === undefined || isNewer(statement, newest)) {
+      this.#newest.set(peer.id, { agentId: peer.id, epoch, revision });
+      this.#unsaved.add(peer.id);
+    }
     const before = this.#statements.get(memberId);
     const isSame = before !== undefined && JSON.stringify(before.peer) === JSON.stringify(peer);
     const changes = before !== undefined && before.peer.id !== peer.id ? this.#forget(memberId) : [];
@@ -179,6 +218,11 @@ export class Directory {
       }
     for (const [memberId, { peer, epoch }] of this.#statements)
       if (isRefused({ agentId: peer.id, memberId, epoch }, refusals)) changes.push(...this.#forget(memberId));
+    for (const [agentId, { epoch }] of this.#newest)
+      if (isRefused({ agentId, memberId: "", epoch }, refusals)) {
+        this.#newest.delete(agentId);
+        this.#unsaved.add(agentId);
+      }
     return changes;
   }
 }

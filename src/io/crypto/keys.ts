@@ -18,7 +18,7 @@ import {
   timingSafeEqual,
   verify,
 } from "node:crypto";
-import { concat } from "../../model/trust/bytes.ts";
+import { concat, sameBytes } from "../../model/trust/bytes.ts";
 import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type Signer, type Verify } from "../../model/trust/member.ts";
 
 const KEY_BYTES = 32;
@@ -50,11 +50,20 @@ export function signerOf(pem: string): Signer | undefined {
 export const verifySignature: Verify = (publicKey, bytes, signature) => {
   if (publicKey.length !== PUBLIC_KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false;
   try {
-    return verify(null, bytes, publicOf("ed25519", publicKey), signature);
+    return verify(null, bytes, verifyingKey(publicKey), signature);
   } catch {
     return false;
   }
 };
+
+/** The last one is kept: what an agent verifies when it starts is the cluster's, and to read a key takes half as long. */
+let lastKey: { readonly raw: Uint8Array; readonly key: KeyObject } | undefined;
+
+function verifyingKey(raw: Uint8Array): KeyObject {
+  if (lastKey === undefined || !sameBytes(lastKey.raw, raw))
+    lastKey = { raw: Uint8Array.from(raw), key: publicOf("ed25519", raw) };
+  return lastKey.key;
+}
 
 /** One side of an X25519 agreement, for one exchange. */
 export interface Agreement {

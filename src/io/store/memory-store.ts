@@ -9,6 +9,7 @@ import { assert, Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import { membershipJson, membershipSchema } from "../../model/trust/membership.ts";
+import type { NewestWord } from "../../model/trust/standing.ts";
 import type { AgentStore, GossipStore, LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
 
 interface Contents {
@@ -24,9 +25,18 @@ interface Contents {
   gossipGen?: number;
   /** Blobs in base64url. */
   gossipMembers: Record<string, string>;
+  newest: NewestWord[];
 }
 
-const EMPTY: Contents = { revision: 0, entries: {}, events: [], leases: [], resting: [], gossipMembers: {} };
+const EMPTY: Contents = {
+  revision: 0,
+  entries: {},
+  events: [],
+  leases: [],
+  resting: [],
+  gossipMembers: {},
+  newest: [],
+};
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
 export class MemoryDisk {
@@ -177,6 +187,8 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
     forgetMembership: () =>
       file.change((contents) => {
         delete contents.membership;
+        contents.gossipMembers = {};
+        contents.newest = [];
       }, true),
     leases: () => file.read().leases,
     putLease: (lease) =>
@@ -211,7 +223,20 @@ function gossipStore(file: MemoryFile): GossipStore {
           if (blob === undefined) delete gossipMembers[id];
           else gossipMembers[id] = toText(blob);
       }, false),
+    newestWords: () => file.read().newest,
+    saveNewestWords: (words, gone) =>
+      file.change((contents) => {
+        contents.newest = contents.newest.filter(({ agentId }) => !gone.includes(agentId));
+        for (const word of words) put(contents.newest, word, ({ agentId }) => agentId);
+      }, false),
   };
+}
+
+/** Adds the value, or puts it in the place of that with the same key. */
+function put<T>(values: T[], value: T, keyOf: (value: T) => string): void {
+  const at = values.findIndex((each) => keyOf(each) === keyOf(value));
+  if (at < 0) values.push(value);
+  else values[at] = value;
 }
 
 type Interface = Pick<Lease, "containerId" | "ifname">;

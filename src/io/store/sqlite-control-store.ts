@@ -8,7 +8,7 @@ import type { ControlEvent, ControlState } from "../../model/control-event.ts";
 import { assert, type Fault } from "../../model/fault.ts";
 import type { LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
-import { GOSSIP_TABLE, sqliteGossipStore } from "./sqlite-store.ts";
+import { GOSSIP_TABLE, NEWEST_TABLE, sqliteGossipStore } from "./sqlite-store.ts";
 
 /** What version 2 had and version 1 had not. */
 const TRUST_TABLES = `
@@ -20,7 +20,7 @@ const ENTRY_TABLES = `
     CREATE TABLE entry (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE event (revision INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT`;
 
-/** Version 4 keeps entries and events; the tables of before become the entries of revision 0. */
+/** Version 5 keeps entries and events; the tables of before become the entries of revision 0. */
 const TO_ENTRIES = `${ENTRY_TABLES};
     INSERT INTO entry SELECT 'settings', json_remove(source, '$.overlays') FROM network;
     INSERT INTO entry
@@ -37,11 +37,12 @@ const TO_ENTRIES = `${ENTRY_TABLES};
 const MASTER: DatabaseKind = {
   file: "master.db",
   applicationId: 0x5766744d,
-  schemaVersion: 4,
+  schemaVersion: 5,
   schema: `${ENTRY_TABLES};
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    ${GOSSIP_TABLE}`,
-  migrations: [TRUST_TABLES, GOSSIP_TABLE, TO_ENTRIES],
+    ${GOSSIP_TABLE};
+    ${NEWEST_TABLE}`,
+  migrations: [TRUST_TABLES, GOSSIP_TABLE, NEWEST_TABLE, TO_ENTRIES],
   remedy: "restore it from a backup; without one move it away, and agents get new subnets when they register again",
   synchronous: "FULL",
 };

@@ -153,10 +153,10 @@ test("a file that is no database, or a damaged one, is named together with the r
 
 test("a database of a later version is left alone", (context) => {
   const { dir, file } = used(context);
-  change(file, "PRAGMA user_version = 5");
+  change(file, "PRAGMA user_version = 6");
   assert.throws(() => openMasterDisk(dir), {
     code: "unsupported-version",
-    message: /has version 5, this program reads version 4/,
+    message: /has version 6, this program reads version 5/,
   });
 });
 

@@ -7,6 +7,7 @@ import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import { agentIdSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
 import { type Membership, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
+import { newestWordSchema } from "../../model/trust/standing.ts";
 import type { AgentStore, GossipStore } from "../ports.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
 
@@ -14,19 +15,24 @@ import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";
 export const GOSSIP_TABLE = `
     CREATE TABLE gossip_member (id TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT`;
 
+/** What came with that: by agent id. */
+export const NEWEST_TABLE = `
+    CREATE TABLE newest_word (agent_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
+
 /** "WftA". */
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
-  schemaVersion: 3,
-  migrations: [GOSSIP_TABLE],
+  schemaVersion: 4,
+  migrations: [GOSSIP_TABLE, NEWEST_TABLE],
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lease (
       container_id TEXT NOT NULL, ifname TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container_id, ifname)
     ) STRICT;
     CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT;
-    ${GOSSIP_TABLE}`,
+    ${GOSSIP_TABLE};
+    ${NEWEST_TABLE}`,
   remedy:
     "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
     "and containers have to be attached again",
@@ -54,7 +60,14 @@ export function openAgentStore(dir: string): AgentStore {
     saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
     membership: () => readFact<Membership>(db, "membership", membershipSchema),
     saveMembership: (membership) => writeFact(db, "membership", membershipJson(membership)),
-    forgetMembership: () => db.synced(() => db.run("DELETE FROM fact WHERE name = 'membership'")),
+    forgetMembership: () =>
+      db.synced(() =>
+        db.transaction(() => {
+          db.run("DELETE FROM fact WHERE name = 'membership'");
+          db.run("DELETE FROM gossip_member");
+          db.run("DELETE FROM newest_word");
+        }),
+      ),
     leases: () => loadLeases(db),
     putLease: (lease) =>
       db.run(
@@ -102,6 +115,15 @@ export function sqliteGossipStore(db: SqliteDatabase): GossipStore {
               id,
               blob,
             );
+      }),
+    newestWords: () =>
+      db
+        .all("SELECT agent_id, value FROM newest_word ORDER BY rowid")
+        .map((row) => db.decode(row.value, newestWordSchema, `the age of the word on agent ${row.agent_id}`)),
+    saveNewestWords: (words, gone) =>
+      db.transaction(() => {
+        for (const word of words) putValue(db, "newest_word", "agent_id", word.agentId, word);
+        for (const id of gone) db.run("DELETE FROM newest_word WHERE agent_id = ?", id);
       }),
   };
 }

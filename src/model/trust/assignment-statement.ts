@@ -24,6 +24,7 @@ export interface AssignmentStatement {
 }
 
 const VERSION = 1;
+const STRICT_TEXT = new TextDecoder("utf-8", { fatal: true });
 
 const keySchema = z.string().transform((text, context) => {
   const bytes = fromText(text);
@@ -72,7 +73,7 @@ export function assignmentText({ peer, hostname, publicKey, epoch, revision }: A
 
 function parsed(json: Uint8Array): AssignmentStatement | undefined {
   try {
-    const result = statementSchema.safeParse(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(json)));
+    const result = statementSchema.safeParse(JSON.parse(STRICT_TEXT.decode(json)));
     return result.success ? result.data : undefined;
   } catch {
     return undefined;
