@@ -6,7 +6,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "../../src/model/fault.ts";
@@ -44,7 +44,10 @@ export class EtcdMember {
   start(): void {
     assert(this.#process === undefined, `${this.name} does not run yet`);
     const log = openSync(this.#log, "a");
-    this.#process = spawn("etcd", this.#command, { stdio: ["ignore", log, log] });
+    // It dies with this process, whichever way that ends.
+    this.#process = spawn("setpriv", ["--pdeathsig", "KILL", "etcd", ...this.#command], {
+      stdio: ["ignore", log, log],
+    });
   }
 
   async kill(): Promise<void> {
@@ -126,18 +129,25 @@ export class TestEtcd {
   }
 
   /** One call of the JSON gateway, at the first member unless told otherwise; what it answers. Plain HTTP only. */
-  async call(path: string, body: unknown = {}, member = this.members[0] as EtcdMember): Promise<Record<string, unknown>> {
+  async call(
+    path: string,
+    body: unknown = {},
+    member = this.members[0] as EtcdMember,
+  ): Promise<Record<string, unknown>> {
     const { promise, resolve, reject } = Promise.withResolvers<Record<string, unknown>>();
-    const sent = request({ host: "127.0.0.1", port: member.clientPort, path, method: "POST", agent: false }, (answer) => {
-      const chunks: Buffer[] = [];
-      answer.on("data", (chunk: Buffer) => chunks.push(chunk));
-      answer.on("error", reject);
-      answer.on("end", () => {
-        const text = Buffer.concat(chunks).toString();
-        if (answer.statusCode === 200) resolve(JSON.parse(text) as Record<string, unknown>);
-        else reject(new Error(`${path}: ${text}`));
-      });
-    });
+    const sent = request(
+      { host: "127.0.0.1", port: member.clientPort, path, method: "POST", agent: false },
+      (answer) => {
+        const chunks: Buffer[] = [];
+        answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+        answer.on("error", reject);
+        answer.on("end", () => {
+          const text = Buffer.concat(chunks).toString();
+          if (answer.statusCode === 200) resolve(JSON.parse(text) as Record<string, unknown>);
+          else reject(new Error(`${path}: ${text}`));
+        });
+      },
+    );
     sent.on("error", reject);
     sent.end(JSON.stringify(body));
     return promise;
