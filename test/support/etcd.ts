@@ -165,7 +165,7 @@ export function pause(ms: number): Promise<void> {
   return promise;
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer();
