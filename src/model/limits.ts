@@ -317,7 +317,7 @@ export const ETCD_TRY_MS = 1_500;
 /** A pause between two rounds through all members that do not answer. */
 export const ETCD_ROUND_PAUSE_MS = 100;
 /** How long a call that writes nothing may take in all. */
-export const ETCD_CALL_MS = 8_000;
+export const ETCD_CALL_MS = 5_000;
 /** The lease of the leader's key, in seconds: so long nobody leads when a leader is cut off from etcd, yet answers the
  * other masters. etcd elects within 1 to 2 s when it loses a member itself, and the lease must outlive that. */
 export const LEADER_LEASE_S = 4;

@@ -160,10 +160,10 @@ export class EtcdControlStore implements ControlStore {
       throw new Fault("unsupported-version", `etcd ${etcdserver} is too old; Weft needs ${OLDEST.join(".")} or newer`, {
         version: etcdserver,
       });
-    const { root, own } = this.#layout;
-    const before = await this.#firstKey(root, own, signal);
-    const other = before ?? (await this.#firstKey(endOf(own), endOf(root), signal));
-    if (other !== undefined)
+    const { versions, versionsEnd, own } = this.#layout;
+    const before = await this.#firstKey(versions, own, signal);
+    const other = before ?? (await this.#firstKey(endOf(own), versionsEnd, signal));
+    if (other !== undefined && this.#layout.isForeign(other))
       throw new Fault(
         "unsupported-version",
         `etcd holds ${other}, which another version of Weft wrote; run that one, or give another prefix in --store`,

@@ -17,8 +17,9 @@ const VERSION = "v1";
 const REVISION_DIGITS = 16;
 
 export class Layout {
-  /** All of Weft's keys: this version's, and those of versions that this program does not know. */
-  readonly root: string;
+  /** Between these two are the keys of all versions. */
+  readonly versions: string;
+  readonly versionsEnd: string;
   readonly own: string;
   readonly leader: string;
   readonly revision: string;
@@ -26,12 +27,18 @@ export class Layout {
   readonly entriesEnd: string;
 
   constructor(prefix: string) {
-    this.root = `${prefix}/`;
+    this.versions = `${prefix}/v`;
+    this.versionsEnd = endOf(this.versions);
     this.own = `${prefix}/${VERSION}/`;
     this.leader = `${this.own}leader`;
     this.revision = `${this.own}revision`;
     this.entries = `${this.own}entry/`;
     this.entriesEnd = endOf(this.entries);
+  }
+
+  /** Whether another version of Weft wrote this key, one of those between. */
+  isForeign(key: string): boolean {
+    return /^\d+\//.test(key.slice(this.versions.length));
   }
 
   entry(key: string): string {
