@@ -309,3 +309,32 @@ export const EVENTS_KEPT = 100_000;
 export const EVENTS_AT_ONCE_MAX = 100;
 /** Events of one answer. */
 export const EVENTS_SHOWN_MAX = 1_000;
+/** Bytes of one event and the entries that it writes: etcd takes 1.5 MiB in one request (--max-request-bytes). A value of
+ * 500 kB that replaces one of 500 kB fits: both are in the event, and the new one is written. */
+export const CONTROL_EVENT_MAX_BYTES = 1_560_000;
+/** Bytes of one answer of etcd: a page of entries, each a third longer as it travels. */
+export const ETCD_ANSWER_MAX_BYTES = 64 << 20;
+/** Entries or events that are asked for at once: 1,000 of 2 kB are 30 ms of etcd's time. */
+export const ETCD_PAGE_ENTRIES = 1_000;
+/** One try of a call at one member of etcd; then the next member is asked. A slow disk takes tenths of a second. */
+export const ETCD_TRY_MS = 1_500;
+/** A pause between two rounds through all members that do not answer. */
+export const ETCD_ROUND_PAUSE_MS = 100;
+/** How long a call that writes nothing may take in all. */
+export const ETCD_CALL_MS = 5_000;
+/** The lease of the leader's key, in seconds: so long nobody leads when a leader is cut off from etcd, yet answers the
+ * other masters. etcd elects within 1 to 2 s when it loses a member itself, and the lease must outlive that. */
+export const LEADER_LEASE_S = 4;
+/** The leader renews its lease so often. */
+export const LEADER_RENEW_MS = 800;
+/** The leader's key is read so often by each master, besides the watch, which may have broken without a word. */
+export const LEADER_READ_MS = 1_000;
+/** A standby asks the leader for a sign of life so often, and believes so many failures in a row. */
+export const LEADER_PROBE_INTERVAL_MS = 250;
+export const LEADER_PROBE_TIMEOUT_MS = 400;
+export const LEADER_PROBES_FAILED = 3;
+/** A standby that has just deposed a leader waits before it deposes another one, each time twice as long: two masters that
+ * reach etcd and not each other would take turns for ever. It starts from the first again after a calm time. */
+export const TAKEOVER_PAUSE_FIRST_MS = 1_000;
+export const TAKEOVER_PAUSE_MAX_MS = 60_000;
+export const TAKEOVER_CALM_MS = 120_000;
