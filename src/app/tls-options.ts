@@ -66,7 +66,7 @@ function keyPairOf(
 }
 
 /** @throws Fault bad-config */
-function readPem(option: string, path: string): string {
+export function readPem(option: string, path: string): string {
   const refused = (why: string) =>
     new Fault("bad-config", `${option}: ${path} ${why}; name a file with a certificate in PEM`, { path });
   let text: string;

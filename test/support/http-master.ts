@@ -38,14 +38,22 @@ export async function httpMaster(t: TestContext, tls?: TlsServer): Promise<HttpM
   const socket = join(folder, "master.sock");
   const parsed = parseClusterConfig("");
   const master = await startMaster(
-    { ...parsed, listen: "127.0.0.1:0", socket, gossip: LOOPBACK, version: "0", ...(tls && { tls }) },
+    {
+      ...parsed,
+      listen: "127.0.0.1:0",
+      socket,
+      gossip: LOOPBACK,
+      self: { id: "master", url: "" },
+      version: "0",
+      ...(tls && { tls }),
+    },
     {
       disk: openMemoryMasterDisk(),
       clock: SYSTEM_CLOCK,
       random: SYSTEM_RANDOM,
       udp: SYSTEM_UDP,
       log,
-      secrets,
+      secrets: () => secrets,
       onBug: (thrown) => t.diagnostic(String(thrown)),
     },
   );

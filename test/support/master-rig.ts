@@ -11,7 +11,7 @@ import { ClusterTrust } from "../../src/app/master/cluster-trust.ts";
 import { ControlRecords } from "../../src/app/master/control-records.ts";
 import { MasterMetrics } from "../../src/app/master/metrics.ts";
 import type { Presence } from "../../src/app/master/presence.ts";
-import { loadEffective } from "../../src/app/master/start.ts";
+import { loadEffective } from "../../src/app/master/effective.ts";
 import { parseClusterConfig } from "../../src/core/config/cluster-config.ts";
 import { openAdmission } from "../../src/io/admission-answer.ts";
 import { type Prover, proveCall } from "../../src/io/crypto/call-keys.ts";

@@ -10,7 +10,7 @@
 import type { Clock, LocalTerm, Term } from "../../io/ports.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../model/control-event.ts";
-import { assert, type Fault } from "../../model/fault.ts";
+import { assert, Fault } from "../../model/fault.ts";
 import { CHANGES_MAX, EVENTS_AT_ONCE_MAX, EVENTS_KEPT } from "../../model/limits.ts";
 
 /** Who changes what: for people. */
@@ -33,12 +33,18 @@ export class Book {
   #queue: ControlEvent[] = [];
   #writing: Promise<void> | undefined;
   #lost: Fault | undefined;
+  readonly #losing = Promise.withResolvers<Fault>();
 
   constructor({ revision, entries }: ControlState, term: Term | LocalTerm, clock: Clock) {
     this.#revision = revision;
     this.#entries = new Map(entries);
     this.#term = term;
     this.#clock = clock;
+  }
+
+  /** Resolves when a write failed: what is in memory is not what is stored, and nothing more can be changed. */
+  get lost(): Promise<Fault> {
+    return this.#losing.promise;
   }
 
   /** Of the last change, durable or not. */
@@ -68,9 +74,10 @@ export class Book {
   /**
    * Makes all changes of `make` in one piece, under one revision; inside of another one it is part of that. When `make`
    * throws, nothing has changed. No change, no revision.
-   * @throws Fault storage when a store of the master's own refuses; nothing has changed then
+   * @throws Fault storage when a store of the master's own refuses, and whatever ended the term; nothing has changed then
    */
   change(deed: Deed, make: () => void): void {
+    if (this.#lost !== undefined) throw this.#lost;
     if (this.#draft !== undefined) {
       make();
       return;
@@ -149,8 +156,10 @@ export class Book {
       await undefined;
       while (this.#queue.length > 0) await term.append(this.#queue.splice(0, EVENTS_AT_ONCE_MAX));
     } catch (thrown) {
-      this.#lost = thrown as Fault;
+      if (!(thrown instanceof Fault)) throw thrown;
+      this.#lost = thrown;
       this.#queue = [];
+      this.#losing.resolve(thrown);
     } finally {
       this.#writing = undefined;
     }

@@ -15,11 +15,12 @@ import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
-import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
+import { networkOfSource } from "../../model/network-source.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
-import type { ClusterSettings, ControlRecords } from "./control-records.ts";
+import type { ControlRecords } from "./control-records.ts";
+import type { Effective } from "./effective.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import type { Holder } from "./network-admin.ts";
 import { peerOf } from "./peer.ts";
@@ -37,12 +38,6 @@ export interface ClusterDeps {
   readonly metrics: MasterMetrics;
   readonly trust: ClusterTrust;
   readonly presence: Presence;
-}
-
-/** The configuration in force: networks in the file's own form, and the rest. */
-export interface Effective {
-  readonly source: NetworkSource;
-  readonly settings: ClusterSettings;
 }
 
 /** An agent as `/v1/agents` shows it. */

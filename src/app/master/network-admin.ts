@@ -3,21 +3,13 @@
  * is never taken from them by a change; what would do so is refused with the reason, and a removal goes by draining:
  * no new containers, then none at all, then no agent has it any more.
  */
-import {
-  type ParsedConfig,
-  parseClusterConfig,
-  parseNetworkSource,
-  withoutIpv6,
-} from "../../core/config/cluster-config.ts";
+import { parseClusterConfig, parseNetworkSource } from "../../core/config/cluster-config.ts";
 import { networkChanges } from "../../core/ipam/network-changes.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
-import { sha256 } from "../../io/crypto/keys.ts";
-import { canonicalJson } from "../../model/canonical-json.ts";
 import { Fault } from "../../model/fault.ts";
-import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
-import { toText } from "../../model/trust/bytes.ts";
-import type { Cluster, Effective } from "./cluster.ts";
-import type { ClusterSettings } from "./control-records.ts";
+import type { OverlaySource } from "../../model/network-source.ts";
+import type { Cluster } from "./cluster.ts";
+import { type Effective, laidOver } from "./effective.ts";
 
 /** What applying a configuration would do. */
 export interface Plan {
@@ -38,30 +30,6 @@ export interface Holder {
 
 /** Changes of a network's definition; `null` takes a field away. */
 export type NetworkPatch = Readonly<Record<string, unknown>>;
-
-/** A configuration file laid over what is in force. */
-export function laidOver(
-  stored: NetworkSource | undefined,
-  agents: Parameters<typeof reconfigure>[1],
-  { config, source }: Pick<ParsedConfig, "config" | "source">,
-): Effective {
-  const merged = reconfigure(stored, agents, source);
-  const { overlayMtu, enableIpv6, defaultNetwork } = config;
-  const settings: ClusterSettings = {
-    ...(overlayMtu !== undefined && { overlayMtu }),
-    enableIpv6,
-    ...(defaultNetwork !== undefined && { defaultNetwork }),
-    file: digestOf({ config, source }),
-    refused: merged.refused,
-  };
-  return { source: enableIpv6 ? merged.network : withoutIpv6(merged.network), settings };
-}
-
-/** Tells files apart by what is read of them. */
-export function digestOf({ config, source }: Pick<ParsedConfig, "config" | "source">): string {
-  const { overlayMtu, enableIpv6, defaultNetwork } = config;
-  return toText(sha256(Buffer.from(canonicalJson([source, overlayMtu ?? null, enableIpv6, defaultNetwork ?? null]))));
-}
 
 export class NetworkAdmin {
   readonly #cluster: Cluster;

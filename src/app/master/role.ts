@@ -22,6 +22,8 @@ export interface Arrival extends Connection {
 /** What a master serves while it leads. */
 export interface Serving {
   fetch(request: Request, arrival: Arrival): Response | Promise<Response>;
+  /** Resolves when what is served is not what is stored any more: the state is read again, here or elsewhere. */
+  readonly lost?: Promise<Fault>;
   close(): Promise<void>;
 }
 
@@ -46,9 +48,15 @@ export class MasterRole {
   readonly #options: MasterRoleOptions;
   #term: Term | undefined;
   #serving: Serving | undefined;
+  readonly #ready = Promise.withResolvers<void>();
 
   constructor(options: MasterRoleOptions) {
     this.#options = options;
+  }
+
+  /** Resolves when this master has something to serve for the first time. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
   }
 
   get role(): Role {
@@ -118,7 +126,8 @@ export class MasterRole {
     try {
       serving = await this.#begin(term, over);
       this.#serving = serving;
-      return await over;
+      this.#ready.resolve();
+      return await (serving?.lost === undefined ? over : Promise.race([over, serving.lost]));
     } finally {
       ended.abort();
       this.#serving = undefined;

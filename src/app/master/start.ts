@@ -1,22 +1,15 @@
 /**
- * Wires a master and starts it: configuration, store, cluster, listeners. Nothing is served before everything is read,
- * and what was opened is closed again when a later step fails.
+ * Starts a master: its role among the masters, its listeners. What it serves while it leads is session.ts. What was opened
+ * is closed again when a later step fails.
  */
-import type { ParsedConfig } from "../../core/config/cluster-config.ts";
 import { type HttpServer, listenTcp, listenUnix, parseTcpAddress, type TlsServer } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
-import type { Clock, MasterDisk, Random, Udp, UdpAddress } from "../../io/ports.ts";
+import type { Clock, ControlStore, MasterAddress, MasterDisk, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import type { ClusterConfig } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
-import { addressText } from "../gossip/gossip-node.ts";
-import { createMasterApp } from "./app.ts";
-import { Book } from "./book.ts";
-import { Cluster, type Effective } from "./cluster.ts";
-import { ClusterTrust, type MasterSecrets } from "./cluster-trust.ts";
-import { ControlRecords } from "./control-records.ts";
-import { MasterGossip } from "./master-gossip.ts";
-import { MasterMetrics } from "./metrics.ts";
-import { digestOf, laidOver } from "./network-admin.ts";
+import type { MasterSecrets } from "./cluster-trust.ts";
+import { MasterRole } from "./role.ts";
+import { openSession } from "./session.ts";
 
 export interface MasterOptions {
   readonly config: ClusterConfig;
@@ -25,6 +18,10 @@ export interface MasterOptions {
   readonly warnings: readonly string[];
   /** `ADDRESS:PORT`; port 0 takes any free one. */
   readonly listen: string;
+  /** How the other masters find this one. */
+  readonly self: MasterAddress;
+  /** The authority of the other masters' certificates, in PEM. */
+  readonly peerCa?: string;
   /** For `listen`; absent: plain HTTP. */
   readonly tls?: TlsServer;
   /** Path of the Unix socket. */
@@ -35,10 +32,14 @@ export interface MasterOptions {
 }
 
 export interface MasterDeps {
+  /** What this host keeps for itself, and the control plane unless `store` has it. */
   readonly disk: MasterDisk;
+  /** Where several masters keep the control plane. */
+  readonly store?: ControlStore;
   readonly clock: Clock;
   readonly log: Log;
-  readonly secrets: MasterSecrets;
+  /** @param isNew whether the cluster begins now */
+  readonly secrets: (isNew: boolean) => MasterSecrets;
   readonly udp: Udp;
   readonly random: Random;
   /** Told of what was thrown while a request was served and is no fault. */
@@ -46,94 +47,45 @@ export interface MasterDeps {
 }
 
 export interface RunningMaster {
-  readonly cluster: Cluster;
+  readonly role: MasterRole;
   /** Where TCP is served, with the port that was really taken: `0.0.0.0:5050`. */
   readonly address: string;
   close(): Promise<void>;
 }
 
 /**
- * The configuration to serve, stored before anybody sees it. A file that was laid over the store before is not laid over it
- * again: networks may have been changed since, by command.
- * @throws Fault corrupt-store, storage
+ * Serves, as leader or standby, until `close`. A master with a store of its own leads when this resolves.
+ * @throws Fault bad-request, bad-config, corrupt-store, storage, port-taken, no-rights
  */
-export function loadEffective(file: Pick<ParsedConfig, "config" | "source">, records: ControlRecords): Effective {
-  const [source, settings] = [records.network(), records.settings()];
-  if (
-    source !== undefined &&
-    settings !== undefined &&
-    settings.file === digestOf(file) &&
-    settings.refused.length === 0
-  )
-    return { source, settings };
-  const effective = laidOver(source, records.agents(), file);
-  records.change({ who: "master", what: "configuration file laid over what is stored" }, () => {
-    records.saveNetwork(effective.source);
-    records.saveSettings(effective.settings);
-  });
-  return effective;
-}
-
-/** @throws Fault bad-request, bad-config, corrupt-store, storage, port-taken, no-rights */
 export async function startMaster(options: MasterOptions, deps: MasterDeps): Promise<RunningMaster> {
-  const { log, clock, disk, secrets, udp, random, onBug } = deps;
+  const { log, disk, store, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
-  const term = disk.control.leadNow();
-  const book = new Book(term.loadNow(), term, clock);
-  const records = new ControlRecords(book, secrets.storeKey);
-  const effective = loadEffective(options, records);
-  const agents = records.agents();
-  const { refused } = effective.settings;
-  const metrics = new MasterMetrics();
-  const trust = new ClusterTrust({ records, clock, log, secrets });
-  const gossip = await MasterGossip.open(options.gossip, {
-    trust,
-    udp,
-    clock,
-    random,
-    store: disk.gossip,
-    log,
-    onAgent: (agentId) => cluster.presenceChanged(agentId),
-  });
-  const cluster: Cluster = new Cluster(effective, agents, {
-    book,
-    records,
-    clock,
-    log,
-    metrics,
-    trust,
-    presence: gossip,
-  });
-  const appDeps = {
-    cluster,
-    gossip,
-    clock,
-    metrics,
-    version: options.version,
-    warnings: options.warnings,
-    onBug,
-  };
   const servers: HttpServer[] = [];
+  const ending = new AbortController();
+  const role = new MasterRole({
+    store: store ?? disk.control,
+    self: options.self,
+    serve: (term) => openSession(term, options, deps),
+    log,
+    ...(options.peerCa !== undefined && { tls: { ca: options.peerCa } }),
+  });
+  for (const warning of options.warnings) log.warn({ warning }, "configuration");
+  const running = role.run(ending.signal);
   const close = async () => {
-    cluster.close();
-    await gossip.close();
+    ending.abort();
+    await running.catch(() => {});
     await Promise.all(servers.map((server) => server.close()));
   };
   try {
-    const unixApp = createMasterApp({ ...appDeps, local: true });
-    servers.push(await listenUnix((request) => unixApp.fetch(request), options.socket));
-    const tcpApp = createMasterApp({ ...appDeps, local: false });
-    const server = await listenTcp((request, connection) => tcpApp.fetch(request, connection), tcp, options.tls);
+    // Nothing is served before everything is read; with other masters around, one of them may be the one that serves.
+    if (store === undefined) await Promise.race([role.ready, running]);
+    servers.push(await listenUnix(role.listener(true), options.socket));
+    const server = await listenTcp(role.listener(false), tcp, options.tls);
     servers.push(server);
-    gossip.start();
-    for (const warning of options.warnings) log.warn({ warning }, "configuration");
-    for (const reason of refused) log.error({ reason }, "change of the configuration refused");
-    const { local } = gossip.member.transport;
-    log.info(
-      { address: server.address, socket: options.socket, gossip: addressText(local), agents: agents.length },
-      "master serves",
-    );
-    return { cluster, address: server.address, close };
+    // What ends it later is no refusal of a start any more.
+    running.catch(onBug);
+    log.info({ address: server.address, socket: options.socket, role: role.role }, "master serves");
+    return { address: server.address, role, close };
   } catch (thrown) {
     await close();
     throw thrown;

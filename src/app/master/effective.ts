@@ -1,0 +1,66 @@
+/**
+ * The configuration in force: what is stored, and how a file is laid over it.
+ */
+import { type ParsedConfig, withoutIpv6 } from "../../core/config/cluster-config.ts";
+import { reconfigure } from "../../core/ipam/reconfigure.ts";
+import { sha256 } from "../../io/crypto/keys.ts";
+import { canonicalJson } from "../../model/canonical-json.ts";
+import type { NetworkSource } from "../../model/network-source.ts";
+import { toText } from "../../model/trust/bytes.ts";
+import type { ClusterSettings, ControlRecords } from "./control-records.ts";
+
+/** The configuration in force: networks in the file's own form, and the rest. */
+export interface Effective {
+  readonly source: NetworkSource;
+  readonly settings: ClusterSettings;
+}
+
+/**
+ * The configuration to serve, stored before anybody sees it. A file that was laid over the store before is not laid over it
+ * again: networks may have been changed since, by command. Nor is any over a store that several masters share, except at
+ * the beginning: whose file it was would depend on who leads.
+ * @throws Fault corrupt-store, storage
+ */
+export function loadEffective(
+  file: Pick<ParsedConfig, "config" | "source">,
+  records: ControlRecords,
+  isShared = false,
+): Effective {
+  const [source, settings] = [records.network(), records.settings()];
+  if (
+    source !== undefined &&
+    settings !== undefined &&
+    (isShared || (settings.file === digestOf(file) && settings.refused.length === 0))
+  )
+    return { source, settings };
+  const effective = laidOver(source, records.agents(), file);
+  records.change({ who: "master", what: "configuration file laid over what is stored" }, () => {
+    records.saveNetwork(effective.source);
+    records.saveSettings(effective.settings);
+  });
+  return effective;
+}
+
+/** A configuration file laid over what is in force. */
+export function laidOver(
+  stored: NetworkSource | undefined,
+  agents: Parameters<typeof reconfigure>[1],
+  { config, source }: Pick<ParsedConfig, "config" | "source">,
+): Effective {
+  const merged = reconfigure(stored, agents, source);
+  const { overlayMtu, enableIpv6, defaultNetwork } = config;
+  const settings: ClusterSettings = {
+    ...(overlayMtu !== undefined && { overlayMtu }),
+    enableIpv6,
+    ...(defaultNetwork !== undefined && { defaultNetwork }),
+    file: digestOf({ config, source }),
+    refused: merged.refused,
+  };
+  return { source: enableIpv6 ? merged.network : withoutIpv6(merged.network), settings };
+}
+
+/** Tells files apart by what is read of them. */
+export function digestOf({ config, source }: Pick<ParsedConfig, "config" | "source">): string {
+  const { overlayMtu, enableIpv6, defaultNetwork } = config;
+  return toText(sha256(Buffer.from(canonicalJson([source, overlayMtu ?? null, enableIpv6, defaultNetwork ?? null]))));
+}
