@@ -20,13 +20,14 @@ const PATH = [process.env.PATH ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].j
 /** Debian package → an executable that tells that it is there. */
 const LAB_PACKAGES = { iproute2: "ip", "iputils-ping": "ping", "util-linux": "unshare" };
 const TEST_PACKAGES = { ...LAB_PACKAGES, nftables: "nft", procps: "sysctl" };
-/** Container runtimes and plugins that tests let loose on Weft. Without one of them its tests say so and are skipped. */
+/** Container runtimes, plugins and stores that tests let loose on Weft. Without one of them its tests say so and are skipped. */
 const RUNTIME_PACKAGES = {
   podman: "podman",
   containerd: "containerd",
   crun: "crun",
   "busybox-static": "busybox",
   "containernetworking-plugins": "/usr/lib/cni/bridge",
+  "etcd-server": "etcd",
 };
 const BENCH_PACKAGES = {
   ...TEST_PACKAGES,

@@ -57,7 +57,7 @@ export async function post(
   if (fault === undefined)
     throw new Unanswered(`it answers POST ${path} with HTTP ${status}${isOk ? " and no JSON" : ""}; it is no master`);
   // This one cannot serve anybody now; another one may.
-  if (fault.code === "not-ready") throw new Unanswered(fault.message);
+  if (fault.code === "not-ready" || fault.code === "not-leader") throw new Unanswered(fault.message);
   throw fault satisfies Fault;
 }
 

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { newSigner } from "../../../test/support/trust.ts";
+import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { type Fetch, type HttpServer, listenTcp } from "../../io/http-server.ts";
 import { SILENT_LOG } from "../../io/log.ts";
+import { parseMasterAddress } from "../../io/master-call.ts";
+import { post, proven } from "../../io/master-exchange.ts";
 import type { Term } from "../../io/ports.ts";
 import {
   MemoryControlPlace,
@@ -10,6 +14,9 @@ import {
 } from "../../io/store/memory-control-store.ts";
 import { Fault } from "../../model/fault.ts";
 import { faultBody, parseFaultBody } from "../../model/fault-table.ts";
+import { toText } from "../../model/trust/bytes.ts";
+import { PROOF_HEADER } from "../../model/trust/call-proof.ts";
+import { Callers } from "./callers.ts";
 import { FORWARDED_HEADER } from "./forward.ts";
 import { type Arrival, MasterRole, type MasterRoleOptions } from "./role.ts";
 
@@ -111,6 +118,40 @@ test("a standby hands a call on as it is, and its answer back", async (t) => {
     assert.equal(status, 201, method);
   }
   assert.equal((await standby.role.fetch(call("/empty"), NETWORK)).status, 204);
+});
+
+test("what a call proves through a standby, it proves to the leader, once", async (t) => {
+  const place = new MemoryControlPlace();
+  const callers = new Callers(SYSTEM_CLOCK, () => undefined);
+  const serve = async () => ({
+    fetch: async (request: Request) => {
+      const { pathname, search } = new URL(request.url);
+      const { nonce, ephemeral } = callers.challenge();
+      if (pathname === "/v1/challenge") return Response.json({ nonce: toText(nonce), ephemeral: toText(ephemeral) });
+      const call = {
+        method: request.method,
+        path: pathname + search,
+        body: new Uint8Array(await request.arrayBuffer()),
+      };
+      try {
+        const caller = callers.identify(call, request.headers.get(PROOF_HEADER) ?? undefined, "network");
+        caller.accept();
+        return Response.json({ key: toText(caller.publicKey ?? new Uint8Array()) });
+      } catch (thrown) {
+        return Response.json(faultBody(thrown as Fault), { status: 401 });
+      }
+    },
+    close: async () => {},
+  });
+  await fake(t, place, 1, { serve });
+  const standby = await fake(t, place, 2, { serve });
+  const address = parseMasterAddress(standby.url);
+  const signer = newSigner();
+  const made = { method: "POST", path: "/v1/agents/x%20y/status?a=%2F", body: Buffer.from('{"a":"ü"}') };
+  const { headers } = await proven(address, made, { signer }, SYSTEM_CLOCK);
+  await assert.rejects(post(address, { ...made, body: Buffer.from("{}") }, headers, SYSTEM_CLOCK), /does not hold/);
+  assert.deepEqual(await post(address, made, headers, SYSTEM_CLOCK), { key: toText(signer.publicKey) });
+  await assert.rejects(post(address, made, headers, SYSTEM_CLOCK), /answered before/);
 });
 
 test("a standby's socket and the certificates that it checked lend no rights", async (t) => {
