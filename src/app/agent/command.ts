@@ -138,14 +138,19 @@ async function runAgent(flags: AgentFlags, version: string): Promise<void> {
 }
 
 /** @throws Fault no-rights, storage, corrupt-store, bad-request */
-function credentialsOf({ dataDir, joinTokenFile, newCluster }: AgentFlags, store: AgentStore): AgentCredentials {
-  if (newCluster === true) store.forgetMembership();
+export function credentialsOf(
+  { dataDir, joinTokenFile, newCluster }: Pick<AgentFlags, "dataDir" | "joinTokenFile" | "newCluster">,
+  store: AgentStore,
+): AgentCredentials {
   const joinToken = () =>
     joinTokenFile === undefined ? undefined : readTokenFile(joinTokenFile, "join", "--join-token-file");
   // What is wrong with the file is said at the start, and not by a log line an hour later. A member may do without.
-  if (store.membership() === undefined) joinToken();
+  if (newCluster === true || store.membership() === undefined) joinToken();
+  const signer = signerInFile(join(dataDir, "identity.key"));
+  // Last: who is refused above is still a member of its own cluster.
+  if (newCluster === true) store.forgetMembership();
   return {
-    signer: signerInFile(join(dataDir, "identity.key")),
+    signer,
     membership: () => store.membership(),
     joinToken,
   };
