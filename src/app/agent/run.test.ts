@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { seedAssignment } from "../../../test/support/seed-cluster.ts";
 import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import { openMemoryAgentStore } from "../../io/store/memory-store.ts";
-import { credentialsOf } from "./command.ts";
+import { credentialsOf } from "./run.ts";
 
 test("a change of cluster that is refused forgets nothing; one that is not forgets the old cluster", (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), "weft-command-"));
