@@ -152,12 +152,12 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "control waits with bulk",
-    by: "I19",
+    by: "I8",
     file: "src/core/gossip/outbox.ts",
     find: "    const waiting = { message, bytes: messageBytes(message) };\n    const before",
     replace:
       '    if (message.type !== "join") return this.bulk(to, message);\n    const waiting = { message, bytes: messageBytes(message) };\n    const before',
-    seed: 1,
+    seed: 6,
   },
   {
     name: "the digest keeps what a member was before",
@@ -237,11 +237,11 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: "what was offered is never pulled",
-    by: "I9",
+    by: "I19",
     file: "src/core/gossip/broadcast.ts",
     find: "    const ms = this.#ctx.timing.pullFirstMs + this.#ctx.outbox.delayMs;",
     replace: "    const ms = 1e12;",
-    seed: 2,
+    seed: 3,
   },
   {
     name: "nothing is offered",
