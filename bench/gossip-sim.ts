@@ -8,6 +8,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { crowd } from "../sim/crowd.ts";
 import { GossipCluster } from "../sim/gossip-cluster.ts";
 import { churn, crash, detect, idle, oneWay, partition, STARVE_PEER, settled, spread, starve } from "../sim/measure.ts";
 import type { SimMember } from "../sim/member.ts";
@@ -126,6 +127,23 @@ function broken({ figure }: Run, hosts: number, seed: number): void {
   figure({ figure: "partition.wrong", unit: "deaths", ours: wrongAccusations, peer: null, target: "ours<=0" });
 }
 
+/** Forty that start at once on two processors which others use too; the peer judges by what it has not read. */
+function crowded({ figure }: Run, seed: number): void {
+  const shape = { members: 40, seed, busy: 4, busyMs: 20_000, packetMs: 0.8, signatureMs: 0.3, ms: 60_000 };
+  const ours = crowd(shape);
+  const peer = crowd({ ...shape, timing: { ...TIMING, lagMs: Number.POSITIVE_INFINITY } });
+  assert(peer.wrongAtEnd > 0, "who judges by what it has not read has a storm");
+  figure({ figure: "crowd.wrong", unit: "pairs", ours: ours.wrong, peer: peer.wrong, target: "" });
+  figure({ figure: "crowd.after", unit: "pairs", ours: ours.wrongAtEnd, peer: peer.wrongAtEnd, target: "ours<=0" });
+  figure({
+    figure: "crowd.packets",
+    unit: "1/s",
+    ours: ours.packetsAtEnd,
+    peer: peer.packetsAtEnd,
+    target: "ratio<=0.2",
+  });
+}
+
 setFlagsFromString("--max-old-space-size=16000");
 await bench(
   "gossip-sim",
@@ -137,6 +155,7 @@ await bench(
     busy(run, hosts, seed);
     broken(run, hosts, seed);
     starved(run, hosts, seed);
+    crowded(run, seed);
   },
   ["hosts", "seed"],
 );

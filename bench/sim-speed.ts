@@ -1,6 +1,7 @@
 /**
  * How fast the simulation runs: what decides how many histories can be tried. Members of gossip, idle and healthy, without
- * kernels around them; `hosts10000.rss` is this process after one virtual second of ten thousand members that all know all.
+ * kernels around them; `hosts10000.rss` is a process of its own after two virtual seconds of ten thousand members that all
+ * know all.
  */
 import { spawnSync } from "node:child_process";
 import { GossipCluster } from "../sim/gossip-cluster.ts";

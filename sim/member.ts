@@ -12,6 +12,7 @@ import type { Timing } from "../src/core/gossip/timing.ts";
 import { nextGen } from "../src/core/gossip/version.ts";
 import type { Engine } from "./engine.ts";
 import type { Network } from "./network.ts";
+import type { Processor, Worker } from "./processor.ts";
 import type { SimIdentity, SimTrust } from "./trust.ts";
 
 export interface MemberDependencies {
@@ -60,13 +61,20 @@ export class SimMember {
   /** Members that this one was told to refuse. */
   readonly refused = new Set<MemberId>();
   readonly #deps: MemberDependencies;
+  /** What it shares with others; without: nothing that it does takes time. */
+  #processor: Processor | undefined;
   #disk: Disk = { gen: 0, known: new Map() };
   #life = 0;
   #dueAt = Number.POSITIVE_INFINITY;
   #pausedUntil = 0;
-  #socket: (() => void)[] = [];
+  #socket: { readonly at: number; readonly call: () => void }[] = [];
+  /** When it last looked at its socket: of what came since it knows nothing. */
+  #readAt = Number.NEGATIVE_INFINITY;
   #origin = 0;
   #dueOnClock = Number.POSITIVE_INFINITY;
+  /** Work that was done and is still to be paid for, ms. */
+  #owed = 0;
+  readonly #worker: Worker = { step: () => this.#work() };
 
   constructor(name: string, identity: SimIdentity, address: Address, deps: MemberDependencies) {
     this.name = name;
@@ -112,7 +120,7 @@ export class SimMember {
           id: this.id,
           address: this.address,
           credential: this.credential,
-          sign: this.identity.sign,
+          sign: (bytes) => this.#signature(() => this.identity.sign(bytes)),
         },
         gen,
         seeds: [...seeds, ...known.slice(0, 16)],
@@ -121,7 +129,8 @@ export class SimMember {
       {
         table: warm?.table ?? new Table(roster),
         fraction,
-        verify: trust.verify,
+        unreadMs: () => this.#unreadMs(),
+        verify: (...words) => this.#signature(() => trust.verify(...words)),
         admit: (head) => {
           if (this.admit !== undefined) return this.admit(head);
           return this.refused.has(head.id) ? undefined : trust.publicKeyOf(head);
@@ -168,6 +177,13 @@ export class SimMember {
     if (this.gossip !== undefined && !this.isPaused) this.#done(this.gossip.tick(this.#now));
   }
 
+  /** From now on what it does takes time there; `undefined`: none. */
+  runOn(processor: Processor | undefined): void {
+    if (processor !== this.#processor) this.#processor?.relieve();
+    this.#processor = processor;
+    if (!this.isPaused) this.#resume();
+  }
+
   publish(changes: ReadonlyMap<string, Uint8Array | undefined>): void {
     const { gossip } = this;
     if (gossip !== undefined) this.#done(gossip.publish(changes, this.#now));
@@ -211,23 +227,62 @@ export class SimMember {
       this.#deps.onReceive(this, from, messages);
       this.#done(this.gossip.receive(from, sender, messages, this.#now));
     };
-    if (this.inboundDelay !== undefined) this.#deps.engine.after(this.inboundDelay(), () => this.#whenAwake(handle));
+    if (this.#processor !== undefined) {
+      if (this.#socket.length < SOCKET_PACKETS_MAX) this.#socket.push({ at: this.#deps.engine.now, call: handle });
+      this.#processor.wake(this.#worker);
+    } else if (this.inboundDelay !== undefined)
+      this.#deps.engine.after(this.inboundDelay(), () => this.#whenAwake(handle));
     else this.#whenAwake(handle);
   }
 
   #whenAwake(call: () => void): void {
     if (!this.isPaused) call();
-    else if (this.#socket.length < SOCKET_PACKETS_MAX) this.#socket.push(call);
+    else if (this.#socket.length < SOCKET_PACKETS_MAX) this.#socket.push({ at: this.#deps.engine.now, call });
   }
 
   /** Timers come first, then what arrived meanwhile: the order of Node's event loop. */
   #resume(): void {
     const { gossip } = this;
     if (gossip === undefined) return;
+    if (this.#processor !== undefined) {
+      this.#processor.wake(this.#worker);
+      return;
+    }
     this.#done(gossip.tick(this.#now));
     const waiting = this.#socket;
     this.#socket = [];
-    for (const call of waiting) call();
+    for (const { call } of waiting) call();
+  }
+
+  /** With a processor: timers come first, then the next packet. */
+  #work(): number | undefined {
+    const [processor, gossip] = [this.#processor, this.gossip];
+    if (processor === undefined || gossip === undefined || this.isPaused) return undefined;
+    if (this.#owed === 0) {
+      if (this.#dueOnClock - this.#origin <= this.#deps.engine.now) {
+        this.#owed = processor.costs.tickMs;
+        this.#done(gossip.tick(Math.max(this.#now, this.#dueOnClock)));
+      } else {
+        this.#readAt = this.#deps.engine.now;
+        const next = this.#socket.shift();
+        if (next === undefined) return undefined;
+        this.#owed = processor.costs.packetMs;
+        next.call();
+      }
+    }
+    const ms = Math.min(this.#owed, processor.costs.packetMs);
+    this.#owed -= ms;
+    return ms;
+  }
+
+  #unreadMs(): number {
+    const [oldest] = this.#socket;
+    return oldest === undefined || oldest.at > this.#readAt ? 0 : this.#deps.engine.now - oldest.at;
+  }
+
+  #signature<T>(call: () => T): T {
+    this.#owed += this.#processor?.costs.signatureMs ?? 0;
+    return call();
   }
 
   #done(effects: readonly GossipEffect[]): void {
@@ -235,6 +290,7 @@ export class SimMember {
     for (const effect of effects) {
       if (effect.type === "send") {
         this.#deps.onSend(this, effect);
+        this.#owed += this.#processor?.costs.sendMs ?? 0;
         this.sent += network.send(this.address, this.id, effect.to, effect.messages, effect.bytes);
         continue;
       }
@@ -254,6 +310,10 @@ export class SimMember {
     this.#deps.engine.at(due, () => {
       if (life !== this.#life || this.#dueAt !== due) return;
       this.#dueAt = Number.POSITIVE_INFINITY;
+      if (this.#processor !== undefined) {
+        this.#processor.wake(this.#worker);
+        return;
+      }
       // One that stands still wakes by `pause` itself. The difference of two clocks is not exact: never before its time.
       if (!this.isPaused && this.gossip !== undefined)
         this.#done(this.gossip.tick(Math.max(this.#now, Math.min(this.#dueOnClock, this.#now + 1))));

@@ -60,6 +60,17 @@ const STEP = z.discriminatedUnion("do", [
   z.strictObject({ at, do: z.literal("clock-jump"), member, ms }),
   /** What arrives is handled so late; `[0, 0]` ends it. */
   z.strictObject({ at, do: z.literal("slow"), member, delayMs: range }),
+  /**
+   * The last `share` of all members, by number, share two processors from now on with so many other processes that never
+   * rest; a packet takes so long to handle. The next quiet ends it.
+   */
+  z.strictObject({
+    at,
+    do: z.literal("squeeze"),
+    share,
+    busy: z.number().int().min(0).max(1_000),
+    packetMs: z.number().min(0.1).max(100),
+  }),
   /** Packets from one to the other are lost; not the other way. */
   z.strictObject({ at, do: z.literal("cut"), from: member, to: member }),
   /** The first `share` of all members, by number, and the rest do not hear each other. */

@@ -29,7 +29,7 @@ import { REST_INVARIANTS } from "./rest-invariants.ts";
 import type { HostStep, Scenario, Step } from "./scenario.ts";
 import { STEADY_INVARIANTS } from "./steady-invariants.ts";
 import { eventText, stepText, Transcript } from "./transcript.ts";
-import { doTroubleStep } from "./trouble-steps.ts";
+import { doTroubleStep, endTroubles, squeeze } from "./trouble-steps.ts";
 import { SimTrust } from "./trust.ts";
 
 export const GOSSIP_INVARIANTS: readonly MakeInvariant[] = [...STEADY_INVARIANTS, ...REST_INVARIANTS];
@@ -252,6 +252,9 @@ class Simulation implements World {
       case "slow":
         doTroubleStep(step, this.#named(step.member), this.cluster);
         break;
+      case "squeeze":
+        squeeze(step, [...this.fates.values()], this.cluster);
+        break;
       case "cut":
       case "partition":
       case "heal":
@@ -364,11 +367,7 @@ class Simulation implements World {
     const { engine, fraction } = this.cluster;
     this.#paths.heal();
     this.#paths.shape({ ...this.#usual, loss: REST_LOSS });
-    for (const fate of this.fates.values()) {
-      if (fate.isSlow) fate.troubledAt = this.now;
-      fate.isSlow = false;
-      fate.member.inboundDelay = undefined;
-    }
+    endTroubles(this.fates.values(), this.now);
     engine.runUntil(Math.max(this.now, ...this.cluster.up.map(({ pausedUntil }) => pausedUntil)));
     // Without a seed that runs nobody could join, which would show nothing.
     const isSeedUp = this.cluster.members.some((member) => member.isUp && this.#isSeed({ member }));

@@ -157,12 +157,12 @@ export interface Term {
   /**
    * Appends events of consecutive revisions. Durable when it resolves. One call at a time. When it rejects, some of them,
    * the first ones, may have been written: the caller loads again.
-   * @throws Fault not-leader (nothing was written), storage
+   * @throws Fault not-leader, storage; bad-request for an event that is too large, corrupt-store when somebody else writes
    */
   append(events: readonly ControlEvent[]): Promise<void>;
   /** Events with a higher revision, by revision, `limit` at most. @throws Fault storage */
   events(after: number, limit: number): Promise<readonly ControlEvent[]>;
-  /** Deletes the events up to this revision; the state stays. @throws as `append` */
+  /** Deletes the events up to this revision, the last one maybe not; the state stays. @throws as `append` */
   forget(upTo: number): Promise<void>;
   /** Lets another one lead. */
   resign(): Promise<void>;

@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before } from "node:test";
+import type { MasterDisk } from "../../src/io/ports.ts";
 import { openEtcdControlStore } from "../../src/io/store/etcd/etcd-control-store.ts";
 import { parseEtcdUrl } from "../../src/io/store/etcd/etcd-url.ts";
 import {
@@ -6,6 +10,7 @@ import {
   type MemoryControlStore,
   openMemoryControlStore,
 } from "../../src/io/store/memory-control-store.ts";
+import { openMasterDisk } from "../../src/io/store/sqlite-control-store.ts";
 import { etcdProblem, TestEtcd } from "../support/etcd.ts";
 import { type ControlPlace, controlStoreContract } from "./control-store-contract.ts";
 
@@ -31,6 +36,20 @@ function memoryPlace(): ControlPlace {
   };
 }
 
+function sqlitePlace(): ControlPlace {
+  const dir = mkdtempSync(join(tmpdir(), "weft-test-control-"));
+  const disks: MasterDisk[] = [];
+  return {
+    open: () => {
+      const disk = openMasterDisk(dir);
+      disks.push(disk);
+      return { ...disk.control, close: async () => disk.close() };
+    },
+    depose: async () => {},
+    dispose: () => rmSync(dir, { recursive: true }),
+  };
+}
+
 /** A prefix of its own in the etcd of this file. */
 async function etcdPlace(): Promise<ControlPlace> {
   places += 1;
@@ -47,4 +66,5 @@ async function etcdPlace(): Promise<ControlPlace> {
 }
 
 controlStoreContract("memory", memoryPlace, { isShared: true });
+controlStoreContract("sqlite", sqlitePlace, { isShared: false });
 controlStoreContract("etcd", etcdPlace, { isShared: true, skip });

@@ -71,6 +71,7 @@ describe("gossip, simulated", () => {
 
   for (const name of [
     "all-seeds-but-one.json",
+    "crowded.json",
     "empty-life.json",
     "islands.json",
     "large-owners.json",
@@ -78,6 +79,7 @@ describe("gossip, simulated", () => {
     "partition-with-changes.json",
     "pauses.json",
     "short-partition.json",
+    "squeezed.json",
     "two-left.json",
   ])
     it(`stands ${name.replace(".json", "").replaceAll("-", " ")}`, () => {
@@ -125,14 +127,11 @@ const GOLDEN: readonly string[] = [
   "    7.783 s  m1   suspects m3",
   "    7.960 s  m4   accuses m3, 3 testimonies",
   "   14.000 s  m3   <- restart",
-  "   14.006 s  m3   begins anew: another life of it spoke",
-  "   14.013 s  m2   reached m3 again",
-  "   14.029 s  m2   reached m3 again",
-  "   14.039 s  m1   reached m3 again",
-  "   14.064 s  m1   reached m3 again",
-  "   14.100 s  m0   reached m3 again",
-  "   14.127 s  m0   reached m3 again",
-  "   15.500 s  m3   has joined, knows 5",
+  "   14.008 s  m3   begins anew: another life of it spoke",
+  "   14.015 s  m3   has joined, knows 4",
+  "   14.026 s  m1   reached m3 again",
+  "   14.028 s  m0   reached m3 again",
+  "   14.050 s  m1   reached m3 again",
   "   22.000 s  --   <- quiet dead stay",
   "   77.000 s  --   <- all 18 invariants hold, 5 members",
 ];

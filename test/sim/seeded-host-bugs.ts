@@ -30,7 +30,7 @@ const BUGS: readonly Omit<SeededBug, "kernels">[] = [
     file: STANDING,
     find: "return a.epoch === b.epoch ? a.revision > b.revision : a.epoch > b.epoch;",
     replace: "return a.revision > b.revision;",
-    seed: 18,
+    seed: 12,
     scenario: "hosts-let-in-again",
   },
   {

@@ -5,7 +5,6 @@ import type { Command } from "commander";
 import type { ParsedConfig } from "../../core/config/cluster-config.ts";
 import { subnetCount } from "../../model/ip.ts";
 import type { Overlay } from "../../model/network.ts";
-import { readClusterConfig } from "../master/config-file.ts";
 import { type Column, renderTable } from "./table.ts";
 
 export function addConfigCommand(program: Command): void {
@@ -17,7 +16,8 @@ export function addConfigCommand(program: Command): void {
     .argument("<file>", "config.yaml, as 'weft master --config' takes it")
     .option("--json", "print JSON")
     .addHelpText("after", "\nExit status: 0 the file can be served, 78 it cannot.")
-    .action((file: string, { json }: { json?: true }) => {
+    .action(async (file: string, { json }: { json?: true }) => {
+      const { readClusterConfig } = await import("../master/config-file.ts"); // with all of YAML
       const parsed = readClusterConfig(file);
       const { config, warnings } = parsed;
       console.log(json === true ? JSON.stringify({ ...config, warnings }, undefined, 2) : summary(parsed));

@@ -89,7 +89,13 @@ export class GossipNode {
           known.map(({ head }) => head.address),
         ),
       },
-      { table: new Table(new Roster()), fraction: () => random.fraction(), verify: deps.verify, admit: deps.admit },
+      {
+        table: new Table(new Roster()),
+        fraction: () => random.fraction(),
+        verify: deps.verify,
+        admit: deps.admit,
+        unreadMs: () => transport.unreadMs,
+      },
     );
     for (const { head, state } of known) gossip.restore(head, state);
     node = new GossipNode(gossip, transport, deps);

@@ -41,6 +41,12 @@ export interface MasterRoleOptions {
 
 export type Role = "leader" | "standby";
 
+/** Why a term ended; without a reason the signal did it. */
+type Over = Promise<{ readonly reason: Fault | undefined }>;
+
+/** A store that refuses to be written is not read again and again at once, ms. */
+const SERVE_AGAIN_MS = 1_000;
+
 /** Refusals that a call might not get where its socket or its certificate counts. */
 const OF_THE_WAY: readonly FaultCode[] = ["forbidden", "not-admitted", "unauthorized"];
 
@@ -121,24 +127,41 @@ export class MasterRole {
     const stop = () => resolve(undefined);
     signal.addEventListener("abort", stop, { signal: ended.signal });
     if (signal.aborted) stop();
-    const over = Promise.race([term.lost, aborted]);
-    let serving: Serving | undefined;
+    const over = Promise.race([term.lost, aborted]).then((reason) => ({ reason }));
     try {
-      serving = await this.#begin(term, over);
-      this.#serving = serving;
-      this.#ready.resolve();
-      return await (serving?.lost === undefined ? over : Promise.race([over, serving.lost]));
+      for (;;) {
+        const end = await this.#serveOut(term, over);
+        if (end !== undefined) return end.reason;
+        await Promise.race([over, pause(SERVE_AGAIN_MS)]);
+      }
     } finally {
       ended.abort();
-      this.#serving = undefined;
       this.#term = undefined;
-      await serving?.close();
       await term.resign();
     }
   }
 
+  /** @returns `undefined` when the term goes on, and what was served does not hold any more */
+  async #serveOut(term: Term, over: Over): Promise<Awaited<Over> | undefined> {
+    const serving = await this.#begin(term, over);
+    if (serving === undefined) return over;
+    try {
+      this.#serving = serving;
+      this.#ready.resolve();
+      if (serving.lost === undefined) return await over;
+      const lost = serving.lost.then(({ code, message }) => {
+        this.#options.log.error({ code }, `not written: ${message}`);
+        return undefined;
+      });
+      return await Promise.race([over, lost]);
+    } finally {
+      this.#serving = undefined;
+      await serving.close();
+    }
+  }
+
   /** @returns `undefined` when the term was over before anything could be served */
-  async #begin(term: Term, over: Promise<Fault | undefined>): Promise<Serving | undefined> {
+  async #begin(term: Term, over: Over): Promise<Serving | undefined> {
     try {
       return await this.#options.serve(term);
     } catch (thrown) {
@@ -201,4 +224,8 @@ function parsed(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

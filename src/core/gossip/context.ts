@@ -87,6 +87,8 @@ export interface Context {
   readonly timers: Timers;
   readonly outbox: Outbox;
   readonly health: LocalHealth;
+  /** How long the oldest of what arrived has waited to be received, ms. */
+  readonly unreadMs: () => number;
   readonly links: Links;
   readonly broadcast: Broadcast;
   readonly prober: Prober;

@@ -18,6 +18,7 @@ class Rig {
   readonly self = this.trust.admitted();
   readonly gossip: Gossip;
   now = 0;
+  unreadMs = 0;
   readonly #removed = new Set<string>();
   readonly #addresses = new Map<string, string>();
 
@@ -29,6 +30,7 @@ class Rig {
         table: new Table(new Roster()),
         fraction: seededRandom(1).fraction,
         verify: this.trust.verify,
+        unreadMs: () => this.unreadMs,
         admit: (head) => (this.#removed.has(head.id) ? undefined : this.trust.publicKeyOf(head)),
       },
     );
@@ -78,6 +80,18 @@ class Rig {
 
 function said(effects: readonly GossipEffect[], type: Message["type"]): Message[] {
   return effects.flatMap((effect) => (effect.type === "send" ? effect.messages.filter((m) => m.type === type) : []));
+}
+
+/** Runs until the one is pinged. @returns the number of the probe */
+function probed(rig: Rig): number {
+  for (;;) {
+    const [ping] = said(rig.runFor(10), "ping");
+    if (ping?.type === "ping") return ping.seq;
+  }
+}
+
+function isSuspected(effects: readonly GossipEffect[]): boolean {
+  return effects.some((effect) => effect.type === "event" && effect.event.type === "suspect");
 }
 
 function accusation(accuser: SimIdentity, id: string, gen = 1, inc = 0): Message {
@@ -209,5 +223,49 @@ describe("a member of the gossip", () => {
     const { root } = rig.gossip;
     assert.deepEqual(changes(), []);
     assert.equal(rig.gossip.root, root);
+  });
+});
+
+/** A probe, from its first ping to suspicion, takes less; the next one by chance comes later. */
+const LADDER_MS = 600;
+
+describe("a probe", () => {
+  it("finds one that is silent", () => {
+    const rig = new Rig();
+    rig.peer();
+    probed(rig);
+    assert.ok(isSuspected(rig.runFor(LADDER_MS)));
+  });
+
+  it("finds nothing while what arrived waits to be read, and the time until then is no round trip", () => {
+    const rig = new Rig();
+    const peer = rig.peer();
+    const seq = probed(rig);
+    rig.unreadMs = 200;
+    const effects = rig.runFor(10_000);
+    assert.deepEqual([isSuspected(effects), said(effects, "ping").length], [false, 0]);
+    rig.hear(peer, { type: "ack", seq, isLink: false, hasHeard: false });
+    const rtt = rig.gossip.member(peer.id)?.rttMs ?? 0;
+    assert.ok(rtt > 0 && rtt <= 500, `${rtt}`);
+  });
+
+  it("ends with a newer word of the one that it is about", () => {
+    const rig = new Rig();
+    const peer = rig.peer();
+    probed(rig);
+    rig.hear(peer, { type: "member", head: rig.headOf(peer, 1, 1), isAsked: false });
+    assert.ok(!isSuspected(rig.runFor(LADDER_MS)));
+  });
+
+  it("ends with a late answer to an older one", () => {
+    const rig = new Rig();
+    const peer = rig.peer();
+    const first = probed(rig);
+    const answer = { type: "ack", seq: first, isLink: false, hasHeard: false } as const;
+    rig.hear(peer, answer);
+    assert.notEqual(probed(rig), first);
+    assert.ok(isSuspected(rig.runFor(LADDER_MS)));
+    rig.hear(peer, answer);
+    assert.equal(rig.gossip.member(peer.id)?.isSuspect, false);
   });
 });

@@ -39,6 +39,8 @@ export interface GossipDependencies {
   /** Uniform in [0, 1). */
   readonly fraction: () => number;
   readonly verify: Verify;
+  /** How long the oldest of what arrived has waited to be received, ms; without: nothing ever waits. */
+  readonly unreadMs?: () => number;
   /**
    * Whether the cluster admits the member, by its credential: the public key that is behind the id.
    * Asked again for every new head, so that who was removed is refused from then on.
@@ -81,6 +83,7 @@ export class Gossip {
       health: new LocalHealth(timing.localHealthMax),
       fraction: deps.fraction,
       verify: deps.verify,
+      unreadMs: deps.unreadMs ?? (() => 0),
       admit: deps.admit,
       emit: (effect) => this.#effects.push(effect),
       refuse: (why) => {

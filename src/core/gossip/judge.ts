@@ -63,6 +63,8 @@ export class Judge {
       return true;
     }
     this.#forgetSolos(head.id);
+    // A probe of its former word would find it silent in the middle of its return, and accuse it anew.
+    this.#ctx.prober.settled(head.id);
     this.#ctx.emit({ type: "member", id: head.id });
     if (head.hasLeft) this.#ctx.links.drop(head.id, false);
     const item = memberItem(head.id, head.gen, headVersion(head));

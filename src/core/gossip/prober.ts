@@ -9,6 +9,7 @@
 import { GOSSIP_DOUBTS_MAX, GOSSIP_HEARD_MS, GOSSIP_PROBES_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
 import { beliefOf } from "./judge.ts";
+import { isBehind } from "./local-health.ts";
 import { ALIVE, type Belief, DEAD, deathIn, LEFT, type MemberId, SUSPECT, type Testimony } from "./messages.ts";
 import { Relays } from "./relays.ts";
 import type { Member } from "./table.ts";
@@ -44,6 +45,8 @@ const ROUNDS_MIN = 4;
 const PROBES_AFTER_SILENCE = 16;
 /** So many findings in a row that only relays get through: the direct way is broken, not lossy. */
 const RELAYED_MAX = 3;
+/** What takes longer was in a queue, not on its way: later steps must not wait that long for a ping that is lost, ms. */
+const RTT_MAX_MS = 500;
 
 export class Prober {
   readonly relays: Relays;
@@ -122,13 +125,13 @@ export class Prober {
       link.relayed = 0;
       judge.linkProven(link);
     }
-    const probe = this.#bySeq.get(seq);
-    if (probe === undefined || probe.target !== from) {
-      this.relays.onAck(from, seq, hasHeard);
-      return;
-    }
-    if (probe.step <= 1) table.measured(from, now - probe.sentAt);
-    if (link !== undefined && !isLink && link.since < probe.startedAt) links.drop(from, false);
+    const asked = this.#bySeq.get(seq);
+    if (asked === undefined && this.relays.onAck(from, seq, hasHeard)) return;
+    // An answer to an older probe tells the same: it is slow, and lives. Who is dead here is to hear that it is.
+    const probe = asked ?? this.#byTarget.get(from);
+    if (probe === undefined || probe.target !== from || (probe !== asked && probe.belief.status === DEAD)) return;
+    if (probe === asked && probe.step <= 1) table.measured(from, Math.min(now - probe.sentAt, RTT_MAX_MS));
+    if (probe === asked && link !== undefined && !isLink && link.since < probe.startedAt) links.drop(from, false);
     this.#ctx.health.better();
     this.#end(probe);
     this.#answered(probe);
@@ -176,7 +179,7 @@ export class Prober {
 
   #climb(probe: Probe, late: number): void {
     if (this.#bySeq.get(probe.seq) !== probe) return;
-    if (this.#isLate(late)) {
+    if (isBehind(this.#ctx, late)) {
       this.#ctx.after(Math.min(this.#stepMs(probe), 300), (again) => this.#climb(probe, again));
       return;
     }
@@ -185,8 +188,11 @@ export class Prober {
       this.#unanswered(probe);
       return;
     }
-    this.#ping(probe);
-    this.#askRelays(probe, this.#ctx.timing.relaysPerStep);
+    // Of one that is held for dead the only question is whether it answers; all who hold it so ask.
+    if (probe.reason !== "heal") {
+      this.#ping(probe);
+      this.#askRelays(probe, this.#ctx.timing.relaysPerStep);
+    }
     // Where one neighbour is silent the next may be: after a mass crash waiting for each one's turn would take seconds.
     if (probe.reason === "link" && probe.step === 1) this.#probeMore(() => this.#probeNeighbor());
     this.#ctx.after(this.#stepMs(probe), (again) => this.#climb(probe, again));
@@ -263,7 +269,7 @@ export class Prober {
       this.#end(probe);
       return;
     }
-    if (this.#isLate(late)) {
+    if (isBehind(this.#ctx, late)) {
       this.#ctx.after(Math.min(round, 300), (again) => this.#roundEnds(probe, round, again));
       return;
     }
@@ -278,14 +284,6 @@ export class Prober {
       if (hasWitnesses || health.score < timing.localHealthMax || timing.localHealthMax === 0)
         judge.accuse(member, [...probe.testimonies.values()]);
     } else this.#suspectRound(probe);
-  }
-
-  /** A judgement that comes late is none: what it waits for may lie unread in the process's own queue. */
-  #isLate(late: number): boolean {
-    if (late <= this.#ctx.timing.lagMs) return false;
-    this.#ctx.count("late-judgements");
-    this.#ctx.health.worse(late > 1_000 ? 2 : 1);
-    return true;
   }
 
   #stepMs(probe: Probe): number {

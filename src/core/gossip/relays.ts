@@ -4,6 +4,7 @@
  */
 import { GOSSIP_RELAYS_MAX } from "../../model/limits.ts";
 import type { Context } from "./context.ts";
+import { isBehind } from "./local-health.ts";
 import { type Belief, deathIn, type MemberId } from "./messages.ts";
 
 interface Relay {
@@ -56,11 +57,8 @@ export class Relays {
 
   #giveUp(seq: number, relay: Relay, late: number): void {
     if (this.#relays.get(seq) !== relay) return;
-    const { timing } = this.#ctx;
-    if (late > timing.lagMs) {
-      // The answer may lie unread in this process's own queue.
-      this.#ctx.count("late-judgements");
-      this.#ctx.after(timing.lagMs, (again) => this.#giveUp(seq, relay, again));
+    if (isBehind(this.#ctx, late)) {
+      this.#ctx.after(this.#ctx.timing.lagMs, (again) => this.#giveUp(seq, relay, again));
       return;
     }
     this.#relays.delete(seq);

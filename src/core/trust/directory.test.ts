@@ -74,6 +74,17 @@ describe("the directory of an agent", () => {
       assert.deepEqual(directory.update(memberIdOf(former), records(3)), [{ type: "peer", peer: old.peer }]);
     });
 
+    it("and tells of the one that counts, also when its key has said the same before", () => {
+      const directory = fresh();
+      const other = newSigner().publicKey;
+      const moved = { ...peer("agent-4"), ip: ip("10.0.0.44") };
+      const subject = { peer: moved, hostname: "host4", publicKey: other, epoch: 2, revision: 1 };
+      directory.update(memberId, said(1, 1));
+      directory.update(memberIdOf(other), recordsOf({ [ASSIGNMENT_KEY]: issueAssignmentStatement(subject, cluster) }));
+      assert.deepEqual([...directory.peers()], [moved]);
+      assert.deepEqual(directory.update(memberId, said(3, 1)), [{ type: "peer", peer: peer("agent-4") }]);
+    });
+
     it("nothing older than a word that it took away itself, nor in the next process", () => {
       const directory = fresh();
       directory.update(memberId, said(2, 5));

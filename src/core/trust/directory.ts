@@ -191,7 +191,9 @@ export class Directory {
       this.#unsaved.add(peer.id);
     }
     const before = this.#statements.get(memberId);
-    const isSame = before !== undefined && JSON.stringify(before.peer) === JSON.stringify(peer);
+    // What counted for the agent may have been another member's word.
+    const inForce = this.#statements.get(this.#holders.get(peer.id) ?? "");
+    const isSame = inForce !== undefined && JSON.stringify(inForce.peer) === JSON.stringify(peer);
     const changes = before !== undefined && before.peer.id !== peer.id ? this.#forget(memberId) : [];
     this.#statements.set(memberId, statement);
     this.#holders.set(peer.id, memberId);

@@ -267,6 +267,7 @@ describe("received datagrams", () => {
       turn();
       progress.push(handled);
       assert.equal(b.waiting, 10 - handled);
+      assert.equal(b.unreadMs, handled < 10 ? (handled * RECEIVE_STRETCH_MS) / 4 : 0, "all arrived at once");
     }
     assert.deepEqual(progress, [4, 8, 10]);
   });

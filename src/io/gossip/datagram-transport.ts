@@ -47,6 +47,8 @@ interface Received {
   readonly datagram: Buffer;
   readonly from: UdpAddress;
   readonly isKnown: boolean;
+  /** When it arrived. */
+  readonly at: number;
 }
 
 /** @throws Fault port-taken, bad-request, no-rights as Udp.open; bad-config as KeyRing */
@@ -90,6 +92,12 @@ export class DatagramTransport {
   /** Received datagrams that wait to be opened. A judgement about who is silent is worth nothing while there are any. */
   get waiting(): number {
     return this.#queue.length;
+  }
+
+  /** How long the oldest of what waits to be opened has waited, ms. */
+  get unreadMs(): number {
+    const [oldest] = this.#queue;
+    return oldest === undefined ? 0 : this.#clock.now() - oldest.at;
   }
 
   /** Sessions of senders that are known. */
@@ -144,7 +152,7 @@ export class DatagramTransport {
     else if (this.#queue.length >= RECEIVE_QUEUE_MAX || (!isKnown && this.#strangers >= STRANGER_QUEUE_MAX))
       dropped["queue-full"]++;
     else {
-      this.#queue.push({ datagram, from, isKnown });
+      this.#queue.push({ datagram, from, isKnown, at: this.#clock.now() });
       if (!isKnown) this.#strangers++;
       this.#openSoon();
     }
