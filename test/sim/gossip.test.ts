@@ -72,6 +72,7 @@ describe("gossip, simulated", () => {
   for (const name of [
     "all-seeds-but-one.json",
     "crowded.json",
+    "deaf-half.json",
     "empty-life.json",
     "islands.json",
     "large-owners.json",
@@ -79,6 +80,7 @@ describe("gossip, simulated", () => {
     "partition-with-changes.json",
     "pauses.json",
     "short-partition.json",
+    "single-ways.json",
     "squeezed.json",
     "two-left.json",
   ])
