@@ -4,7 +4,15 @@
  */
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
-import type { AgentNetworkConfig, AgentRecord, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
+import type {
+  AgentNetworkConfig,
+  AgentRecord,
+  Assignment,
+  OverlayStatus,
+  Peer,
+  ReportAnswer,
+  RestingItem,
+} from "../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
@@ -161,7 +169,13 @@ export interface Term {
 /** What the master must not forget. Each call is durable when it returns (synchronously). */
 export interface MasterStore extends GossipStore {
   /** `network` is the effective configuration, in the file's own form, as `saveNetwork` was given it. */
-  load(): { readonly network: unknown; readonly agents: readonly AgentRecord[] };
+  load(): {
+    readonly network: unknown;
+    readonly agents: readonly AgentRecord[];
+    /** What was given back and is not to be given yet; absent: nothing. */
+    readonly resting?: readonly RestingItem[];
+  };
+  saveResting(resting: readonly RestingItem[]): void;
   saveNetwork(network: unknown): void;
   /** Adds the agent, or replaces the record with the id `replaces` (by default its own) in its place in the order. */
   putAgent(record: AgentRecord, replaces?: string): void;
@@ -329,7 +343,7 @@ export interface MasterClient {
    */
   register(request: RegisterRequest): Promise<Admission>;
   /** @throws as `register` */
-  reportStatus(report: StatusReport): Promise<void>;
+  reportStatus(report: StatusReport): Promise<ReportAnswer>;
 }
 
 export interface StatusReport {

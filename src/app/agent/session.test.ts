@@ -5,7 +5,7 @@ import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import { SimClock } from "../../io/sim-clock.ts";
-import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
+import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { ip } from "../../model/ip.ts";
 import { REGISTRATION_IDENTITY_GRACE_MS, STATUS_REPORT_RETRY_MS } from "../../model/limits.ts";
@@ -23,6 +23,7 @@ const OK: OverlayStatus[] = [{ name: "dcos", status: "STATUS_OK" }];
 const CONFIGURING: OverlayStatus[] = [{ name: "dcos", status: "STATUS_CONFIGURING" }];
 const failed = (error: string): OverlayStatus[] => [{ name: "dcos", status: "STATUS_FAILED", error }];
 
+const NOTHING: ReportAnswer = { reassigned: false, exhausted: [] };
 const SIGNER = newSigner();
 const admissionOf = (assignment: Assignment): Admission => ({
   assignment,
@@ -38,7 +39,7 @@ class Rig {
   readonly fatal: Fault[] = [];
   readonly warnings: string[] = [];
   register: () => Promise<Assignment> = async () => seedAssignment(1);
-  reportStatus: (report: StatusReport) => Promise<void> = async () => {};
+  reportStatus: (report: StatusReport) => Promise<ReportAnswer> = async () => NOTHING;
   onAssigned: () => void = () => {};
   readonly session: Session;
   /** What the agent around the session knows of its networks. */
@@ -154,13 +155,13 @@ test("who registers again reports again: the master may be one that was told not
 
 test("a report on its way to the last master does not stand for one to the next", async () => {
   const rig = await new Rig().start();
-  const slow = Promise.withResolvers<void>();
+  const slow = Promise.withResolvers<ReportAnswer>();
   rig.reportStatus = () => slow.promise;
   await rig.say(OK);
   rig.session.reassigned();
   await rig.run(1_000);
-  rig.reportStatus = async () => {};
-  slow.resolve();
+  rig.reportStatus = async () => NOTHING;
+  slow.resolve(NOTHING);
   await rig.run(100);
   assert.equal(rig.registrations.length, 2);
   assert.deepEqual(
@@ -186,7 +187,7 @@ test("what is not taken is said again at intervals, however often it changes mea
   assert(rig.reports.length >= 10, "it goes on");
   assert.deepEqual(rig.reports.at(-1)?.overlays, failed("error 9"));
   assert.equal(rig.warnings.filter((text) => text.includes("the disk is full")).length, 1);
-  rig.reportStatus = async () => {};
+  rig.reportStatus = async () => NOTHING;
   await rig.run(60_000);
   const { length } = rig.reports;
   await rig.run(60_000);

@@ -37,6 +37,7 @@ function metricsText({ cluster, metrics, refusedChanges }: MasterApiDeps): Promi
     agents: known,
     connected,
     refusedChanges: refusedChanges.length,
+    exhausted: cluster.elastic.exhausted(),
     pools: cluster.usage().map((usage) => {
       const { kind, network, used, size } = poolView(usage);
       return { pool: kind, network: network ?? "", used, size };

@@ -11,13 +11,14 @@ import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, Clock, MasterStore, RegisterRequest, StatusReport } from "../../io/ports.ts";
-import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
+import type { AgentRecord, Assignment, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
+import { Elastic } from "./elastic.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
 import type { Presence } from "./presence.ts";
@@ -37,6 +38,7 @@ export interface ClusterState {
   readonly config: ClusterConfig;
   readonly source: NetworkSource;
   readonly records: readonly AgentRecord[];
+  readonly resting?: readonly RestingItem[];
 }
 
 /** An agent as `/v1/agents` shows it. */
@@ -49,6 +51,8 @@ export class Cluster {
   readonly config: ClusterConfig;
   /** Whom the cluster trusts, and what gossip stands on. */
   readonly trust: ClusterTrust;
+  /** Further slices, and how much room there is. */
+  readonly elastic: Elastic;
   readonly #source: NetworkSource;
   readonly #deps: ClusterDeps;
   readonly #records: Records;
@@ -60,15 +64,25 @@ export class Cluster {
   readonly #connected = new Set<string>();
   readonly #statuses = new Map<string, readonly OverlayStatus[]>();
   #stateJson: string | undefined;
+  /** As the store has it. */
+  #resting: readonly RestingItem[];
 
   /** @throws Fault corrupt-store when the records contradict each other */
-  constructor({ config, source, records }: ClusterState, deps: ClusterDeps) {
+  constructor({ config, source, records, resting = [] }: ClusterState, deps: ClusterDeps) {
     this.config = config;
     this.trust = deps.trust;
     this.#source = source;
     this.#deps = deps;
-    this.#allocator = Allocator.restore(config.network, records);
+    this.#allocator = Allocator.restore(config.network, records, resting);
+    this.#resting = this.#allocator.resting();
     this.#records = new Records(records);
+    this.elastic = new Elastic({
+      ...deps,
+      config,
+      allocator: this.#allocator,
+      commit: (record, before) => this.#commit(record, before, undefined),
+      isKnown: (id) => this.#records.withId(id) !== undefined,
+    });
     this.#presence = deps.presence;
     this.trust.gossipKeys.connected = () => [...this.#connected];
     this.trust.gossipKeys.announce = () => this.#presence.announce();
@@ -81,6 +95,7 @@ export class Cluster {
     try {
       const token = this.trust.admit(request.agentId, caller);
       const known = this.#admit(request);
+      this.elastic.wake();
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
       this.#reportShortages(request, registration.shortages);
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
@@ -91,6 +106,7 @@ export class Cluster {
       };
       undoing(registration.undo, commit);
       this.#instances.set(request.agentId, request.instanceId);
+      this.elastic.registered(request.agentId);
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
@@ -105,7 +121,7 @@ export class Cluster {
    * Takes what an agent says of its networks. One that it does not have is left out.
    * @throws Fault unknown-agent, unauthorized, identity-taken
    */
-  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): void {
+  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): ReportAnswer {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
@@ -116,7 +132,9 @@ export class Cluster {
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
       this.#statuses.set(agentId, statuses);
       this.#stateJson = undefined;
+      const answer = this.elastic.reported(record, overlays);
       metrics.count("agent_registered_acknowledgements_sent");
+      return answer;
     } catch (thrown) {
       metrics.count("agent_registered_messages_dropped");
       throw thrown;
@@ -163,6 +181,7 @@ export class Cluster {
       this.#forget(record.id);
       this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
     }
+    this.elastic.noteRoom();
     if (isFloorDue) this.#presence.announce();
     this.#stateJson = undefined;
   }
@@ -227,13 +246,16 @@ export class Cluster {
   }
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
+    const resting = this.#allocator.resting();
     this.#write((store) =>
       store.atomically(() => {
         store.putAgent(record, known?.id);
+        if (resting !== this.#resting) store.saveResting(resting);
         if (trusted !== undefined) this.trust.write(trusted);
       }),
     );
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
+    this.#resting = resting;
     if (isFloorDue) this.#presence.announce();
     this.#records.put(record, known?.id ?? record.id);
     if (known !== undefined && known.id !== record.id) this.#forget(known.id);
@@ -243,6 +265,7 @@ export class Cluster {
   #forget(id: string): void {
     this.#statuses.delete(id);
     this.#instances.delete(id);
+    this.elastic.forget(id);
     this.#connected.delete(id);
   }
 
@@ -272,13 +295,14 @@ export class Cluster {
   }
 
   #assignment(agent: AgentRecord): Assignment {
-    const { network, overlayMtu, enableIpv6 } = this.config;
+    const { network, overlayMtu, enableIpv6, elastic } = this.config;
     return {
       agent,
       overlaySubnets: network.overlays.flatMap(prefixesOf),
       vtepSubnets: [network.vtepSubnet, network.vtepSubnet6].filter((pool) => pool !== undefined),
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
+      ...(elastic !== undefined && { elastic }),
     };
   }
 }

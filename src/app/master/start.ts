@@ -59,12 +59,12 @@ export function loadState(
   { config, source }: Pick<MasterOptions, "config" | "source">,
   store: MasterStore,
 ): { readonly state: ClusterState; readonly refused: readonly string[] } {
-  const { network, agents } = store.load();
+  const { network, agents, resting = [] } = store.load();
   const merged = reconfigure(storedNetwork(network), agents, source);
   const effective = config.enableIpv6 ? merged.network : withoutIpv6(merged.network);
   if (JSON.stringify(effective) !== JSON.stringify(network)) store.saveNetwork(effective);
   return {
-    state: { config: { ...config, network: networkOfSource(effective) }, source: effective, records: agents },
+    state: { config: { ...config, network: networkOfSource(effective) }, source: effective, records: agents, resting },
     refused: merged.refused,
   };
 }

@@ -256,6 +256,7 @@ test("a file without the section, and an empty one, mean the networks dcos and d
         ],
       },
       enableIpv6: true,
+      elastic: { threshold: 0.8 },
       defaultNetwork: "dcos",
     });
   }

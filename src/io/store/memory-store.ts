@@ -3,7 +3,7 @@
  * directory has one user at a time, a closed store refuses calls, and a full disk changes nothing.
  */
 import type { Lease } from "../../model/attachment.ts";
-import type { AgentRecord, Assignment } from "../../model/cluster.ts";
+import type { AgentRecord, Assignment, RestingItem } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
@@ -20,6 +20,7 @@ interface Contents {
   assignment?: Assignment;
   leases: Lease[];
   resting: Ip[];
+  restingItems?: RestingItem[];
   members: MemberRecord[];
   tokens: TokenRecord[];
   epochs?: EpochRecord;
@@ -97,9 +98,10 @@ export function openMemoryMasterStore(disk = new MemoryDisk()): MasterStore {
   const file = disk.open();
   return {
     load: () => {
-      const { network, agents } = file.read();
-      return { network, agents };
+      const { network, agents, restingItems } = file.read();
+      return { network, agents, ...(restingItems !== undefined && { resting: restingItems }) };
     },
+    saveResting: (resting) => file.change((contents) => Object.assign(contents, { restingItems: resting }), true),
     saveNetwork: (network) =>
       file.change((contents) => {
         contents.network = network;

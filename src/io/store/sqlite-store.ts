@@ -5,7 +5,14 @@
 import { z } from "zod";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { AgentRecord, Assignment } from "../../model/cluster.ts";
-import { agentIdSchema, agentRecordSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
+import {
+  agentIdSchema,
+  agentRecordSchema,
+  assignmentSchema,
+  ipSchema,
+  leaseSchema,
+  restingItemSchema,
+} from "../../model/schemas.ts";
 import { keyRingSchema } from "../../model/trust/key-ring.ts";
 import {
   epochRecordSchema,
@@ -66,7 +73,11 @@ const AGENT: DatabaseKind = {
 export function openMasterStore(dir: string): MasterStore {
   const db = new SqliteDatabase(dir, MASTER);
   return {
-    load: () => ({ network: loadNetwork(db), agents: loadAgents(db) }),
+    load: () => {
+      const resting = readFact(db, "resting", z.array(restingItemSchema));
+      return { network: loadNetwork(db), agents: loadAgents(db), ...(resting !== undefined && { resting }) };
+    },
+    saveResting: (resting) => putValue(db, "fact", "name", "resting", resting),
     saveNetwork: (network) =>
       db.run(
         "INSERT INTO network (id, source) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET source = excluded.source",
