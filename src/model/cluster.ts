@@ -155,7 +155,7 @@ export interface HalfUsage {
   readonly free: number;
   /** The agent leases nothing of it any more. */
   readonly draining?: true;
-  /** Nothing of the whole slice has been held for SLICE_IDLE_MS. */
+  /** Nothing of the whole slice has been held for a while (see Elastic). */
   readonly idle?: true;
 }
 

@@ -129,8 +129,10 @@ export const AGENT_PREFIXES_MAX = 640;
 /** A slice that an agent gave back is given to nobody for so long: by then no host has a route to it any more, and nothing
  * that was sent to its last holders is on its way. By the wall clock, because it must outlast restarts. */
 export const SLICE_REST_S = 600;
+export const SLICE_REST_MAX_S = 30 * 24 * 3_600;
 /** How long a further slice must have been empty before it goes back: as long as its last address rests. */
-export const SLICE_IDLE_MS = 60_000;
+export const SLICE_IDLE_S = 60;
+export const SLICE_IDLE_MAX_S = 24 * 3_600;
 /** A further slice goes back only when the others then are filled to at most this part of the threshold. */
 export const ELASTIC_RELEASE = 0.75;
 /** The share of an agent's addresses at which it gets a further slice, unless the configuration says otherwise. */

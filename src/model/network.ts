@@ -69,6 +69,10 @@ export interface NetworkConfig {
 export interface Elastic {
   /** The share of an agent's addresses that is held when it gets a further slice: above 0, at most 1. */
   readonly threshold: number;
+  /** Seconds that a further slice must have been empty before it goes back; absent: SLICE_IDLE_S. */
+  readonly emptySeconds?: number;
+  /** Seconds that it then rests before another agent gets it; absent: SLICE_REST_S. */
+  readonly restSeconds?: number;
 }
 
 /** Everything that the master takes from its configuration file. */

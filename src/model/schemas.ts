@@ -20,7 +20,7 @@ import type {
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import { type Mac, parseMac } from "./mac.ts";
-import type { Overlay, Space } from "./network.ts";
+import type { Elastic, Overlay, Space } from "./network.ts";
 
 /** A string that `parse` gives back unchanged. */
 function canonical<T extends string>(parse: (text: string) => T | undefined, what: string, example: string) {
@@ -109,13 +109,19 @@ export const agentNetworkConfigSchema: z.ZodType<AgentNetworkConfig> = z.object(
   dockerBridge: z.boolean(),
 });
 
+const elasticSchema: z.ZodType<Elastic> = z.object({
+  threshold: z.number(),
+  emptySeconds: z.number().optional(),
+  restSeconds: z.number().optional(),
+});
+
 export const assignmentSchema: z.ZodType<Assignment> = z.object({
   agent: agentRecordSchema,
   overlaySubnets: z.array(cidrSchema),
   vtepSubnets: z.array(cidrSchema),
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
-  elastic: z.object({ threshold: z.number() }).optional(),
+  elastic: elasticSchema.optional(),
 });
 
 export const peerSchema: z.ZodType<Peer> = z.object({

@@ -298,7 +298,7 @@ export class Agent {
   /** How the networks are, and how full. */
   #tell(): void {
     const all = this.capacities();
-    const idle = this.#idle.note(all, this.#deps.clock.now());
+    const idle = this.#idle.note(all, this.#deps.clock.now(), this.#assignment?.elastic?.emptySeconds);
     const statuses = this.#statuses.map((status) => ({ ...status, usage: usageOf(status.name, all, idle) }));
     this.#deps.onStatus(statuses, this.#assignment);
   }

@@ -130,7 +130,7 @@ export class Elastic {
     record: AgentRecord,
     changes: readonly SliceChange[],
   ): { readonly made: readonly SliceChange[]; readonly shortages: readonly PoolUsage[] } {
-    const { allocator, clock, log, metrics, commit } = this.#deps;
+    const { allocator, config, clock, log, metrics, commit } = this.#deps;
     if (changes.length === 0) return { made: [], shortages: [] };
     this.wake();
     const {
@@ -138,7 +138,7 @@ export class Elastic {
       made,
       shortages,
       undo,
-    } = allocator.reslice(record, changes, later(clock.date(), SLICE_REST_S));
+    } = allocator.reslice(record, changes, later(clock.date(), config.elastic?.restSeconds ?? SLICE_REST_S));
     for (const shortage of shortages) {
       metrics.allocationFailed(shortage.kind);
       log.warn(

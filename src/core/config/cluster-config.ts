@@ -7,7 +7,15 @@
  */
 import { Fault } from "../../model/fault.ts";
 import { type Cidr, cidr } from "../../model/ip.ts";
-import { CONFIG_ATTEMPTS_MAX, ELASTIC_THRESHOLD, MTU_MAX, MTU_MIN, VNI_MAX } from "../../model/limits.ts";
+import {
+  CONFIG_ATTEMPTS_MAX,
+  ELASTIC_THRESHOLD,
+  MTU_MAX,
+  MTU_MIN,
+  SLICE_IDLE_MAX_S,
+  SLICE_REST_MAX_S,
+  VNI_MAX,
+} from "../../model/limits.ts";
 import { VNI } from "../../model/names.ts";
 import type { ClusterConfig, Elastic } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource, spaceSourcesOf } from "../../model/network-source.ts";
@@ -162,9 +170,16 @@ function readElastic(root: Section): Elastic | undefined {
   const right = "give elastic: { threshold: 0.8 }, or elastic: false";
   if (!isMapping(value)) return root.refuse("elastic", `${quote(value)} is not a mapping`, right);
   const section = new Section("elastic", value, root.problems);
-  section.warnUnknown(["threshold"]);
+  section.warnUnknown(["threshold", "empty_seconds", "rest_seconds"]);
   const threshold = section.raw("threshold") ?? ELASTIC_THRESHOLD;
-  if (typeof threshold === "number" && threshold > 0 && threshold <= 1) return { threshold };
+  const emptySeconds = section.integer("empty_seconds", 1, SLICE_IDLE_MAX_S);
+  const restSeconds = section.integer("rest_seconds", 1, SLICE_REST_MAX_S);
+  if (typeof threshold === "number" && threshold > 0 && threshold <= 1)
+    return {
+      threshold,
+      ...(emptySeconds !== undefined && { emptySeconds }),
+      ...(restSeconds !== undefined && { restSeconds }),
+    };
   return section.refuse("threshold", `${quote(threshold)} is not a share above 0 and at most 1`, right);
 }
 

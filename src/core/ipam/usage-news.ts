@@ -4,7 +4,7 @@
  */
 import type { HalfUsage, OverlayStatus } from "../../model/cluster.ts";
 import type { Cidr } from "../../model/ip.ts";
-import { SLICE_IDLE_MS } from "../../model/limits.ts";
+import { SLICE_IDLE_S } from "../../model/limits.ts";
 import type { Capacity } from "./capacity.ts";
 import { isTight } from "./growth.ts";
 
@@ -12,13 +12,13 @@ import { isTight } from "./growth.ts";
 export class IdleSlices {
   readonly #since = new Map<Cidr, number>();
 
-  /** @returns the prefixes that have been empty for SLICE_IDLE_MS */
-  note(all: readonly Capacity[], now: number): ReadonlySet<Cidr> {
+  /** @returns the prefixes that have been empty for so many seconds */
+  note(all: readonly Capacity[], now: number, seconds = SLICE_IDLE_S): ReadonlySet<Cidr> {
     const empty = new Set(all.map(({ slice }) => slice));
     for (const { slice, used } of all) if (used > 0) empty.delete(slice);
     for (const slice of this.#since.keys()) if (!empty.has(slice)) this.#since.delete(slice);
     for (const slice of empty) if (!this.#since.has(slice)) this.#since.set(slice, now);
-    return new Set([...this.#since].filter(([, since]) => now - since >= SLICE_IDLE_MS).map(([slice]) => slice));
+    return new Set([...this.#since].filter(([, since]) => now - since >= seconds * 1_000).map(([slice]) => slice));
   }
 }
 
