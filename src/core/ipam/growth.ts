@@ -62,7 +62,7 @@ export function sliceChanges(question: GrowthQuestion): readonly SliceChange[] {
   const removable = empty.filter((slice) => prefixesOf(slice).every((prefix) => hasFamily(open, familyOf(prefix))));
   const removals = removable.map((slice) => changeOf("remove", info.name, slice));
   const stale = info.enabled ? staleSlices(slices, info) : [];
-  const growth = info.enabled ? FAMILIES.flatMap((family) => growthIn(family, question, stale)) : [];
+  const growth = info.enabled ? FAMILIES.flatMap((family) => growthIn(family, question, slices, stale)) : [];
   // Two that contradict each other would undo each other.
   if (growth.length > 0) return [...removals, ...growth];
   const replaced = stale.filter(
@@ -75,10 +75,10 @@ export function sliceChanges(question: GrowthQuestion): readonly SliceChange[] {
 
 function growthIn(
   family: Family,
-  { overlay, info, usage, threshold, prefixes }: GrowthQuestion,
+  { info, usage, threshold, prefixes }: GrowthQuestion,
+  slices: readonly Slice[],
   stale: readonly Slice[],
 ): SliceChange[] {
-  const slices = slicesOf(overlay);
   const open = slices.filter(({ draining }) => draining !== true);
   const mayGrow = slices.length <= SLICES_MAX && prefixes < AGENT_PREFIXES_MAX;
   const grow: SliceChange[] = mayGrow ? [{ type: "grow", network: info.name, family }] : [];
