@@ -7,7 +7,7 @@ import type { Admission, RegisterRequest, StatusReport } from "../../io/ports.ts
 import { SimClock } from "../../io/sim-clock.ts";
 import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { ip } from "../../model/ip.ts";
+import { cidr, ip } from "../../model/ip.ts";
 import { REGISTRATION_IDENTITY_GRACE_MS, STATUS_REPORT_RETRY_MS } from "../../model/limits.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { Session } from "./session.ts";
@@ -256,4 +256,68 @@ test("stop leaves no timer, and what comes after it changes nothing", async () =
   assert.equal(reporting.clock.pending, 1);
   reporting.session.stop();
   assert.equal(reporting.clock.pending, 0);
+});
+
+/** How full one half is, of ten addresses. */
+const full = (used: number): OverlayStatus[] => [
+  {
+    name: "dcos",
+    status: "STATUS_OK",
+    usage: [{ half: cidr("9.0.0.0/28"), slice: cidr("9.0.0.0/27"), runtime: "cni", used, resting: 0, free: 10 - used }],
+  },
+];
+const ELASTIC: Assignment = { ...seedAssignment(1), elastic: { threshold: 0.8 } };
+
+test("that a network fills up is told within a second, other numbers once a minute", async () => {
+  const rig = await new Rig().start();
+  const say = (used: number) => rig.session.report(full(used), ELASTIC);
+  say(1);
+  await rig.run(100);
+  for (let used = 2; used < 8; used++) say(used);
+  await rig.run(59_800);
+  assert.equal(rig.reports.length, 1);
+  await rig.run(300);
+  assert.deepEqual(
+    rig.reports.slice(1).map(({ overlays }) => overlays),
+    [full(7)],
+  );
+  say(8);
+  await rig.run(900);
+  say(9);
+  await rig.run(200);
+  assert.deepEqual(
+    rig.reports.slice(2).map(({ overlays }) => overlays),
+    [full(9)],
+    "with what happens meanwhile",
+  );
+});
+
+test("a record that changed is fetched at once, and told of anew", async () => {
+  const rig = await new Rig().start();
+  rig.reportStatus = async () => ({ reassigned: rig.reports.length === 1, exhausted: [] });
+  await rig.say(OK);
+  await rig.run(100);
+  assert.deepEqual([rig.registrations.length, rig.reports.length], [2, 2]);
+  assert.ok((rig.registrations[1] ?? 0) <= 100, "without a wait");
+});
+
+test("who asks for room has the report sent at once, and hears what the master says, if one is there", async () => {
+  const rig = await new Rig().start();
+  await rig.say(OK);
+  rig.reportStatus = async () => ({ reassigned: false, exhausted: ["dcos"] });
+  await rig.run(100);
+  const answers = Promise.all([rig.session.askForRoom(), rig.session.askForRoom()]);
+  await rig.run(200);
+  assert.deepEqual((await answers)[1]?.exhausted, ["dcos"]);
+  assert.ok(rig.reports.length <= 3);
+  rig.reportStatus = refuses("not-ready");
+  const refused = rig.session.askForRoom();
+  await rig.run(200);
+  assert.equal(await refused, undefined);
+  rig.register = refuses("not-ready");
+  rig.session.reassigned();
+  const waiting = rig.session.askForRoom();
+  await rig.run(1_000);
+  assert.equal(await waiting, undefined);
+  assert.equal(await rig.session.askForRoom(), undefined, "nobody waits for a master that is away");
 });
