@@ -1,6 +1,6 @@
 /**
  * A random history of a LeaseWorld from a seed: calls of two runtimes and both plugins, alone and at once, deaths, reboots,
- * full disks, clock jumps and losses. After each step the world is checked; at the end all containers are detached, and
+ * full disks, clock jumps, losses, and slices that come and go. After each step the world is checked; at the end all containers are detached, and
  * the host must be as it was at first.
  */
 import assert from "node:assert/strict";
@@ -34,6 +34,7 @@ export class LeaseHistory {
     else if (kind === 16) this.world.disk.full = this.#below(2) === 0;
     else if (kind === 17) this.world.clock.advance(this.#below(200_000));
     else if (kind === 18 && this.#below(3) === 0) await this.#reboot();
+    else if (kind === 19) this.world.reslice();
     else await this.world.calls([], 2);
     await this.world.check();
   }
@@ -47,7 +48,10 @@ export class LeaseHistory {
     const calls = Array.from({ length: 1 + this.#below(4) }, () => this.#call());
     const diesAfter = this.#below(3) === 0 ? this.#below(60) : undefined;
     this.done.push(`${JSON.stringify(calls)}${diesAfter === undefined ? "" : `, dies after ${diesAfter}`}`);
-    await this.world.calls(calls, this.#below(2), diesAfter);
+    const slices = this.#below(4) === 0 ? this.#below(3) : 0;
+    await this.world.calls(calls, this.#below(2), diesAfter, () => {
+      for (let n = 0; n < slices; n++) this.world.reslice();
+    });
   }
 
   #call(): TestCall {
@@ -84,6 +88,7 @@ export class LeaseHistory {
               [{ command: "DEL", containerId, ifname, network, environment: { CNI_WEFT_PLUGIN: plugin } }],
               0,
             );
+    while (this.world.hasFurther) this.world.reslice();
     await this.world.check();
   }
 

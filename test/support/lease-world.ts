@@ -17,6 +17,8 @@ import type { AgentStore, Kernel } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import { addressesOf, isAttachment, type Lease } from "../../src/model/attachment.ts";
+import type { Slice } from "../../src/model/cluster.ts";
+import { type Cidr, cidr, contains } from "../../src/model/ip.ts";
 import { OWNER } from "../../src/model/names.ts";
 import { rigAssignment } from "./attach-rig.ts";
 import { callBody, type TestCall } from "./cni.ts";
@@ -24,6 +26,8 @@ import { NOBODY_ELSE } from "./host-world.ts";
 import { Life, mortalKernel, mortalStore } from "./life.ts";
 import { seedContext } from "./seed-cluster.ts";
 
+/** Of `both`, for five containers more. */
+const FURTHER = cidr("10.8.0.16/28");
 /** The kernel takes a namespace away some time after its last user has gone. */
 const CHECK_MS = 5_000;
 
@@ -32,6 +36,8 @@ export interface Flaws {
   readonly store?: (store: AgentStore) => AgentStore;
   readonly kernel?: (kernel: Kernel) => Kernel;
   readonly call?: (call: TestCall) => TestCall;
+  /** The further slices as the agent sees them. */
+  readonly slices?: (slices: readonly Slice[]) => readonly Slice[];
 }
 
 /** Where it happens. Containers go by their names. */
@@ -89,7 +95,10 @@ export class LeaseWorld {
   readonly told = new Map<string, Told>();
   /** Interfaces whose last call was not answered, or refused half-way: either way is right. */
   readonly doubt = new Set<string>();
-  readonly #context: OverlayContext = { ...seedContext(1), assignment: rigAssignment() };
+  /** The second slice of `both`, while the agent has it. */
+  #further: Slice | undefined;
+  /** What was held of it when it began to drain: nothing is added to that. */
+  #heldWhenDrained: ReadonlySet<string> = new Set();
   readonly #flaws: Flaws;
   readonly #machine: LeaseMachine;
   #kernel: Kernel;
@@ -115,13 +124,20 @@ export class LeaseWorld {
   // ---- what happens --------------------------------------------------------------------------------------------------
 
   /** Calls at once, and passes of the agent's loop between them; the agent dies after so many steps. */
-  async calls(calls: readonly TestCall[], passes: number, diesAfter?: number): Promise<void> {
+  async calls(
+    calls: readonly TestCall[],
+    passes: number,
+    diesAfter?: number,
+    meanwhile: () => void = () => {},
+  ): Promise<void> {
     if (diesAfter !== undefined) this.#startAgent(new Life(diesAfter));
     const placed: TestCall[] = [];
     for (const call of calls)
       placed.push(call.command === "DEL" ? call : { ...call, netns: await this.#machine.netns(call.containerId) });
     const work = placed.map((call) => this.#survive(() => this.#carryOut(call), call));
     for (let n = 0; n < passes; n++) work.push(this.#survive(() => this.#repairPass()));
+    // Some steps later, while the calls are on their way.
+    work.push(new Promise((resolve) => setImmediate(resolve)).then(meanwhile));
     await Promise.all(work);
     if (diesAfter !== undefined) this.#startAgent(new Life());
   }
@@ -149,6 +165,19 @@ export class LeaseWorld {
     if (!this.#machine.hasNetns(container)) return;
     this.#machine.loseNetns(container);
     for (const [key, { call }] of this.told) if (call.containerId === container) this.#forget(key);
+  }
+
+  get hasFurther(): boolean {
+    return this.#further !== undefined;
+  }
+
+  /** The master's next step for the second slice; it is taken back only when nothing is held of it. */
+  reslice(): void {
+    const held = this.#heldOf(FURTHER);
+    if (this.#further === undefined) this.#further = { subnet: FURTHER };
+    else if (this.#further.draining !== true) this.#further = { subnet: FURTHER, draining: true };
+    else this.#further = held.length === 0 ? undefined : { subnet: FURTHER };
+    this.#heldWhenDrained = new Set(held);
   }
 
   async loseDevice(nth: number): Promise<void> {
@@ -202,6 +231,26 @@ export class LeaseWorld {
         assert(!holders.has(address), `${address} has two holders: ${holders.get(address)} and ${key}`);
         holders.set(address, key);
       }
+    const held = this.#heldOf(FURTHER);
+    if (this.#further === undefined) assert.deepEqual(held, [], "nothing is held of a slice that was given back");
+    if (this.#further?.draining === true)
+      for (const address of held) assert(this.#heldWhenDrained.has(address), `${address} is of a slice that drains`);
+  }
+
+  #heldOf(slice: Cidr): readonly string[] {
+    return this.#service.leases().flatMap((lease) => addressesOf(lease).filter((address) => contains(slice, address)));
+  }
+
+  get #context(): OverlayContext {
+    const { slices = (same: readonly Slice[]) => same } = this.#flaws;
+    const more = slices(this.#further === undefined ? [] : [this.#further]);
+    const assignment = rigAssignment();
+    const overlays = assignment.agent.overlays.map((each) => {
+      if (each.info.name !== "both") return each;
+      // Halves that do not lend make the first slice run out, so that the second one is used.
+      return { ...each, more, info: { ...each.info, strictHalves: more.length > 0 } };
+    });
+    return { ...seedContext(1), assignment: { ...assignment, agent: { ...assignment.agent, overlays } } };
   }
 
   async #checkTold(key: string, { call, result, addresses }: Told, leases: readonly Lease[]): Promise<void> {
