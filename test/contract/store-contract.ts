@@ -147,6 +147,22 @@ function masterContract(using: Using): void {
     store.close();
   });
 
+  using("a master store keeps what rests, as it was saved last", (place) => {
+    const store = place.openMaster();
+    assert.equal(store.load().resting, undefined);
+    const resting = [
+      { item: cidr("9.0.7.0/24"), network: "dcos", until: "2026-11-21T08:10:00Z", agent: "agent-1" },
+      { item: ipInterface("44.128.0.7/20"), until: "2026-11-21T08:10:00Z" },
+    ];
+    store.saveResting(resting);
+    store.close();
+    const reopened = place.openMaster();
+    assert.deepEqual(reopened.load().resting, resting);
+    reopened.saveResting([]);
+    assert.deepEqual(reopened.load().resting, []);
+    reopened.close();
+  });
+
   using("a master store keeps whom the cluster trusts, in order, after it was closed and opened", (place) => {
     const store = place.openMaster();
     assert.deepEqual(store.loadTrust(), { members: [], tokens: [] });
