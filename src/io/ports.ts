@@ -4,7 +4,7 @@
  */
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, Lease } from "../model/attachment.ts";
-import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer } from "../model/cluster.ts";
+import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
@@ -324,7 +324,7 @@ export interface MasterClient {
    */
   register(request: RegisterRequest): Promise<Admission>;
   /** @throws as `register` */
-  reportStatus(report: StatusReport): Promise<void>;
+  reportStatus(report: StatusReport): Promise<ReportAnswer>;
 }
 
 export interface StatusReport {

@@ -3,7 +3,23 @@
  * fixed in it. The first address is the network's, the second the gateway's; IPv4 keeps its last one as broadcast.
  * What remains is leased to containers (spec: overlay §2.3, "Capacity").
  */
-import { addressCount, type Cidr, contains, familyOf, type Ip, indexOfAddress, nthAddress } from "./ip.ts";
+import {
+  addressCount,
+  type Cidr,
+  contains,
+  familyOf,
+  type Ip,
+  indexOfAddress,
+  lengthOf,
+  nthAddress,
+  nthSubnet,
+} from "./ip.ts";
+
+/** The lower half is for containers by CNI, the upper one for Docker, whichever of the two an agent asks for. */
+export function halves(subnet: Cidr): { readonly mesos: Cidr; readonly docker: Cidr } {
+  const length = lengthOf(subnet) + 1;
+  return { mesos: nthSubnet(subnet, length, 0n), docker: nthSubnet(subnet, length, 1n) };
+}
 
 /** Where the containers of the half send what is not for themselves: `9.0.1.0/25` → `9.0.1.1`. */
 export function gatewayOf(half: Cidr): Ip {

@@ -120,6 +120,30 @@ export const RECONCILE_GAP_PASSES = 8;
 export const RECONCILE_EVENT_GAP_MAX_MS = 700;
 /** A pass in which something failed is made again after this time, then after twice as long each time. */
 export const RECONCILE_RETRY_FIRST_MS = 1_000;
+/** Address spaces of one network: each costs every packet a compare. */
+export const SPACES_MAX = 16;
+/** Further slices of one network that an agent may have: each is a route on every host, and two gateways on its own. */
+export const SLICES_MAX = 64;
+/** Prefixes of one agent, of all networks: its assignment has to fit ASSIGNMENT_STATEMENT_MAX_BYTES. */
+export const AGENT_PREFIXES_MAX = 640;
+/** A slice that an agent gave back is given to nobody for so long: by then no host has a route to it any more, and nothing
+ * that was sent to its last holders is on its way. By the wall clock, because it must outlast restarts. */
+export const SLICE_REST_S = 600;
+export const SLICE_REST_MAX_S = 30 * 24 * 3_600;
+/** How long a further slice must have been empty before it goes back: as long as its last address rests. */
+export const SLICE_IDLE_S = 60;
+export const SLICE_IDLE_MAX_S = 24 * 3_600;
+/** A further slice goes back only when the others then are filled to at most this part of the threshold. */
+export const ELASTIC_RELEASE = 0.75;
+/** The share of an agent's addresses at which it gets a further slice, unless the configuration says otherwise. */
+export const ELASTIC_THRESHOLD = 0.8;
+/** How long an ADD that finds every address held waits for a further slice. */
+export const GROWTH_WAIT_MS = 2_000;
+/** What is news of the use of addresses is told so long after it was noticed; all else no more often than this. */
+export const USAGE_NEWS_MS = 1_000;
+export const USAGE_INTERVAL_MS = 60_000;
+/** Least time between two reports that calls of runtimes asked for. */
+export const USAGE_ASKED_GAP_MS = 100;
 /** A status report that did not arrive is sent again after this time. */
 export const STATUS_REPORT_RETRY_MS = 5_000;
 /** Percent of a network's addresses on one host that are held when the log says so, lowest first. */

@@ -6,14 +6,23 @@
  * Invariant: a value of these types went through the validator (core/config), so conversion cannot fail.
  */
 import { cidr } from "./ip.ts";
-import type { NetworkConfig, Overlay } from "./network.ts";
+import type { NetworkConfig, Overlay, Space } from "./network.ts";
 
-export interface OverlaySource {
-  readonly name: string;
+/** An address space of an overlay. */
+export interface SpaceSource {
   readonly subnet?: string;
   readonly prefix?: number;
   readonly subnet6?: string;
   readonly prefix6?: number;
+  /** Weft's own: agents give back what they have of it, and get nothing new. */
+  readonly draining?: boolean;
+}
+
+/** The fields of a space are those of its first one. */
+export interface OverlaySource extends SpaceSource {
+  readonly name: string;
+  /** Weft's own: further address spaces. */
+  readonly more?: readonly SpaceSource[];
   readonly enabled: boolean;
   /** Weft's own: no new containers, until it is removed. */
   readonly phase?: "draining";
@@ -40,12 +49,37 @@ export function networkOfSource(source: NetworkSource): NetworkConfig {
   };
 }
 
+/** All address spaces of the network, the first one first. */
+export function spaceSourcesOf({
+  subnet,
+  prefix,
+  subnet6,
+  prefix6,
+  draining,
+  more = [],
+}: OverlaySource): SpaceSource[] {
+  const first = {
+    ...(subnet !== undefined && { subnet, prefix }),
+    ...(subnet6 !== undefined && { subnet6, prefix6 }),
+    ...(draining !== undefined && { draining }),
+  };
+  return [first, ...more];
+}
+
 /** A slice length without its subnet means nothing and is left out. */
+function spaceOfSource(source: SpaceSource): Space {
+  return {
+    ...(source.subnet !== undefined && { subnet: cidr(source.subnet), prefix: source.prefix }),
+    ...(source.subnet6 !== undefined && { subnet6: cidr(source.subnet6), prefix6: source.prefix6 }),
+    ...(source.draining === true && { draining: true }),
+  };
+}
+
 function overlayOfSource(source: OverlaySource): Overlay {
   return {
     name: source.name,
-    ...(source.subnet !== undefined && { subnet: cidr(source.subnet), prefix: source.prefix }),
-    ...(source.subnet6 !== undefined && { subnet6: cidr(source.subnet6), prefix6: source.prefix6 }),
+    ...spaceOfSource(source),
+    ...(source.more !== undefined && source.more.length > 0 && { more: source.more.map(spaceOfSource) }),
     enabled: source.enabled,
     ...(source.phase !== undefined && { phase: source.phase }),
     ...(source.strict_halves === true && { strictHalves: true }),

@@ -4,15 +4,23 @@
  */
 import type { Cidr } from "./ip.ts";
 
-/** One virtual network. At least one family is present, and each family has its subnet and its slice length. */
-export interface Overlay {
-  readonly name: string;
-  /** The IPv4 space of the network and the length of the slice that each agent gets of it. */
+/** An address space of a network. At least one family is present, and each has its subnet and its slice length. */
+export interface Space {
+  /** IPv4, and the length of the slices that agents get of it. */
   readonly subnet?: Cidr;
   readonly prefix?: number;
   /** The same for IPv6. */
   readonly subnet6?: Cidr;
   readonly prefix6?: number;
+  /** Nobody gets anything new of it, and agents give back what they have of it. */
+  readonly draining?: true;
+}
+
+/** One virtual network. The fields of a space are those of its first one; ask `spacesOf`. */
+export interface Overlay extends Space {
+  readonly name: string;
+  /** Further address spaces. */
+  readonly more?: readonly Space[];
   /** A disabled network gets no new allocations; what agents have of it stays. */
   readonly enabled: boolean;
   /** It is on its way out: no new containers; those in it stay. */
@@ -21,15 +29,30 @@ export interface Overlay {
   readonly strictHalves?: boolean;
 }
 
-/** The prefixes of both families, IPv4 first: an overlay's own, or an agent's share of it. */
+/** All address spaces of the network, the first one first. */
+export function spacesOf({ subnet, prefix, subnet6, prefix6, draining, more = [] }: Overlay): readonly Space[] {
+  const first: Space = {
+    ...(subnet !== undefined && prefix !== undefined && { subnet, prefix }),
+    ...(subnet6 !== undefined && prefix6 !== undefined && { subnet6, prefix6 }),
+    ...(draining === true && { draining }),
+  };
+  return [first, ...more];
+}
+
+interface Prefixes<Prefix extends string> {
+  readonly subnet?: Prefix | undefined;
+  readonly subnet6?: Prefix | undefined;
+}
+
+/** All prefixes of an overlay, or of an agent's share of it: the first space or slice first, of each IPv4 first. */
 export function prefixesOf<Prefix extends string>({
   subnet,
   subnet6,
-}: {
-  readonly subnet?: Prefix | undefined;
-  readonly subnet6?: Prefix | undefined;
-}): Prefix[] {
-  return [subnet, subnet6].filter((prefix) => prefix !== undefined);
+  more = [],
+}: Prefixes<Prefix> & { readonly more?: readonly Prefixes<Prefix>[] | undefined }): Prefix[] {
+  return [subnet, subnet6, ...more.flatMap((each) => [each.subnet, each.subnet6])].filter(
+    (prefix) => prefix !== undefined,
+  );
 }
 
 export interface NetworkConfig {
@@ -44,6 +67,16 @@ export interface NetworkConfig {
   readonly overlays: readonly Overlay[];
 }
 
+/** An agent whose slices of a network fill up gets a further one, and gives it back when it is left empty. */
+export interface Elastic {
+  /** The share of an agent's addresses that is held when it gets a further slice: above 0, at most 1. */
+  readonly threshold: number;
+  /** Seconds that a further slice must have been empty before it goes back; absent: SLICE_IDLE_S. */
+  readonly emptySeconds?: number;
+  /** Seconds that it then rests before another agent gets it; absent: SLICE_REST_S. */
+  readonly restSeconds?: number;
+}
+
 /** Everything that the master takes from its configuration file. */
 export interface ClusterConfig {
   readonly network: NetworkConfig;
@@ -51,6 +84,8 @@ export interface ClusterConfig {
   readonly overlayMtu?: number;
   /** `enable_ipv6`: when false, no agent gets or programs IPv6. */
   readonly enableIpv6: boolean;
+  /** Absent: an agent has one slice of each network, and gets no further ones. */
+  readonly elastic?: Elastic;
   /** `dcos_overlay_network_default_name`, checked to be one of the overlays. */
   readonly defaultNetwork?: string;
 }

@@ -11,12 +11,16 @@ import type {
   Assignment,
   Backend,
   Bridge,
+  HalfUsage,
   OverlayStatus,
   Peer,
+  ReportAnswer,
+  RestingItem,
+  Slice,
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import { type Mac, parseMac } from "./mac.ts";
-import type { Overlay } from "./network.ts";
+import type { Elastic, Overlay, Space } from "./network.ts";
 
 /** A string that `parse` gives back unchanged. */
 function canonical<T extends string>(parse: (text: string) => T | undefined, what: string, example: string) {
@@ -39,12 +43,18 @@ export const agentIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
 /** RFC 1035 allows 253 characters; what is not printable has no place in a table. */
 export const hostnameSchema = z.string().regex(/^[!-~]{1,253}$/, { error: "is not 1 to 253 printable characters" });
 
-const overlaySchema: z.ZodType<Overlay> = z.object({
-  name: z.string(),
+const spaceShape = z.object({
   subnet: cidrSchema.optional(),
   prefix: z.int().optional(),
   subnet6: cidrSchema.optional(),
   prefix6: z.int().optional(),
+  draining: z.literal(true).optional(),
+});
+export const spaceSchema: z.ZodType<Space> = spaceShape;
+
+const overlaySchema: z.ZodType<Overlay> = spaceShape.extend({
+  name: z.string(),
+  more: z.array(spaceSchema).optional(),
   enabled: z.boolean(),
   phase: z.literal("draining").optional(),
   strictHalves: z.boolean().optional(),
@@ -65,12 +75,18 @@ const bridgeSchema: z.ZodType<Bridge> = z.object({
   ip6: cidrSchema.optional(),
 });
 
-export const agentOverlaySchema: z.ZodType<AgentOverlay> = z.object({
-  info: overlaySchema,
+const sliceShape = z.object({
   subnet: cidrSchema.optional(),
   subnet6: cidrSchema.optional(),
+  draining: z.literal(true).optional(),
+});
+const sliceSchema: z.ZodType<Slice> = sliceShape;
+
+export const agentOverlaySchema: z.ZodType<AgentOverlay> = sliceShape.extend({
+  info: overlaySchema,
   mesosBridge: bridgeSchema.optional(),
   dockerBridge: bridgeSchema.optional(),
+  more: z.array(sliceSchema).optional(),
 });
 
 export const agentRecordSchema: z.ZodType<AgentRecord> = z.object({
@@ -81,10 +97,23 @@ export const agentRecordSchema: z.ZodType<AgentRecord> = z.object({
   overlays: z.array(agentOverlaySchema),
 });
 
+export const restingItemSchema: z.ZodType<RestingItem> = z.object({
+  item: z.union([cidrSchema, ipInterfaceSchema]),
+  network: z.string().optional(),
+  until: z.string(),
+  agent: agentIdSchema.optional(),
+});
+
 export const agentNetworkConfigSchema: z.ZodType<AgentNetworkConfig> = z.object({
   allocateSubnet: z.boolean(),
   mesosBridge: z.boolean(),
   dockerBridge: z.boolean(),
+});
+
+export const elasticSchema: z.ZodType<Elastic> = z.object({
+  threshold: z.number(),
+  emptySeconds: z.number().optional(),
+  restSeconds: z.number().optional(),
 });
 
 export const assignmentSchema: z.ZodType<Assignment> = z.object({
@@ -93,6 +122,7 @@ export const assignmentSchema: z.ZodType<Assignment> = z.object({
   vtepSubnets: z.array(cidrSchema),
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
+  elastic: elasticSchema.optional(),
 });
 
 export const peerSchema: z.ZodType<Peer> = z.object({
@@ -104,11 +134,30 @@ export const peerSchema: z.ZodType<Peer> = z.object({
   subnets: z.array(cidrSchema),
 });
 
+const countSchema = z.number().nonnegative();
+const halfUsageSchema: z.ZodType<HalfUsage> = z.object({
+  half: cidrSchema,
+  slice: cidrSchema,
+  runtime: z.enum(["cni", "docker"]),
+  used: countSchema,
+  resting: countSchema,
+  free: countSchema,
+  draining: z.literal(true).optional(),
+  idle: z.literal(true).optional(),
+});
+
 export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
   name: z.string(),
   status: z.enum(["STATUS_INVALID", "STATUS_OK", "STATUS_FAILED", "STATUS_CONFIGURING"]),
   error: z.string().optional(),
   containers: z.int().min(0).optional(),
+  usage: z.array(halfUsageSchema).optional(),
+});
+
+/** A master of the version before answers a report with nothing. */
+export const reportAnswerSchema: z.ZodType<ReportAnswer> = z.object({
+  reassigned: z.boolean(),
+  exhausted: z.array(z.string()),
 });
 
 const foreignIpamSchema: z.ZodType<ForeignIpam> = z.object({

@@ -166,6 +166,22 @@ function masterContract(using: Using): void {
     close();
   });
 
+  using("a master store keeps what rests, as it was saved last", (place) => {
+    const { records, write, close } = open(place);
+    assert.deepEqual(records.resting(), []);
+    const resting = [
+      { item: cidr("9.0.7.0/24"), network: "dcos", until: "2026-11-21T08:10:00Z", agent: "agent-1" },
+      { item: ipInterface("44.128.0.7/20"), until: "2026-11-21T08:10:00Z" },
+    ];
+    write(() => records.saveResting(resting));
+    close();
+    const again = open(place);
+    assert.deepEqual(again.records.resting(), resting);
+    again.write(() => again.records.saveResting([]));
+    assert.deepEqual(again.records.resting(), []);
+    again.close();
+  });
+
   using("a master store keeps whom the cluster trusts, in order, after it was closed and opened", (place) => {
     const { records, write, close } = open(place);
     for (const n of [2, 1, 3]) write(() => records.putMember(member(n)));

@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { cidr } from "../../src/model/ip.ts";
 import { leaseFailure } from "../support/lease-history.ts";
 import { type Flaws, fakeLeaseMachine } from "../support/lease-world.ts";
 
@@ -55,6 +56,8 @@ const FLAWS: Readonly<Record<string, Flaws>> = {
       },
     }),
   },
+  "an agent that gives of what is draining": { slices: (slices) => slices.map(({ subnet }) => ({ subnet })) },
+  "an agent that sees too many slices": { slices: () => [{ subnet: cidr("10.8.0.16/28") }] },
   "runtimes that are taken for one": {
     call: (call) => ({ ...call, environment: { ...call.environment, CNI_WEFT_RUNTIME: "any" } }),
   },

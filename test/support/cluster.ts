@@ -6,6 +6,7 @@ import fc from "fast-check";
 import type { OverlayContext } from "../../src/core/overlay/context.ts";
 import type { Attachment, PortMapping } from "../../src/model/attachment.ts";
 import type { AgentOverlay, AgentRecord, Bridge } from "../../src/model/cluster.ts";
+import { halves } from "../../src/model/half.ts";
 import {
   type Cidr,
   cidr,
@@ -36,6 +37,8 @@ export interface ClusterHost {
   readonly attachments: readonly Attachment[];
 }
 
+/** Where further slices begin. */
+const FURTHER = 100;
 const VTEP4 = cidr("44.128.0.0/20");
 const VTEP6 = cidr("fd01:a::/64");
 export const UNDERLAY: Readonly<Record<Family, Cidr>> = { 4: cidr("10.0.0.0/16"), 6: cidr("fd00::/64") };
@@ -104,12 +107,20 @@ function agentOverlay(info: Overlay, n: number, bridges: boolean): AgentOverlay 
     ...(subnet === undefined ? {} : { subnet }),
     ...(subnet6 === undefined ? {} : { subnet6 }),
     ...(bridges ? { mesosBridge: half("m", 0n), dockerBridge: half("d", 1n) } : {}),
+    // Every other host has filled its first slice once.
+    ...(n % 2 === 1 && info.subnet !== undefined
+      ? { more: [{ subnet: nthSubnet(info.subnet, info.prefix ?? 24, BigInt(n + FURTHER)) }] }
+      : {}),
   };
 }
 
 function attachmentOf(agent: AgentRecord, n: number, i: number, place: number, enableIpv6: boolean): Attachment {
   const overlay = agent.overlays[place];
-  const mesos = overlay?.mesosBridge;
+  const [further] = overlay?.more ?? [];
+  const mesos =
+    i % 2 === 1 && further?.subnet !== undefined
+      ? { ...overlay?.mesosBridge, ip: halves(further.subnet).mesos }
+      : overlay?.mesosBridge;
   const at = BigInt(2 + i);
   return {
     containerId: `h${n}c${i}`,

@@ -1,6 +1,6 @@
 /**
  * A random history of a LeaseWorld from a seed: calls of two runtimes and both plugins, alone and at once, among passes
- * and losses; deaths, reboots, full disks, clock jumps. After each step the world is checked; at the end all containers are detached, and
+ * and losses; deaths, reboots, full disks, clock jumps, slices that come and go. After each step the world is checked; at the end all containers are detached, and
  * the host must be as it was at first.
  */
 import assert from "node:assert/strict";
@@ -33,6 +33,7 @@ export class LeaseHistory {
     else if (kind === 16) this.world.disk.full = this.#below(2) === 0;
     else if (kind === 17) this.world.clock.advance(this.#below(200_000));
     else if (kind === 18 && this.#below(3) === 0) await this.#reboot();
+    else if (this.#below(2) === 0) this.world.reslice();
     else await this.world.calls([], { passes: [false, false] });
     await this.world.check();
   }
@@ -47,6 +48,7 @@ export class LeaseHistory {
     const meanwhile = {
       passes: Array.from({ length: this.#below(3) }, () => this.#below(3) === 0),
       lost: this.#below(3) === 0 ? [this.#oneOf(calls).containerId, this.#oneOf(CONTAINERS)] : [],
+      reslices: this.#below(4) === 0 ? this.#below(3) : 0,
       ...(this.#below(3) === 0 ? { diesAfter: this.#below(60) } : {}),
     };
     this.done.push(`${JSON.stringify(calls)}, meanwhile ${JSON.stringify(meanwhile)}`);
@@ -86,6 +88,7 @@ export class LeaseHistory {
             await this.world.calls([
               { command: "DEL", containerId, ifname, network, environment: { CNI_WEFT_PLUGIN: plugin } },
             ]);
+    while (this.world.hasFurther) this.world.reslice();
     await this.world.check();
   }
 

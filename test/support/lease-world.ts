@@ -17,6 +17,8 @@ import type { AgentStore, Kernel } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import { addressesOf, isAttachment, type Lease } from "../../src/model/attachment.ts";
+import type { Slice } from "../../src/model/cluster.ts";
+import { type Cidr, cidr, contains } from "../../src/model/ip.ts";
 import { OWNER } from "../../src/model/names.ts";
 import { rigAssignment } from "./attach-rig.ts";
 import { callBody, type TestCall } from "./cni.ts";
@@ -25,6 +27,8 @@ import { Life, mortalKernel, mortalStore } from "./life.ts";
 import { seedContext } from "./seed-cluster.ts";
 import { Turns } from "./turns.ts";
 
+/** Of `both`, for five containers more. */
+const FURTHER = cidr("10.8.0.16/28");
 /** The kernel takes a namespace away some time after its last user has gone. */
 const CHECK_MS = 5_000;
 
@@ -33,6 +37,8 @@ export interface Flaws {
   readonly store?: (store: AgentStore) => AgentStore;
   readonly kernel?: (kernel: Kernel) => Kernel;
   readonly call?: (call: TestCall) => TestCall;
+  /** The further slices as the agent sees them. */
+  readonly slices?: (slices: readonly Slice[]) => readonly Slice[];
 }
 
 /** Where it happens. Containers go by their names. */
@@ -82,6 +88,8 @@ interface Meanwhile {
   readonly passes?: readonly boolean[];
   /** Containers that lose their namespaces: the agent's repair and the runtime's DEL meet. */
   readonly lost?: readonly string[];
+  /** Steps of the master with the second slice. */
+  readonly reslices?: number;
   /** The agent dies after so many steps. */
   readonly diesAfter?: number;
 }
@@ -100,7 +108,10 @@ export class LeaseWorld {
   readonly told = new Map<string, Told>();
   /** Interfaces whose last call was not answered, or refused half-way: either way is right. */
   readonly doubt = new Set<string>();
-  readonly #context: OverlayContext = { ...seedContext(1), assignment: rigAssignment() };
+  /** The second slice of `both`, while the agent has it. */
+  #further: Slice | undefined;
+  /** What was held of it when it began to drain: nothing is added to that. */
+  #heldWhenDrained: ReadonlySet<string> = new Set();
   readonly #flaws: Flaws;
   readonly #machine: LeaseMachine;
   #kernel: Kernel;
@@ -130,7 +141,10 @@ export class LeaseWorld {
   // ---- what happens --------------------------------------------------------------------------------------------------
 
   /** Calls at once, and what goes on meanwhile, in an order that is drawn. */
-  async calls(calls: readonly TestCall[], { passes = [], lost = [], diesAfter }: Meanwhile = {}): Promise<void> {
+  async calls(
+    calls: readonly TestCall[],
+    { passes = [], lost = [], reslices = 0, diesAfter }: Meanwhile = {},
+  ): Promise<void> {
     if (diesAfter !== undefined) this.#startAgent(this.#newLife(diesAfter));
     const placed: TestCall[] = [];
     for (const call of calls)
@@ -139,6 +153,7 @@ export class LeaseWorld {
     const begin = () => [
       ...placed.map((call) => this.#survive(() => this.#carryOut(call), call)),
       ...passes.map((isWhole) => this.#survive(() => this.#exclusive(() => this.#repairPass(isWhole)))),
+      ...Array.from({ length: reslices }, () => this.#survive(async () => this.reslice())),
       // On Linux its path would lead elsewhere at once: it is the number of a file that others may open.
       ...(isPrompt ? lost : []).map((container) => this.#survive(async () => this.loseNamespace(container))),
     ];
@@ -170,6 +185,19 @@ export class LeaseWorld {
     if (!this.#machine.hasNetns(container)) return;
     this.#machine.loseNetns(container);
     for (const [key, { call }] of this.told) if (call.containerId === container) this.#forget(key);
+  }
+
+  get hasFurther(): boolean {
+    return this.#further !== undefined;
+  }
+
+  /** The master's next step for the second slice; it is taken back only when nothing is held of it. */
+  reslice(): void {
+    const held = this.#heldOf(FURTHER);
+    if (this.#further === undefined) this.#further = { subnet: FURTHER };
+    else if (this.#further.draining !== true) this.#further = { subnet: FURTHER, draining: true };
+    else this.#further = held.length === 0 ? undefined : { subnet: FURTHER };
+    this.#heldWhenDrained = new Set(held);
   }
 
   async loseDevice(nth: number): Promise<void> {
@@ -223,6 +251,26 @@ export class LeaseWorld {
         assert(!holders.has(address), `${address} has two holders: ${holders.get(address)} and ${key}`);
         holders.set(address, key);
       }
+    const held = this.#heldOf(FURTHER);
+    if (this.#further === undefined) assert.deepEqual(held, [], "nothing is held of a slice that was given back");
+    if (this.#further?.draining === true)
+      for (const address of held) assert(this.#heldWhenDrained.has(address), `${address} is of a slice that drains`);
+  }
+
+  #heldOf(slice: Cidr): readonly string[] {
+    return this.#service.leases().flatMap((lease) => addressesOf(lease).filter((address) => contains(slice, address)));
+  }
+
+  get #context(): OverlayContext {
+    const { slices = (same: readonly Slice[]) => same } = this.#flaws;
+    const more = slices(this.#further === undefined ? [] : [this.#further]);
+    const assignment = rigAssignment();
+    const overlays = assignment.agent.overlays.map((each) => {
+      if (each.info.name !== "both") return each;
+      // Halves that do not lend make the first slice run out, so that the second one is used.
+      return { ...each, more, info: { ...each.info, strictHalves: more.length > 0 } };
+    });
+    return { ...seedContext(1), assignment: { ...assignment, agent: { ...assignment.agent, overlays } } };
   }
 
   async #checkTold(key: string, { call, result, addresses }: Told, leases: readonly Lease[]): Promise<void> {

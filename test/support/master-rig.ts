@@ -183,7 +183,11 @@ export class MasterRig {
         this.announcements += 1;
       },
     };
-    return new Cluster(effective, records.agents(), { ...deps, metrics: this.#metrics, trust, presence });
+    return new Cluster(
+      effective,
+      { records: records.agents(), resting: records.resting() },
+      { ...deps, metrics: this.#metrics, trust, presence },
+    );
   }
 }
 

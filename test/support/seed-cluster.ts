@@ -10,6 +10,7 @@ import type { Attachment } from "../../src/model/attachment.ts";
 import type { AgentRecord, Assignment, Peer } from "../../src/model/cluster.ts";
 import { addressOf, cidr, ip, ipInterface } from "../../src/model/ip.ts";
 import { mac } from "../../src/model/mac.ts";
+import { prefixesOf } from "../../src/model/network.ts";
 
 /** The agent number 0, 1 or 2 of the table. Number 0 has no bridges. */
 export function seedAgent(n: 0 | 1 | 2): AgentRecord {
@@ -100,7 +101,7 @@ export function peerOf(agent: AgentRecord): Peer {
     vtepIp: addressOf(vtepIp),
     ...(vtepIp6 === undefined ? {} : { vtepIp6: addressOf(vtepIp6) }),
     vtepMac,
-    subnets: agent.overlays.flatMap(({ subnet, subnet6 }) => [subnet, subnet6].filter((s) => s !== undefined)),
+    subnets: agent.overlays.flatMap(prefixesOf),
   };
 }
 

@@ -8,7 +8,9 @@
  */
 import type { CniReply } from "../../core/cni/reply.ts";
 import type { HostState } from "../../core/host/host-state.ts";
-import { type Capacity, capacities, rooms } from "../../core/ipam/capacity.ts";
+import { type Capacity, capacities, rooms, usageOf } from "../../core/ipam/capacity.ts";
+import { commonPart } from "../../core/ipam/slices.ts";
+import { IdleSlices } from "../../core/ipam/usage-news.ts";
 import { agentOverlayJson } from "../../core/mesos/overlay-json.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../core/overlay/desired.ts";
@@ -25,7 +27,7 @@ import type {
   PluginRunner,
 } from "../../io/ports.ts";
 import type { Attachment, Lease } from "../../model/attachment.ts";
-import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
+import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { AttachService } from "./attach-service.ts";
@@ -34,6 +36,7 @@ import { writeConflists } from "./conflists.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
 import { AgentMetrics } from "./metrics.ts";
+import { Room, type RoomAnswer } from "./room.ts";
 
 export interface AgentSettings {
   readonly ip: Ip;
@@ -53,7 +56,9 @@ export interface AgentDependencies {
   readonly clock: Clock;
   readonly log: Log;
   /** Called whenever what the master should know of the networks may have changed. */
-  readonly onStatus: (statuses: readonly OverlayStatus[]) => void;
+  readonly onStatus: (statuses: readonly OverlayStatus[], assignment?: Assignment) => void;
+  /** Tells the master now, because a call of a runtime finds every address held. */
+  readonly askForRoom?: () => Promise<ReportAnswer | undefined>;
 }
 
 export class Agent {
@@ -64,6 +69,8 @@ export class Agent {
   readonly #attach: AttachService;
   readonly #peerLog: FailureLog;
   readonly #alarm: CapacityAlarm;
+  readonly #room: Room;
+  readonly #idle = new IdleSlices();
   #features: KernelFeatures = { missing: [], ingressForward: false, bandwidth: false };
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
@@ -73,14 +80,15 @@ export class Agent {
   #statuses: readonly OverlayStatus[] = [];
   /** The assignment that the running or last pass works for. */
   #planned: Assignment | undefined;
-  /** A pass has programmed the assignment that is in force: containers can be attached. */
-  #isProgrammed = false;
+  /** What the last pass programmed. Containers can be attached with what it has in common with what is in force. */
+  #programmed: Assignment | undefined;
 
   constructor(settings: AgentSettings, deps: AgentDependencies) {
     this.#settings = settings;
     this.#deps = deps;
     this.#peerLog = new FailureLog(deps.log);
     this.#alarm = new CapacityAlarm(deps.log);
+    this.#room = new Room({ clock: deps.clock, askForRoom: deps.askForRoom ?? (async () => undefined) });
     this.#loop = new Loop({
       ...deps,
       subject: {
@@ -92,7 +100,8 @@ export class Agent {
     this.#attach = new AttachService({
       ...deps,
       host: {
-        context: () => (this.#isProgrammed ? this.#context() : undefined),
+        context: () => this.#servingContext(),
+        moreRoom: (network, deadline) => this.#moreRoom(network, deadline),
         statuses: () => this.#statuses,
         changed: () => this.#loop.soon(),
         exclusive: (work) => this.#loop.exclusive(work),
@@ -131,7 +140,7 @@ export class Agent {
       this.#take(assignment);
       this.#loop.changed();
     }
-    this.#deps.onStatus(this.#statuses);
+    this.#tell();
   }
 
   peersChanged(update: PeerUpdate): void {
@@ -228,7 +237,6 @@ export class Agent {
   #take(assignment: Assignment): void {
     const { cniConfDir, socketPath } = this.#settings;
     this.#assignment = assignment;
-    this.#isProgrammed = false;
     this.#statuses = uniformStatuses(assignment.agent.overlays, "STATUS_CONFIGURING");
     if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, assignment.agent.overlays);
   }
@@ -267,22 +275,49 @@ export class Agent {
       if (peer === undefined) this.#peers.delete(id);
       else this.#peers.set(id, peer);
     const context = this.#context();
-    if (context !== undefined && this.#isProgrammed) void this.#loop.applyNow(peerOps(before, after, context));
+    if (context !== undefined && this.#programmed === this.#assignment)
+      void this.#loop.applyNow(peerOps(before, after, context));
     else this.#loop.changed();
   }
 
   #report({ failures, fault, operations, durationMs }: PassReport): void {
     const overlays = this.#assignment?.agent.overlays ?? [];
-    const before = new Map(this.#statuses.map(({ name, status }) => [name, status]));
+    const earlier = new Map(this.#statuses.map(({ name, status }) => [name, status]));
     this.#statuses = fault
       ? uniformStatuses(overlays, "STATUS_FAILED", fault.message)
       : overlayStatuses(overlays, failures, this.#attach.attachments());
     for (const { name, status } of this.#statuses)
-      if (status === "STATUS_FAILED" && before.get(name) !== status) this.metrics.networkFailed();
-    this.#isProgrammed = fault === undefined && this.#planned === this.#assignment;
+      if (status === "STATUS_FAILED" && earlier.get(name) !== status) this.metrics.networkFailed();
+    const before = this.#programmed;
+    this.#programmed = fault === undefined ? this.#planned : undefined;
+    if (this.#programmed !== before) this.#room.programmed();
     if (this.#assignment !== undefined) this.#alarm.note(rooms(this.#assignment, this.capacities()));
     this.metrics.passed({ durationMs, operations, failures: failures.length, isImpossible: fault !== undefined });
-    this.#deps.onStatus(this.#statuses);
+    this.#tell();
+  }
+
+  /** How the networks are, and how full. */
+  #tell(): void {
+    const all = this.capacities();
+    const idle = this.#idle.note(all, this.#deps.clock.now(), this.#assignment?.elastic?.emptySeconds);
+    const statuses = this.#statuses.map((status) => ({ ...status, usage: usageOf(status.name, all, idle) }));
+    this.#deps.onStatus(statuses, this.#assignment);
+  }
+
+  /** For containers. While a new assignment is not programmed yet, what it has in common with the one before. */
+  #servingContext(): OverlayContext | undefined {
+    const context = this.#context();
+    if (context === undefined || this.#programmed === undefined) return undefined;
+    if (this.#programmed === context.assignment) return context;
+    const assignment = commonPart(context.assignment, this.#programmed);
+    return assignment && { ...context, assignment };
+  }
+
+  #moreRoom(network: string, deadline: number): Promise<RoomAnswer> {
+    if (this.#assignment?.elastic === undefined) return Promise.resolve("no-answer");
+    // It holds every address, which the last pass may not have seen.
+    this.#tell();
+    return this.#room.more(network, deadline);
   }
 }
 

@@ -74,6 +74,8 @@ export const capacitySchema: z.ZodType<Capacity> = z
     family: z.union([z.literal(4), z.literal(6)]),
     runtime: z.enum(["cni", "docker"]),
     half: cidrSchema,
+    slice: cidrSchema,
+    draining: z.literal(true).optional(),
     size: z.number(),
     used: z.number(),
     resting: z.number(),

@@ -26,6 +26,7 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import { auditLeases } from "./lease-audit.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Release } from "./release.ts";
+import type { RoomAnswer } from "./room.ts";
 
 /** What the service needs of the agent around it. */
 export interface AttachHost {
@@ -33,6 +34,8 @@ export interface AttachHost {
   context(): OverlayContext | undefined;
   /** How the networks are, as the last pass left them. */
   statuses(): readonly OverlayStatus[];
+  /** Asks for more addresses of a network, and waits for them until `deadline`; absent: there are never more. */
+  moreRoom?(network: string, deadline: number): Promise<RoomAnswer>;
   /** Attachments came or went: a pass should run. */
   changed(): void;
   /** Work on the kernel that no pass may overlap. */

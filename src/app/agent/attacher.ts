@@ -16,6 +16,7 @@ import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Leas
 import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, familyOf, lengthOf, withLength } from "../../model/ip.ts";
+import { GROWTH_WAIT_MS } from "../../model/limits.ts";
 import { interfaceExists, requireFree } from "./attach-checks.ts";
 import { build, takeDown } from "./attach-kernel.ts";
 import type { AttachHost } from "./attach-service.ts";
@@ -63,7 +64,7 @@ export class Attacher {
       await requireFree(call, inside);
       const attachment = await this.#attach(call, inside, context);
       this.#deps.host.changed();
-      return attached(attachment, call, version, context);
+      return attached(attachment, call, version, this.#newest(context));
     } finally {
       inside.close();
     }
@@ -72,14 +73,14 @@ export class Attacher {
   /** ADD of weft-ipam: addresses for a device that another plugin makes. */
   async addLone(call: AddCall, version: CniVersion): Promise<CniReply> {
     const { book, kernel, log } = this.#deps;
-    const { assignment } = this.context();
+    this.context(); // refuses before anything is opened
     const earlier = book.get(call);
     if (earlier !== undefined && !isAttachment(earlier) && isRepeated(call, earlier))
       return given(earlier, call, version, this.context());
     const inside = await kernel.enter(call.netns);
     try {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
-      const lease = book.openAlone(this.#request(call, inside), assignment);
+      const lease = book.openAlone(this.#request(call, inside), this.context().assignment);
       log.info({ ...fields(call), addresses: addressesOf(lease) }, "addresses given");
       return given(lease, call, version, this.context());
     } finally {
@@ -112,10 +113,10 @@ export class Attacher {
     const request = this.#request(call, inside);
     const pending =
       call.config.ipam === undefined
-        ? book.open(request, context.assignment, (attachment) => this.#requirePorts(attachment))
+        ? await this.#open(request)
         : await this.#openForeign(request, foreignIpamOf(call));
     try {
-      await this.#build(pending, call, inside, context);
+      await this.#build(pending, call, inside, this.#newest(context));
       const whole: Attachment = { ...pending, state: "attached" };
       book.save(whole);
       log.info({ ...fields(call), addresses: addressesOf(whole) }, "attached");
@@ -124,6 +125,27 @@ export class Attacher {
       await host.exclusive(() => this.#deps.release.takeBack(pending));
       throw error;
     }
+  }
+
+  /** Of a slice that came meanwhile the context from before knows nothing. */
+  #newest(context: OverlayContext): OverlayContext {
+    return this.#deps.host.context() ?? context;
+  }
+
+  /** Where every address is held, waits for a further slice of the network. */
+  async #open(request: LeaseRequest): Promise<Attachment> {
+    const { book, clock, host } = this.#deps;
+    const deadline = clock.now() + GROWTH_WAIT_MS;
+    for (;;)
+      try {
+        // As it is now: what is draining meanwhile is not given any more.
+        return book.open(request, this.context().assignment, (attachment) => this.#requirePorts(attachment));
+      } catch (error) {
+        if (!(error instanceof Fault) || error.code !== "exhausted" || clock.now() >= deadline) throw error;
+        const answer = await host.moreRoom?.(request.who.network, deadline);
+        if (answer === "exhausted") throw usedUp(error);
+        if (answer !== "grown") throw error;
+      }
   }
 
   /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
@@ -212,6 +234,11 @@ export class Attacher {
       },
     };
   }
+}
+
+/** The network has no further slice for this host, so waiting helps nothing. */
+function usedUp({ message, facts }: Fault): Fault {
+  return new Fault("exhausted", `${message}; the master has no further slice of it for this host`, facts);
 }
 
 /** The same call again: the connection broke before the answer arrived. */

@@ -103,7 +103,7 @@ export class LeaseBook {
 
   /** As `open`, for a device that another plugin makes: it is held at once. */
   openAlone(request: LeaseRequest, assignment: Assignment): Lease {
-    const picks = this.#pick(request, assignment);
+    const picks = this.#pick(request, assignment, true);
     const lease: Lease = { ...leaseOf(request, picks.map(addressIn)), state: "attached" };
     this.#give(lease, picks);
     return lease;
@@ -168,8 +168,8 @@ export class LeaseBook {
     }
   }
 
-  #pick(request: LeaseRequest, assignment: Assignment): readonly PickedAddress[] {
-    return pickAddresses(request, assignment, this.#ledger, this.#clock.now());
+  #pick(request: LeaseRequest, assignment: Assignment, isLone = false): readonly PickedAddress[] {
+    return pickAddresses(request, assignment, this.#ledger, this.#clock.now(), isLone);
   }
 
   #give(lease: Lease, picks: readonly PickedAddress[]): void {

@@ -5,9 +5,9 @@ import { membershipFor, newSigner } from "../../../test/support/trust.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import { SimClock } from "../../io/sim-clock.ts";
-import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
+import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { ip } from "../../model/ip.ts";
+import { cidr, ip } from "../../model/ip.ts";
 import { REGISTRATION_IDENTITY_GRACE_MS, STATUS_REPORT_RETRY_MS } from "../../model/limits.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { Session } from "./session.ts";
@@ -23,6 +23,7 @@ const OK: OverlayStatus[] = [{ name: "dcos", status: "STATUS_OK" }];
 const CONFIGURING: OverlayStatus[] = [{ name: "dcos", status: "STATUS_CONFIGURING" }];
 const failed = (error: string): OverlayStatus[] => [{ name: "dcos", status: "STATUS_FAILED", error }];
 
+const NOTHING: ReportAnswer = { reassigned: false, exhausted: [] };
 const SIGNER = newSigner();
 const admissionOf = (assignment: Assignment): Admission => ({
   assignment,
@@ -38,7 +39,7 @@ class Rig {
   readonly fatal: Fault[] = [];
   readonly warnings: string[] = [];
   register: () => Promise<Assignment> = async () => seedAssignment(1);
-  reportStatus: (report: StatusReport) => Promise<void> = async () => {};
+  reportStatus: (report: StatusReport) => Promise<ReportAnswer> = async () => NOTHING;
   onAssigned: () => void = () => {};
   readonly session: Session;
   /** What the agent around the session knows of its networks. */
@@ -154,13 +155,13 @@ test("who registers again reports again: the master may be one that was told not
 
 test("a report on its way to the last master does not stand for one to the next", async () => {
   const rig = await new Rig().start();
-  const slow = Promise.withResolvers<void>();
+  const slow = Promise.withResolvers<ReportAnswer>();
   rig.reportStatus = () => slow.promise;
   await rig.say(OK);
   rig.session.reassigned();
   await rig.run(1_000);
-  rig.reportStatus = async () => {};
-  slow.resolve();
+  rig.reportStatus = async () => NOTHING;
+  slow.resolve(NOTHING);
   await rig.run(100);
   assert.equal(rig.registrations.length, 2);
   assert.deepEqual(
@@ -186,7 +187,7 @@ test("what is not taken is said again at intervals, however often it changes mea
   assert(rig.reports.length >= 10, "it goes on");
   assert.deepEqual(rig.reports.at(-1)?.overlays, failed("error 9"));
   assert.equal(rig.warnings.filter((text) => text.includes("the disk is full")).length, 1);
-  rig.reportStatus = async () => {};
+  rig.reportStatus = async () => NOTHING;
   await rig.run(60_000);
   const { length } = rig.reports;
   await rig.run(60_000);
@@ -255,4 +256,68 @@ test("stop leaves no timer, and what comes after it changes nothing", async () =
   assert.equal(reporting.clock.pending, 1);
   reporting.session.stop();
   assert.equal(reporting.clock.pending, 0);
+});
+
+/** How full one half is, of ten addresses. */
+const full = (used: number): OverlayStatus[] => [
+  {
+    name: "dcos",
+    status: "STATUS_OK",
+    usage: [{ half: cidr("9.0.0.0/28"), slice: cidr("9.0.0.0/27"), runtime: "cni", used, resting: 0, free: 10 - used }],
+  },
+];
+const ELASTIC: Assignment = { ...seedAssignment(1), elastic: { threshold: 0.8 } };
+
+test("that a network fills up is told within a second, other numbers once a minute", async () => {
+  const rig = await new Rig().start();
+  const say = (used: number) => rig.session.report(full(used), ELASTIC);
+  say(1);
+  await rig.run(100);
+  for (let used = 2; used < 8; used++) say(used);
+  await rig.run(59_800);
+  assert.equal(rig.reports.length, 1);
+  await rig.run(300);
+  assert.deepEqual(
+    rig.reports.slice(1).map(({ overlays }) => overlays),
+    [full(7)],
+  );
+  say(8);
+  await rig.run(900);
+  say(9);
+  await rig.run(200);
+  assert.deepEqual(
+    rig.reports.slice(2).map(({ overlays }) => overlays),
+    [full(9)],
+    "with what happens meanwhile",
+  );
+});
+
+test("a record that changed is fetched at once, and told of anew", async () => {
+  const rig = await new Rig().start();
+  rig.reportStatus = async () => ({ reassigned: rig.reports.length === 1, exhausted: [] });
+  await rig.say(OK);
+  await rig.run(100);
+  assert.deepEqual([rig.registrations.length, rig.reports.length], [2, 2]);
+  assert.ok((rig.registrations[1] ?? 0) <= 100, "without a wait");
+});
+
+test("who asks for room has the report sent at once, and hears what the master says, if one is there", async () => {
+  const rig = await new Rig().start();
+  await rig.say(OK);
+  rig.reportStatus = async () => ({ reassigned: false, exhausted: ["dcos"] });
+  await rig.run(100);
+  const answers = Promise.all([rig.session.askForRoom(), rig.session.askForRoom()]);
+  await rig.run(200);
+  assert.deepEqual((await answers)[1]?.exhausted, ["dcos"]);
+  assert.ok(rig.reports.length <= 3);
+  rig.reportStatus = refuses("not-ready");
+  const refused = rig.session.askForRoom();
+  await rig.run(200);
+  assert.equal(await refused, undefined);
+  rig.register = refuses("not-ready");
+  rig.session.reassigned();
+  const waiting = rig.session.askForRoom();
+  await rig.run(1_000);
+  assert.equal(await waiting, undefined);
+  assert.equal(await rig.session.askForRoom(), undefined, "nobody waits for a master that is away");
 });

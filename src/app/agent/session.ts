@@ -4,7 +4,7 @@
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
-import type { OverlayStatus } from "../../model/cluster.ts";
+import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -29,13 +29,16 @@ export class Session {
   readonly #refusals: RefusalLog;
   #cancelTimer: (() => void) | undefined;
   #isStopped = false;
+  /** The last call was in vain: nobody waits for a master. */
+  #isAway = false;
 
   constructor(request: RegisterRequest, deps: SessionDependencies) {
     this.#request = request;
     this.#deps = deps;
     this.#machine = new Registration(() => deps.random.fraction());
     const isRegistered = () => this.isRegistered && !this.#isStopped;
-    this.#reporter = new StatusReporter(request, { ...deps, isRegistered });
+    const onReassigned = () => this.#step({ type: "called" });
+    this.#reporter = new StatusReporter(request, { ...deps, isRegistered, onReassigned });
     this.#refusals = new RefusalLog(deps.log, "not registered");
   }
 
@@ -64,8 +67,13 @@ export class Session {
   }
 
   /** What the master should know of the networks now; said when it differs from what it was told last. */
-  report(statuses: readonly OverlayStatus[]): void {
-    this.#reporter.say(statuses);
+  report(statuses: readonly OverlayStatus[], assignment?: Assignment): void {
+    this.#reporter.say(statuses, assignment);
+  }
+
+  /** Says now what `report` was told last. @returns what the master answers; `undefined` when it was not told */
+  askForRoom(): Promise<ReportAnswer | undefined> {
+    return this.#isAway ? Promise.resolve(undefined) : this.#reporter.ask();
   }
 
   #step(input: RegistrationInput): void {
@@ -91,6 +99,8 @@ export class Session {
     if (answer === undefined || this.#isStopped) return;
     if (answer instanceof Fault) {
       this.#refusals.note(answer);
+      this.#isAway = true;
+      this.#reporter.refuse();
       this.#step({ type: "register-failed", fault: answer });
       return;
     }
@@ -107,6 +117,7 @@ export class Session {
     const { id, ip, backend } = admission.assignment.agent;
     this.#deps.log.info({ agent: id, ip, vtep: backend.vtepIp }, "registered");
     this.#refusals.over();
+    this.#isAway = false;
     this.#deps.onAdmitted(admission);
     this.#step({ type: "registered" });
     this.#reporter.registered();

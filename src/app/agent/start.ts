@@ -61,7 +61,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const identity = { agentId: agentIdIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
     ...deps,
-    onStatus: (statuses) => session.report(statuses),
+    onStatus: (statuses, assignment) => session.report(statuses, assignment),
+    askForRoom: () => session.askForRoom(),
   });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(

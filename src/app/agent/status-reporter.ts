@@ -1,15 +1,17 @@
 /**
  * Tells the master how the agent's networks are: when it differs from what the master was told last, and to each master
- * that took the agent in anew, for that one was told nothing.
+ * that took the agent in anew, for that one was told nothing. How full they are is told soon where the master may have
+ * something to do about it, else once in a while (core/ipam/usage-news.ts).
  *
- * At most one report is on its way and at most one retry is set, however often the networks change meanwhile; what is
+ * At most one report is on its way and at most one timer is set, however often the networks change meanwhile; what is
  * sent is always the latest. A network that is still being configured is no news yet (spec: overlay §3.3).
  */
+import { usageNews } from "../../core/ipam/usage-news.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterClient, StatusReport } from "../../io/ports.ts";
-import type { OverlayStatus } from "../../model/cluster.ts";
+import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { STATUS_REPORT_RETRY_MS } from "../../model/limits.ts";
+import { STATUS_REPORT_RETRY_MS, USAGE_ASKED_GAP_MS, USAGE_INTERVAL_MS, USAGE_NEWS_MS } from "../../model/limits.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
 
@@ -20,6 +22,17 @@ export interface StatusReporterDependencies {
   readonly metrics: AgentMetrics;
   /** Nothing is sent while this says no. */
   readonly isRegistered: () => boolean;
+  /** The master says that this agent's record changed. */
+  readonly onReassigned: () => void;
+}
+
+/** A call of a runtime waits for the answer to a report that begins after it asked. */
+type Asking = (answer: ReportAnswer | undefined) => void;
+
+interface Timer {
+  readonly at: number;
+  readonly isRetry: boolean;
+  cancel(): void;
 }
 
 export class StatusReporter {
@@ -27,12 +40,18 @@ export class StatusReporter {
   readonly #deps: StatusReporterDependencies;
   readonly #refusals: RefusalLog;
   #statuses: readonly OverlayStatus[] = [];
-  /** What the master that took the agent in last was told, as text. */
-  #told: string | undefined;
+  #elastic: Assignment["elastic"];
+  #strict: ReadonlySet<string> = new Set();
+  /** What the master that took the agent in last was told. */
+  #told: readonly OverlayStatus[] | undefined;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  /** Since when there is something that the master should hear soon. */
+  #newsSince: number | undefined;
+  #asking: Asking[] = [];
   #registration = 0;
   #taken = 0;
   #isSending = false;
-  #cancelRetry: (() => void) | undefined;
+  #timer: Timer | undefined;
 
   constructor({ agentId, instanceId }: Pick<StatusReport, "agentId" | "instanceId">, deps: StatusReporterDependencies) {
     this.#from = { agentId, instanceId };
@@ -45,9 +64,23 @@ export class StatusReporter {
     return this.#taken;
   }
 
-  say(statuses: readonly OverlayStatus[]): void {
+  say(statuses: readonly OverlayStatus[], assignment?: Assignment): void {
     this.#statuses = statuses;
-    void this.#sendIfNew();
+    this.#elastic = assignment?.elastic;
+    const strict = assignment?.agent.overlays.filter(({ info }) => info.strictHalves === true) ?? [];
+    this.#strict = new Set(strict.map(({ info }) => info.name));
+    void this.#sendIfDue();
+  }
+
+  /**
+   * Says it as soon as the agent is registered and its networks are settled, whatever was told before.
+   * @returns what the master answers; `undefined` when it was not told
+   */
+  ask(): Promise<ReportAnswer | undefined> {
+    const { promise, resolve } = Promise.withResolvers<ReportAnswer | undefined>();
+    this.#asking.push(resolve);
+    void this.#sendIfDue();
+    return promise;
   }
 
   /** A master took the agent in. What is still on its way went to the one before. */
@@ -55,58 +88,102 @@ export class StatusReporter {
     this.#registration++;
     this.#taken = 0;
     this.#told = undefined;
-    this.stop();
-    void this.#sendIfNew();
+    this.#cancelTimer();
+    void this.#sendIfDue();
   }
 
-  /** Gives up the retry that is set, if one is. */
+  /** Gives up what is set to be done later. */
   stop(): void {
-    this.#cancelRetry?.();
-    this.#cancelRetry = undefined;
+    this.#cancelTimer();
+    this.refuse();
   }
 
-  async #sendIfNew(): Promise<void> {
-    if (this.#isSending || this.#cancelRetry !== undefined || !this.#deps.isRegistered()) return;
-    const text = JSON.stringify(this.#statuses);
-    const isSettled = this.#statuses.every(({ status }) => status !== "STATUS_CONFIGURING");
-    if (!isSettled || text === this.#told) return;
+  /** No master answers: who waits for an answer waits no more. */
+  refuse(): void {
+    for (const asking of this.#asking.splice(0)) asking(undefined);
+  }
+
+  async #sendIfDue(): Promise<void> {
+    if (this.#isSending || !this.#deps.isRegistered()) return;
+    const now = this.#deps.clock.now();
+    const due = this.#due(now);
+    if (due === undefined) return;
+    if (due > now) return this.#sendAt(due, false);
+    this.#cancelTimer();
+    const statuses = this.#statuses;
     const registration = this.#registration;
+    const asking = this.#asking.splice(0);
     this.#isSending = true;
-    const isTaken = await this.#send({ ...this.#from, overlays: this.#statuses });
+    this.#sentAt = now;
+    this.#newsSince = undefined;
+    const answer = await this.#send({ ...this.#from, overlays: statuses });
     this.#isSending = false;
-    if (registration === this.#registration && !isTaken) return this.#retryLater();
-    if (registration === this.#registration) {
-      this.#told = text;
+    for (const each of asking) each(answer);
+    if (registration === this.#registration && answer === undefined) this.#retryLater();
+    else if (registration === this.#registration) {
+      this.#told = statuses;
       this.#taken++;
+      if (answer?.reassigned === true) this.#deps.onReassigned();
     }
     // What changed while the report was on its way, or has another master to go to.
-    void this.#sendIfNew();
+    void this.#sendIfDue();
+  }
+
+  /** When the next report may leave; `undefined` when there is nothing to say. */
+  #due(now: number): number | undefined {
+    if (this.#statuses.some(({ status }) => status === "STATUS_CONFIGURING")) return undefined;
+    if (this.#asking.length > 0) return Math.max(now, this.#sentAt + USAGE_ASKED_GAP_MS);
+    if (this.#timer?.isRetry === true) return undefined;
+    if (this.#told === undefined || textOf(this.#told) !== textOf(this.#statuses)) return now;
+    const news = usageNews(this.#told, this.#statuses, this.#elastic?.threshold, this.#strict);
+    if (news === "none") return undefined;
+    if (news === "later") return this.#sentAt + USAGE_INTERVAL_MS;
+    // What else happens in this time is said with it.
+    this.#newsSince ??= now;
+    return this.#newsSince + USAGE_NEWS_MS;
+  }
+
+  #sendAt(at: number, isRetry: boolean): void {
+    if (this.#timer !== undefined && this.#timer.at <= at) return;
+    this.#cancelTimer();
+    const fire = () => {
+      this.#timer = undefined;
+      void this.#sendIfDue();
+    };
+    const cancel = this.#deps.clock.after(at - this.#deps.clock.now(), fire);
+    this.#timer = { at, isRetry, cancel };
   }
 
   #retryLater(): void {
     // Another registration begins anew by itself, and so does nothing once the agent has ended.
-    if (!this.#deps.isRegistered()) return;
-    this.#cancelRetry = this.#deps.clock.after(STATUS_REPORT_RETRY_MS, () => {
-      this.#cancelRetry = undefined;
-      void this.#sendIfNew();
-    });
+    if (this.#deps.isRegistered()) this.#sendAt(this.#deps.clock.now() + STATUS_REPORT_RETRY_MS, true);
   }
 
-  async #send(report: StatusReport): Promise<boolean> {
+  #cancelTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  async #send(report: StatusReport): Promise<ReportAnswer | undefined> {
     const { client, metrics } = this.#deps;
     metrics.count("agent_registered_messages_sent");
     try {
-      await client.reportStatus(report);
+      const answer = await client.reportStatus(report);
+      metrics.count("agent_registered_acknowledgements_received");
+      this.#refusals.over();
+      return answer;
     } catch (thrown) {
       // A call that outlives the session finds the disk closed.
       if (!(thrown instanceof Fault) && this.#deps.isRegistered()) throw thrown;
-      if (!(thrown instanceof Fault)) return false;
+      if (!(thrown instanceof Fault)) return undefined;
       metrics.count("agent_registered_messages_dropped");
       this.#refusals.note(thrown);
-      return false;
+      return undefined;
     }
-    metrics.count("agent_registered_acknowledgements_received");
-    this.#refusals.over();
-    return true;
   }
+}
+
+/** How the networks are, without how full they are. */
+function textOf(statuses: readonly OverlayStatus[]): string {
+  return JSON.stringify(statuses.map(({ usage: _, ...status }) => status));
 }

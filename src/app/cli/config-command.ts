@@ -3,8 +3,8 @@
  */
 import type { Command } from "commander";
 import type { ParsedConfig } from "../../core/config/cluster-config.ts";
-import { subnetCount } from "../../model/ip.ts";
-import type { Overlay } from "../../model/network.ts";
+import { type Family, subnetCount } from "../../model/ip.ts";
+import { type Overlay, spacesOf } from "../../model/network.ts";
 import { type Column, renderTable } from "./table.ts";
 
 export function addConfigCommand(program: Command): void {
@@ -44,11 +44,18 @@ function summary({ config, warnings }: ParsedConfig): string {
   ].join("\n");
 }
 
-function overlayRow({ name, subnet, prefix, subnet6, prefix6, enabled }: Overlay): string[] {
-  const four = subnet !== undefined && prefix !== undefined ? [{ space: subnet, length: prefix }] : [];
-  const six = subnet6 !== undefined && prefix6 !== undefined ? [{ space: subnet6, length: prefix6 }] : [];
-  const spaces = [...four, ...six];
-  const [least] = spaces.map(({ space, length }) => subnetCount(space, length)).sort((a, b) => (a < b ? -1 : 1));
+function overlayRow(overlay: Overlay): string[] {
+  const { name, enabled } = overlay;
+  const of = (family: Family) =>
+    spacesOf(overlay).flatMap(({ subnet, prefix, subnet6, prefix6, draining = false }) => {
+      const [space, length] = family === 4 ? [subnet, prefix] : [subnet6, prefix6];
+      return space === undefined || length === undefined ? [] : [{ space, length, draining }];
+    });
+  const spaces = [...of(4), ...of(6)];
+  const counts = [of(4), of(6)]
+    .filter((each) => each.length > 0)
+    .map((each) => each.reduce((sum, one) => sum + (one.draining ? 0n : subnetCount(one.space, one.length)), 0n));
+  const [least] = counts.sort((a, b) => (a < b ? -1 : 1));
   return [
     name,
     spaces.map(({ space }) => space).join(", "),

@@ -62,6 +62,7 @@ async function startHost(t: TestContext): Promise<Host> {
         register: async () => ({ assignment: seedAssignment(1), membership }),
         reportStatus: async ({ overlays }) => {
           if (overlays.some(({ status }) => status === "STATUS_OK")) isUp.resolve();
+          return { reassigned: false, exhausted: [] };
         },
       },
       onFatal: (fault) => assert.fail(fault),

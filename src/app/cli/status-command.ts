@@ -5,8 +5,10 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { agentStatusSchema } from "../agent/app.ts";
+import { capacityViewSchema } from "../master/capacity.ts";
 import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
 import { callService, parseService, type Service } from "./api-client.ts";
+import { capacityText } from "./capacity-text.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
 import { agentsTable, agentText, hasFailed, masterText, networksTable } from "./status-text.ts";
 
@@ -43,6 +45,12 @@ export function addStatusCommands(program: Command): void {
     .action(async (flags: Flags) => {
       const networks = await getNetworks(masterOf(flags));
       print(flags, networks, () => networksTable(networks));
+    });
+  asking(program.command("capacity"))
+    .description("how much room networks have for agents, and agents for containers")
+    .action(async (flags: Flags) => {
+      const capacity = await callService(masterOf(flags), "GET", "/v1/capacity", capacityViewSchema);
+      print(flags, capacity, () => capacityText(capacity));
     });
   const agents = asking(program.command("agents"))
     .description("all agents that the master knows")

@@ -52,12 +52,17 @@ export function networksTable(networks: readonly NetworkView[]): string {
     network.pools.map((pool) => [
       network.name,
       pool.pool,
-      `/${pool.kind === "subnet6" ? network.prefix6 : network.prefix}`,
+      `/${sliceLength(network, pool)}`,
       usage(pool),
       networkState(network),
     ]),
   );
   return renderTable(NETWORK_COLUMNS, rows);
+}
+
+function sliceLength(network: NetworkView, { kind, pool }: PoolView): number | undefined {
+  const space = [network, ...(network.more ?? [])].find((each) => prefixesOf(each).includes(pool)) ?? network;
+  return kind === "subnet6" ? space.prefix6 : space.prefix;
 }
 
 function networkState({ enabled, failed, agents, default: isDefault }: NetworkView): string {

@@ -31,7 +31,7 @@ test("what an agent says of its networks is shown: the status to all, the error 
       { name: "unheard of", status: "STATUS_OK" },
     ]),
   );
-  assert.equal(answer.status, 204);
+  assert.deepEqual([answer.status, await answer.json()], [200, { reassigned: false, exhausted: [] }]);
   const [agent] = (await stateOf(rig)).agents ?? [];
   assert.deepEqual(
     agent?.overlays.map(({ info, state }) => [info.name, state]),
@@ -168,6 +168,7 @@ test("the OpenAPI document names every call, and health is a word", async () => 
     "/v1/agents/{id}",
     "/v1/agents/{id}/status",
     "/v1/apply",
+    "/v1/capacity",
     "/v1/challenge",
     "/v1/events",
     "/v1/gossip/keys",

@@ -7,10 +7,11 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { admissionJson, registerRequestSchema, sealedAnswerSchema, statusReportSchema } from "../../io/messages.ts";
 import type { Clock } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
-import { agentIdSchema } from "../../model/schemas.ts";
+import { agentIdSchema, reportAnswerSchema } from "../../model/schemas.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { json, REFUSED } from "../http-api.ts";
 import { operatorOf } from "./callers.ts";
+import { capacityView, capacityViewSchema } from "./capacity.ts";
 import type { Cluster } from "./cluster.ts";
 import type { MasterGossip } from "./master-gossip.ts";
 import type { MasterMetrics } from "./metrics.ts";
@@ -48,7 +49,13 @@ const REPORT = createRoute({
     params: idParam,
     body: { required: true, content: { "application/json": { schema: statusReportSchema } } },
   },
-  responses: { 204: { description: "Taken." }, ...REFUSED },
+  responses: { 200: json(reportAnswerSchema, "Taken; whether the agent should register again."), ...REFUSED },
+});
+const CAPACITY = createRoute({
+  method: "get",
+  path: "/v1/capacity",
+  summary: "How much room networks have for agents, and agents for containers, as those told last.",
+  responses: { 200: json(capacityViewSchema, "Capacity.") },
 });
 const AGENTS = createRoute({
   method: "get",
@@ -83,8 +90,8 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
     const report = context.req.valid("json");
     if (report.agentId !== context.req.valid("param").id)
       throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
-    cluster.reportStatus(report, callerOf(context));
-    return context.body(null, 204);
+    const { reassigned, exhausted } = cluster.reportStatus(report, callerOf(context));
+    return context.json({ reassigned, exhausted: [...exhausted] }, 200);
   });
   // Arrays are copied because the schema's type is mutable.
   app.openapi(AGENTS, (context) =>
@@ -102,6 +109,7 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
     cluster.deleteOne(context.req.valid("param").id, operatorOf(callerOf(context)));
     return context.body(null, 204);
   });
+  app.openapi(CAPACITY, (context) => context.json(capacityView(cluster), 200));
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
 }
 

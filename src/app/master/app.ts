@@ -50,6 +50,7 @@ function metricsText({ cluster, metrics }: MasterApiDeps): Promise<string> {
     agents: known,
     connected,
     refusedChanges: cluster.effective.settings.refused.length,
+    exhausted: cluster.elastic.exhausted(),
     pools: cluster.usage().map((usage) => {
       const { kind, network, used, size } = poolView(usage);
       return { pool: kind, network: network ?? "", used, size };

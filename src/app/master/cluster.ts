@@ -11,21 +11,21 @@ import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
-import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
+import type { AgentRecord, Assignment, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
-import { networkOfSource } from "../../model/network-source.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
 import type { ControlRecords } from "./control-records.ts";
-import type { Effective } from "./effective.ts";
+import { configOf, type Effective } from "./effective.ts";
+import { Elastic } from "./elastic.ts";
 import type { MasterMetrics } from "./metrics.ts";
-import type { Holder } from "./network-admin.ts";
 import { peerOf } from "./peer.ts";
 import type { Presence } from "./presence.ts";
 import { Records } from "./records.ts";
+import { Sightings } from "./sightings.ts";
 
 /** Records of one change: with the networks and the event it fits CHANGES_MAX. */
 const STRIPPED_AT_ONCE = 50;
@@ -40,6 +40,12 @@ export interface ClusterDeps {
   readonly presence: Presence;
 }
 
+/** Who has what, and what was given back and rests. */
+export interface ClusterRecords {
+  readonly records: readonly AgentRecord[];
+  readonly resting: readonly RestingItem[];
+}
+
 /** An agent as `/v1/agents` shows it. */
 export interface AgentView extends AgentRecord {
   readonly connected: boolean;
@@ -49,29 +55,37 @@ export interface AgentView extends AgentRecord {
 export class Cluster {
   /** Whom the cluster trusts, and what gossip stands on. */
   readonly trust: ClusterTrust;
+  /** Further slices, and how much room there is. */
+  readonly elastic: Elastic;
   #effective: Effective;
   #config: ClusterConfig;
   readonly #deps: ClusterDeps;
   readonly #records: Records;
   #allocator: Allocator;
   readonly #presence: Presence;
-  /** The process that registered last as each agent. */
-  readonly #instances = new Map<string, string>();
-  /** Who was there when it was looked last. */
-  readonly #connected = new Set<string>();
-  readonly #statuses = new Map<string, readonly OverlayStatus[]>();
+  readonly #sightings = new Sightings();
   #stateJson: string | undefined;
+  /** As the store has it. */
+  #resting: readonly RestingItem[];
 
   /** @throws Fault corrupt-store when the records contradict each other */
-  constructor(effective: Effective, records: readonly AgentRecord[], deps: ClusterDeps) {
+  constructor(effective: Effective, { records, resting }: ClusterRecords, deps: ClusterDeps) {
     this.#effective = effective;
     this.#config = configOf(effective);
     this.trust = deps.trust;
     this.#deps = deps;
-    this.#allocator = Allocator.restore(this.#config.network, records);
+    this.#allocator = Allocator.restore(this.#config.network, records, resting);
+    this.#resting = this.#allocator.resting();
     this.#records = new Records(records);
+    this.elastic = new Elastic({
+      ...deps,
+      config: () => this.#config,
+      allocator: () => this.#allocator,
+      commit: (record, before) => this.#commit(record, before, undefined),
+      isKnown: (id) => this.#records.withId(id) !== undefined,
+    });
     this.#presence = deps.presence;
-    this.trust.gossipKeys.connected = () => [...this.#connected];
+    this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
   }
 
@@ -89,7 +103,7 @@ export class Cluster {
    */
   force(effective: Effective, deed: Deed): void {
     const config = configOf(effective);
-    const allocator = Allocator.restore(config.network, this.#records.all());
+    const allocator = Allocator.restore(config.network, this.#records.all(), this.#resting);
     this.#write(deed, (records) => {
       records.saveNetwork(effective.source);
       records.saveSettings(effective.settings);
@@ -115,17 +129,8 @@ export class Cluster {
       });
       for (const record of some) this.#records.put(record, record.id);
     }
-    this.#allocator = Allocator.restore(this.#config.network, this.#records.all());
+    this.#allocator = Allocator.restore(this.#config.network, this.#records.all(), this.#resting);
     this.#stateJson = undefined;
-  }
-
-  /** Agents with a share of the network, and how many containers they said last that it has. */
-  holders(name: string): readonly Holder[] {
-    return this.agents().flatMap(({ id, hostname, connected, overlays, statuses }) => {
-      if (!overlays.some(({ info }) => info.name === name)) return [];
-      const containers = statuses.find((status) => status.name === name)?.containers;
-      return [{ agent: id, hostname, connected, ...(containers !== undefined && { containers }) }];
-    });
   }
 
   /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
@@ -135,6 +140,7 @@ export class Cluster {
     try {
       const token = this.trust.admit(request.agentId, caller);
       const known = this.#admit(request);
+      this.elastic.wake();
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
       this.#reportShortages(request, registration.shortages);
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
@@ -145,7 +151,8 @@ export class Cluster {
         if (registration.changed || trusted !== undefined) this.#commit(subject.record, known, trusted);
       };
       undoing(registration.undo, commit);
-      this.#instances.set(request.agentId, request.instanceId);
+      this.#sightings.registered(request.agentId, request.instanceId);
+      this.elastic.registered(request.agentId);
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
@@ -164,7 +171,7 @@ export class Cluster {
    * Takes what an agent says of its networks. One that it does not have is left out.
    * @throws Fault unknown-agent, unauthorized, identity-taken
    */
-  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): void {
+  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): ReportAnswer {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
@@ -173,9 +180,11 @@ export class Cluster {
       this.#refuseOtherInstance(record, instanceId);
       const names = new Set(record.overlays.map(({ info }) => info.name));
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
-      this.#statuses.set(agentId, statuses);
+      this.#sightings.told(agentId, statuses);
       this.#stateJson = undefined;
+      const answer = this.elastic.reported(record, overlays);
       metrics.count("agent_registered_acknowledgements_sent");
+      return answer;
     } catch (thrown) {
       metrics.count("agent_registered_messages_dropped");
       throw thrown;
@@ -185,9 +194,7 @@ export class Cluster {
   /** Gossip tells that the agent came, went, or is another process than before. */
   presenceChanged(agentId: string): void {
     const isConnected = this.#presence.instanceOf(agentId) !== undefined;
-    if (isConnected === this.#connected.has(agentId)) return;
-    if (isConnected) this.#connected.add(agentId);
-    else this.#connected.delete(agentId);
+    if (!this.#sightings.seen(agentId, isConnected)) return;
     this.trust.gossipKeys.told(isConnected ? "connected" : "disconnected", agentId);
     this.#deps.log.info({ agent: agentId }, isConnected ? "agent connected" : "agent disconnected");
   }
@@ -219,6 +226,7 @@ export class Cluster {
     this.#allocator.release(record);
     this.#records.delete(record.id);
     this.#forget(record.id);
+    this.elastic.noteRoom();
     this.#stateJson = undefined;
     this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
     if (isFloorDue) this.#presence.announce();
@@ -241,7 +249,7 @@ export class Cluster {
   stateJson(): string {
     this.#stateJson ??= masterStateJson(
       this.#effective.source,
-      this.#records.all().map((record) => ({ record, statuses: this.#statuses.get(record.id) ?? [] })),
+      this.#records.all().map((record) => ({ record, statuses: this.#sightings.statusesOf(record.id) })),
     );
     return this.#stateJson;
   }
@@ -250,12 +258,12 @@ export class Cluster {
     return this.#records.all().map((record) => ({
       ...record,
       connected: this.#presence.instanceOf(record.id) !== undefined,
-      statuses: this.#statuses.get(record.id) ?? [],
+      statuses: this.#sightings.statusesOf(record.id),
     }));
   }
 
   counts(): { readonly known: number; readonly connected: number } {
-    return { known: this.#records.size, connected: this.#connected.size };
+    return { known: this.#records.size, connected: this.#sightings.connected().length };
   }
 
   /** How much of each pool is given out. */
@@ -277,7 +285,7 @@ export class Cluster {
 
   /** A process that another one has followed has nothing to say any more. */
   #refuseOtherInstance({ id, ip, hostname }: AgentRecord, instanceId: string): void {
-    const last = this.#instances.get(id);
+    const last = this.#sightings.instanceOf(id);
     if (last === undefined || last === instanceId) return;
     throw new Fault(
       "identity-taken",
@@ -287,15 +295,18 @@ export class Cluster {
   }
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
+    const resting = this.#allocator.resting();
     const how = known === undefined ? "added" : known.id === record.id ? "changed" : `takes over from ${known.id}`;
     this.#write(
       { who: `agent ${record.id}`, what: `agent ${record.id} (${record.hostname}, ${record.ip}) ${how}` },
       (records) => {
         records.putAgent(record, known?.id);
+        if (resting !== this.#resting) records.saveResting(resting);
         if (trusted !== undefined) this.trust.write(trusted);
       },
     );
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
+    this.#resting = resting;
     if (isFloorDue) this.#presence.announce();
     this.#records.put(record, known?.id ?? record.id);
     if (known !== undefined && known.id !== record.id) this.#forget(known.id);
@@ -303,9 +314,8 @@ export class Cluster {
   }
 
   #forget(id: string): void {
-    this.#statuses.delete(id);
-    this.#instances.delete(id);
-    this.#connected.delete(id);
+    this.#sightings.forget(id);
+    this.elastic.forget(id);
   }
 
   get book(): Book {
@@ -346,25 +356,16 @@ export class Cluster {
   }
 
   #assignment(agent: AgentRecord): Assignment {
-    const { network, overlayMtu, enableIpv6 } = this.#config;
+    const { network, overlayMtu, enableIpv6, elastic } = this.#config;
     return {
       agent,
       overlaySubnets: network.overlays.flatMap(prefixesOf),
       vtepSubnets: [network.vtepSubnet, network.vtepSubnet6].filter((pool) => pool !== undefined),
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
+      ...(elastic !== undefined && { elastic }),
     };
   }
-}
-
-function configOf({ source, settings }: Effective): ClusterConfig {
-  const { overlayMtu, enableIpv6, defaultNetwork } = settings;
-  return {
-    network: networkOfSource(source),
-    ...(overlayMtu !== undefined && { overlayMtu }),
-    enableIpv6,
-    ...(defaultNetwork !== undefined && { defaultNetwork }),
-  };
 }
 
 /** The agent that registers, as the cluster's word on it says it. */

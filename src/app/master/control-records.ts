@@ -6,10 +6,11 @@
 import { z } from "zod";
 import { parseNetworkSource } from "../../core/config/cluster-config.ts";
 import { open, seal } from "../../io/crypto/keys.ts";
-import type { AgentRecord } from "../../model/cluster.ts";
+import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
+import type { Elastic } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
-import { agentRecordSchema, issuesOf } from "../../model/schemas.ts";
+import { agentRecordSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
@@ -21,6 +22,7 @@ const SETTINGS = "settings";
 const CLUSTER = "cluster";
 const NETWORK = "network/";
 const AGENT = "agent/";
+const RESTING = "resting";
 const MEMBER = "member/";
 const TOKEN = "token/";
 const EPOCHS = "epochs";
@@ -41,6 +43,7 @@ export interface ClusterSettings {
   readonly overlayMtu?: number;
   readonly enableIpv6: boolean;
   readonly defaultNetwork?: string;
+  readonly elastic?: Elastic;
   /** A digest of all that was read of the file. */
   readonly file: string;
   /** What of it is not in force, one sentence each. */
@@ -51,6 +54,7 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
   defaultNetwork: z.string().optional(),
+  elastic: elasticSchema.optional(),
   file: z.string(),
   refused: z.array(z.string()),
 });
@@ -131,6 +135,16 @@ export class ControlRecords {
 
   deleteAgent(id: string): void {
     this.#book.delete(AGENT + id);
+  }
+
+  /** What was given back and is not given again yet. @throws Fault corrupt-store */
+  resting(): readonly RestingItem[] {
+    const value = this.#book.get(RESTING);
+    return value === undefined ? [] : decoded(z.array(restingItemSchema), value, RESTING);
+  }
+
+  saveResting(resting: readonly RestingItem[]): void {
+    this.#book.put(RESTING, resting);
   }
 
   // ---- trust ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ import { type ParsedConfig, withoutIpv6 } from "../../core/config/cluster-config
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
 import { sha256 } from "../../io/crypto/keys.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
-import type { NetworkSource } from "../../model/network-source.ts";
+import type { ClusterConfig } from "../../model/network.ts";
+import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import type { ClusterSettings, ControlRecords } from "./control-records.ts";
 
@@ -48,11 +49,12 @@ export function laidOver(
   { config, source }: Pick<ParsedConfig, "config" | "source">,
 ): Effective {
   const merged = reconfigure(stored, agents, source);
-  const { overlayMtu, enableIpv6, defaultNetwork } = config;
+  const { overlayMtu, enableIpv6, defaultNetwork, elastic } = config;
   const settings: ClusterSettings = {
     ...(overlayMtu !== undefined && { overlayMtu }),
     enableIpv6,
     ...(defaultNetwork !== undefined && { defaultNetwork }),
+    ...(elastic !== undefined && { elastic }),
     file: digestOf({ config, source }),
     refused: merged.refused,
   };
@@ -61,6 +63,18 @@ export function laidOver(
 
 /** Tells files apart by what is read of them. */
 export function digestOf({ config, source }: Pick<ParsedConfig, "config" | "source">): string {
-  const { overlayMtu, enableIpv6, defaultNetwork } = config;
-  return toText(sha256(Buffer.from(canonicalJson([source, overlayMtu ?? null, enableIpv6, defaultNetwork ?? null]))));
+  const { network: _, ...rest } = config;
+  return toText(sha256(Buffer.from(canonicalJson([source, rest]))));
+}
+
+/** The configuration as everything that calculates uses it. */
+export function configOf({ source, settings }: Effective): ClusterConfig {
+  const { overlayMtu, enableIpv6, defaultNetwork, elastic } = settings;
+  return {
+    network: networkOfSource(source),
+    ...(overlayMtu !== undefined && { overlayMtu }),
+    enableIpv6,
+    ...(defaultNetwork !== undefined && { defaultNetwork }),
+    ...(elastic !== undefined && { elastic }),
+  };
 }

@@ -22,6 +22,8 @@ export interface MasterGauges {
   readonly agents: number;
   readonly connected: number;
   readonly refusedChanges: number;
+  /** Networks that have no slice left for agents. */
+  readonly exhausted: readonly { readonly network: string; readonly family: string }[];
   readonly pools: readonly {
     readonly pool: string;
     readonly network: string;
@@ -41,6 +43,15 @@ export class MasterMetrics {
     used: this.#gauge("weft_master_pool_used", "Items of a pool that are given out.", ["pool", "network"]),
     size: this.#gauge("weft_master_pool_size", "Items of a pool.", ["pool", "network"]),
   };
+  readonly #exhausted = this.#gauge(
+    "weft_master_network_exhausted",
+    "1 while a network has no slice left for agents.",
+    ["network", "family"],
+  );
+  readonly #exhaustions = this.#counter(
+    "weft_master_network_exhaustions_total",
+    "Times that a network had no slice left for agents.",
+  );
   readonly #storeFailures = this.#counter("weft_master_store_failures_total", "Writes that the store refused.");
 
   constructor() {
@@ -66,6 +77,10 @@ export class MasterMetrics {
     this.#allocationFailures.get(pool)?.inc();
   }
 
+  networkExhausted(): void {
+    this.#exhaustions.inc();
+  }
+
   storeFailed(): void {
     this.#storeFailures.inc();
   }
@@ -75,6 +90,8 @@ export class MasterMetrics {
     this.#gauges.agents.set(now.agents);
     this.#gauges.connected.set(now.connected);
     this.#gauges.refused.set(now.refusedChanges);
+    this.#exhausted.reset();
+    for (const { network, family } of now.exhausted) this.#exhausted.set({ network, family }, 1);
     for (const { pool, network, used, size } of now.pools) {
       this.#gauges.used.set({ pool, network }, used);
       this.#gauges.size.set({ pool, network }, size);

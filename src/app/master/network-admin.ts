@@ -4,7 +4,7 @@
  * no new containers, then none at all, then no agent has it any more.
  */
 import { parseClusterConfig, parseNetworkSource } from "../../core/config/cluster-config.ts";
-import { networkChanges } from "../../core/ipam/network-changes.ts";
+import { differences, networkChanges } from "../../core/ipam/network-changes.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
 import { Fault } from "../../model/fault.ts";
 import type { OverlaySource } from "../../model/network-source.ts";
@@ -62,7 +62,13 @@ export class NetworkAdmin {
   /** Who holds containers in the network, or may. */
   holders(name: string): readonly Holder[] {
     this.#known(name);
-    return this.#cluster.holders(name).filter(({ containers }) => containers !== 0);
+    return this.#cluster.agents().flatMap(({ id, hostname, connected, overlays, statuses }) => {
+      if (!overlays.some(({ info }) => info.name === name)) return [];
+      const containers = statuses.find((status) => status.name === name)?.containers;
+      return containers === 0
+        ? []
+        : [{ agent: id, hostname, connected, ...(containers !== undefined && { containers }) }];
+    });
   }
 
   /**
@@ -107,11 +113,7 @@ export class NetworkAdmin {
     const { source, settings } = this.#cluster.effective;
     const { file: _, refused: __, ...before } = settings;
     const { file: ___, refused, ...after } = next.settings;
-    const settingLines = Object.entries({ ...before, ...after }).flatMap(([key]) => {
-      const [was, is] = [before, after].map((each) => (each as Readonly<Record<string, unknown>>)[key]);
-      return was === is ? [] : [`${key}: ${was ?? "nothing"} becomes ${is ?? "nothing"}`];
-    });
-    return { changes: [...settingLines, ...networkChanges(source, next.source)], refused };
+    return { changes: [...differences(before, after), ...networkChanges(source, next.source)], refused };
   }
 
   /** @returns what changed @throws Fault bad-config, in-use */

@@ -47,6 +47,7 @@ test("an agent gets its record and what its kernel must know of the cluster", as
     vtepSubnets: ["44.128.0.0/20", "fd01:a::/64"],
     overlayMtu: 1400,
     enableIpv6: true,
+    elastic: { threshold: 0.8 },
   });
   assert.deepEqual(await rig.register(request(1, { instanceId: "restarted" })), assignment, "the same after a restart");
 });

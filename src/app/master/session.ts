@@ -42,15 +42,19 @@ export async function openSession(term: Term, options: MasterOptions, deps: Mast
     await gossip.close();
     throw thrown;
   }
-  const cluster: Cluster = new Cluster(effective, agents, {
-    book,
-    records,
-    clock,
-    log,
-    metrics,
-    trust,
-    presence: gossip,
-  });
+  const cluster: Cluster = new Cluster(
+    effective,
+    { records: agents, resting: records.resting() },
+    {
+      book,
+      records,
+      clock,
+      log,
+      metrics,
+      trust,
+      presence: gossip,
+    },
+  );
   const appDeps = { cluster, gossip, clock, metrics, version: options.version, warnings: options.warnings, onBug };
   const [here, afar] = [true, false].map((local) => createMasterApp({ ...appDeps, local }));
   gossip.start();

@@ -4,16 +4,25 @@
  */
 import { z } from "@hono/zod-openapi";
 import type { PoolUsage } from "../../core/ipam/pool.ts";
-import { agentOverlaySchema, backendSchema, cidrSchema, ipSchema, overlayStatusSchema } from "../../model/schemas.ts";
+import {
+  agentOverlaySchema,
+  backendSchema,
+  cidrSchema,
+  ipSchema,
+  overlayStatusSchema,
+  spaceSchema,
+} from "../../model/schemas.ts";
 import type { Cluster } from "./cluster.ts";
 
 /** Counts above 2⁵³ are rounded: an IPv6 pool has 2⁶⁴ addresses. */
-const poolSchema = z
+export const poolSchema = z
   .object({
     kind: z.enum(["ip", "ip6", "subnet", "subnet6"]),
     network: z.string().optional(),
     pool: cidrSchema,
     used: z.number(),
+    /** Given back a short while ago. */
+    resting: z.number().optional(),
     size: z.number(),
   })
   .openapi("Pool");
@@ -41,6 +50,9 @@ export const networkSchema = z
     prefix: z.number().optional(),
     subnet6: cidrSchema.optional(),
     prefix6: z.number().optional(),
+    /** Agents give back what they have of the first space. */
+    draining: z.literal(true).optional(),
+    more: z.array(spaceSchema).optional(),
     /** The halves of an agent's subnet do not lend addresses to each other. */
     strictHalves: z.boolean().optional(),
     /** Agents that have a share of it, and of those the ones whose last word on it was a failure. */
@@ -92,7 +104,13 @@ export type PoolView = z.infer<typeof poolSchema>;
 export type NetworkView = z.infer<typeof networkSchema>;
 
 export function poolView(usage: PoolUsage): PoolView {
-  return { ...usage, used: Number(usage.used), size: Number(usage.size) };
+  const { used, size, resting, ...which } = usage;
+  return {
+    ...which,
+    used: Number(used),
+    ...(resting !== undefined && { resting: Number(resting) }),
+    size: Number(size),
+  };
 }
 
 export function networkViews(cluster: Cluster): NetworkView[] {
@@ -106,8 +124,10 @@ export function networkViews(cluster: Cluster): NetworkView[] {
   const users = Map.groupBy(shares, ({ name }) => name);
   return cluster.config.network.overlays.map((overlay) => {
     const mine = users.get(overlay.name) ?? [];
+    const { more, ...first } = overlay;
     return {
-      ...overlay,
+      ...first,
+      ...(more !== undefined && { more: [...more] }),
       default: overlay.name === cluster.config.defaultNetwork,
       agents: mine.length,
       failed: mine.filter(({ failed }) => failed).length,

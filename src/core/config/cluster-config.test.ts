@@ -114,7 +114,39 @@ const CONFORMANCE: Row[] = [
   ],
 ];
 
+const SECOND = { subnet: "10.1.0.0/16", prefix: 24 };
 const BEYOND_THE_ORIGINAL: Row[] = [
+  ["a further space", fileOf(overlays({ ...DCOS, more: [SECOND] }))],
+  ["a space that is replaced", fileOf(overlays({ ...DCOS, draining: true, more: [SECOND] }))],
+  ["no space that lasts", fileOf(overlays({ ...DCOS, draining: true })), /draining: no subnet is left that is not dr/],
+  [
+    "an only IPv6 space that drains",
+    fileOf(overlays({ ...DCOS, draining: true, subnet6: "fd01:d::/64", prefix6: 80, more: [SECOND] })),
+    /draining: no subnet6 is left/,
+  ],
+  [
+    "a further space in the first",
+    fileOf(overlays({ ...DCOS, more: [{ subnet: "9.1.0.0/16", prefix: 24 }] })),
+    /overlays\[0\]\.more\[0\]\.subnet: 9\.1\.0\.0\/16 overlaps 9\.0\.0\.0\/8/,
+  ],
+  [
+    "a further space without slices",
+    fileOf(overlays({ ...DCOS, more: [{ subnet: "10.1.0.0/16" }] })),
+    /more\[0\]\.prefix: is missing/,
+  ],
+  [
+    "further spaces that are no list",
+    fileOf(overlays({ ...DCOS, more: SECOND })),
+    /overlays\[0\]\.more: .* not a list/,
+  ],
+  ["a threshold", fileOf(DEFAULT_NETWORK, { elastic: { threshold: 1, empty_seconds: 5, rest_seconds: 5 } })],
+  ["elastic: false", fileOf(DEFAULT_NETWORK, { elastic: false })],
+  [
+    "a threshold of 80",
+    fileOf(DEFAULT_NETWORK, { elastic: { threshold: 80 } }),
+    /^elastic\.threshold: 80 is not a share/,
+  ],
+  ["elastic: 0.8", fileOf(DEFAULT_NETWORK, { elastic: 0.8 }), /^elastic: 0\.8 is not a mapping/],
   ["no prefix", fileOf(overlays({ ...DCOS, prefix: undefined })), /overlays\[0\]\.prefix: is missing/],
   ["no prefix6", fileOf(overlays({ ...DCOS6, prefix6: undefined })), /overlays\[0\]\.prefix6: is missing/],
   ["slices larger than the network", fileOf(overlays({ ...DCOS, prefix: 7 })), /prefix: 7 .* from 8 to 29/],
@@ -256,6 +288,7 @@ test("a file without the section, and an empty one, mean the networks dcos and d
         ],
       },
       enableIpv6: true,
+      elastic: { threshold: 0.8 },
       defaultNetwork: "dcos",
     });
   }

@@ -7,10 +7,18 @@
  */
 import { Fault } from "../../model/fault.ts";
 import { type Cidr, cidr } from "../../model/ip.ts";
-import { CONFIG_ATTEMPTS_MAX, MTU_MAX, MTU_MIN, VNI_MAX } from "../../model/limits.ts";
+import {
+  CONFIG_ATTEMPTS_MAX,
+  ELASTIC_THRESHOLD,
+  MTU_MAX,
+  MTU_MIN,
+  SLICE_IDLE_MAX_S,
+  SLICE_REST_MAX_S,
+  VNI_MAX,
+} from "../../model/limits.ts";
 import { VNI } from "../../model/names.ts";
-import type { ClusterConfig } from "../../model/network.ts";
-import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
+import type { ClusterConfig, Elastic } from "../../model/network.ts";
+import { type NetworkSource, networkOfSource, spaceSourcesOf } from "../../model/network-source.ts";
 import { checkAddressSpace } from "./address-space.ts";
 import { DEFAULT_NETWORK } from "./default-network.ts";
 import { readNetwork } from "./network-section.ts";
@@ -62,7 +70,7 @@ export function withoutIpv6(source: NetworkSource): NetworkSource {
   return {
     ...source,
     overlays: source.overlays.map((overlay) =>
-      overlay.subnet === undefined ? { ...overlay, enabled: false } : overlay,
+      spaceSourcesOf(overlay).every(({ subnet }) => subnet === undefined) ? { ...overlay, enabled: false } : overlay,
     ),
   };
 }
@@ -81,6 +89,7 @@ function readRoot(root: Section): ParsedConfig {
   checkAddressSpace(network.claims, nodes, calico, problems);
   checkMtus(root, overlayMtu, network.source.vtep_mtu);
   const defaultNetwork = readDefaultNames(root, network.source);
+  const elastic = readElastic(root);
   problems.throwIfAny();
 
   const source = enableIpv6 ? network.source : withoutIpv6(network.source);
@@ -91,6 +100,7 @@ function readRoot(root: Section): ParsedConfig {
       network: networkOfSource(effective),
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
+      ...(elastic !== undefined && { elastic }),
       ...(defaultNetwork !== undefined && { defaultNetwork }),
     },
     source: effective,
@@ -145,10 +155,33 @@ function readDefaultNames(root: Section, source: NetworkSource): string | undefi
       );
     return name;
   };
-  const six = source.overlays.filter((overlay) => overlay.subnet6 !== undefined).map((overlay) => overlay.name);
+  const six = source.overlays
+    .filter((overlay) => spaceSourcesOf(overlay).some(({ subnet6 }) => subnet6 !== undefined))
+    .map(({ name }) => name);
   check("dcos_overlay_network6_default_name", six, " with subnet6");
   const name = check("dcos_overlay_network_default_name", names, "");
   return name ?? (names.includes(DEFAULT_NAME) ? DEFAULT_NAME : undefined);
+}
+
+/** Weft's own: `elastic: { threshold: 0.8 }`, which is the default, or `elastic: false`. */
+function readElastic(root: Section): Elastic | undefined {
+  const value = root.raw("elastic");
+  if (value === false || value === "off") return undefined;
+  if (value === undefined || value === true) return { threshold: ELASTIC_THRESHOLD };
+  const right = "give elastic: { threshold: 0.8 }, or elastic: false";
+  if (!isMapping(value)) return root.refuse("elastic", `${quote(value)} is not a mapping`, right);
+  const section = new Section("elastic", value, root.problems);
+  section.warnUnknown(["threshold", "empty_seconds", "rest_seconds"]);
+  const threshold = section.raw("threshold") ?? ELASTIC_THRESHOLD;
+  const emptySeconds = section.integer("empty_seconds", 1, SLICE_IDLE_MAX_S);
+  const restSeconds = section.integer("rest_seconds", 1, SLICE_REST_MAX_S);
+  if (typeof threshold === "number" && threshold > 0 && threshold <= 1)
+    return {
+      threshold,
+      ...(emptySeconds !== undefined && { emptySeconds }),
+      ...(restSeconds !== undefined && { restSeconds }),
+    };
+  return section.refuse("threshold", `${quote(threshold)} is not a share above 0 and at most 1`, right);
 }
 
 /** @returns the network that Calico uses on the same hosts, if it is switched on */

@@ -12,7 +12,7 @@ import {
   VTEP_SUBNET_LENGTH_MIN,
 } from "../../model/limits.ts";
 import { macToBytes, parseMac } from "../../model/mac.ts";
-import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
+import type { NetworkSource, OverlaySource, SpaceSource } from "../../model/network-source.ts";
 import type { Claim } from "./address-space.ts";
 import { readOverlay } from "./overlay-section.ts";
 import { quote } from "./problems.ts";
@@ -34,7 +34,7 @@ export function readNetwork(section: Section, needsVtep6: boolean): NetworkSecti
   checkOui(section);
   const vtepMtu = section.integer("vtep_mtu", MTU_MIN, MTU_MAX);
   const overlays = readOverlays(section);
-  const v6 = overlays.find((overlay) => overlay.subnet6 !== undefined);
+  const v6 = overlays.find((overlay) => hasIpv6(overlay));
   if (needsVtep6 && v6 !== undefined && !section.has("vtep_subnet6"))
     section.refuse(
       "vtep_subnet6",
@@ -55,6 +55,10 @@ export function readNetwork(section: Section, needsVtep6: boolean): NetworkSecti
       ...overlays.flatMap((overlay, i) => overlayClaims(section.at(`overlays[${i}]`), overlay)),
     ],
   };
+}
+
+function hasIpv6({ subnet6, more = [] }: Partial<OverlaySource>): boolean {
+  return [{ subnet6 }, ...more].some((space) => space.subnet6 !== undefined);
 }
 
 function readVtepSubnet(section: Section): Cidr | undefined {
@@ -138,8 +142,15 @@ function checkUniqueNames(section: Section, overlays: readonly Partial<OverlaySo
 
 function overlayClaims(path: string, overlay: Partial<OverlaySource>): Claim[] {
   return [
-    ...claimOf(`${path}.subnet`, familyCidr(overlay.subnet, 4), "overlay"),
-    ...claimOf(`${path}.subnet6`, familyCidr(overlay.subnet6, 6), "overlay"),
+    ...spaceClaims(path, overlay),
+    ...(overlay.more ?? []).flatMap((space, i) => spaceClaims(`${path}.more[${i}]`, space)),
+  ];
+}
+
+function spaceClaims(path: string, space: SpaceSource): Claim[] {
+  return [
+    ...claimOf(`${path}.subnet`, familyCidr(space.subnet, 4), "overlay"),
+    ...claimOf(`${path}.subnet6`, familyCidr(space.subnet6, 6), "overlay"),
   ];
 }
 

@@ -3,34 +3,81 @@
  * checked nowhere). Rules between entries are in address-space.ts and network-section.ts.
  */
 import { type Cidr, type Family, lengthOf } from "../../model/ip.ts";
-import { AGENT_SUBNET_LENGTH_MAX_IPV4, AGENT_SUBNET_LENGTH_MAX_IPV6 } from "../../model/limits.ts";
+import { AGENT_SUBNET_LENGTH_MAX_IPV4, AGENT_SUBNET_LENGTH_MAX_IPV6, SPACES_MAX } from "../../model/limits.ts";
 import { networkNameProblem } from "../../model/names.ts";
-import type { OverlaySource } from "../../model/network-source.ts";
+import type { OverlaySource, SpaceSource } from "../../model/network-source.ts";
 import { quote } from "./problems.ts";
-import type { Section } from "./section.ts";
+import { isMapping, Section } from "./section.ts";
 
-const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled", "strict_halves", "phase"];
+const SPACE_KEYS = ["subnet", "prefix", "subnet6", "prefix6", "draining"];
+const KEYS = ["name", ...SPACE_KEYS, "more", "enabled", "strict_halves", "phase"];
 
 /** @returns what could be read of the entry; it is whole only if the section's problems did not grow */
 export function readOverlay(section: Section): Partial<OverlaySource> {
   section.warnUnknown(KEYS);
   const name = readName(section);
-  if (!section.has("subnet") && !section.has("subnet6"))
-    section.refuse("subnet", "is missing, and subnet6 too", "give one of them or both, such as 9.0.0.0/8");
-  const prefix = readSlice(section, 4);
-  const prefix6 = readSlice(section, 6);
+  const space = readSpace(section);
+  const more = readMore(section);
+  requireLasting(section, [space, ...more]);
   const enabled = section.boolean("enabled");
   const strictHalves = section.boolean("strict_halves");
   return {
     ...(name !== undefined && { name }),
-    ...sourceText(section, "subnet"),
-    ...(prefix !== undefined && { prefix }),
-    ...sourceText(section, "subnet6"),
-    ...(prefix6 !== undefined && { prefix6 }),
+    ...space,
+    ...(more.length > 0 && { more }),
     enabled: enabled ?? true,
     ...(strictHalves === true && { strict_halves: true }),
     ...readPhase(section),
   };
+}
+
+function readSpace(section: Section): SpaceSource {
+  if (!section.has("subnet") && !section.has("subnet6"))
+    section.refuse("subnet", "is missing, and subnet6 too", "give one of them or both, such as 9.0.0.0/8");
+  const prefix = readSlice(section, 4);
+  const prefix6 = readSlice(section, 6);
+  const draining = section.boolean("draining");
+  return {
+    ...sourceText(section, "subnet"),
+    ...(prefix !== undefined && { prefix }),
+    ...sourceText(section, "subnet6"),
+    ...(prefix6 !== undefined && { prefix6 }),
+    ...(draining === true && { draining }),
+  };
+}
+
+/** Further address spaces of the network, each by the rules of the first. */
+function readMore(section: Section): SpaceSource[] {
+  const right = "give a list of further address spaces, each with subnet and prefix";
+  const list = section.raw("more");
+  if (list === undefined) return [];
+  if (!Array.isArray(list)) section.refuse("more", `${quote(list)} is not a list`, right);
+  if (!Array.isArray(list)) return [];
+  if (list.length >= SPACES_MAX)
+    section.refuse("more", `has ${list.length} address spaces`, `give at most ${SPACES_MAX - 1}`);
+  return list.slice(0, SPACES_MAX - 1).map((entry: unknown, i) => {
+    const path = section.at(`more[${i}]`);
+    if (!isMapping(entry)) {
+      section.problems.add(path, `${quote(entry)} is not a mapping`, right);
+      return {};
+    }
+    const space = new Section(path, entry, section.problems);
+    space.warnUnknown(SPACE_KEYS);
+    return readSpace(space);
+  });
+}
+
+/** Where a space is draining, agents need another one of the family. */
+function requireLasting(section: Section, spaces: readonly SpaceSource[]): void {
+  for (const key of ["subnet", "subnet6"] as const) {
+    const having = spaces.filter((space) => space[key] !== undefined);
+    if (having.length > 0 && having.every(({ draining }) => draining === true))
+      section.refuse(
+        "draining",
+        `no ${key} is left that is not draining`,
+        `add the ${key} that takes its place under more, or take draining away`,
+      );
+  }
 }
 
 function readPhase(section: Section): Partial<OverlaySource> {

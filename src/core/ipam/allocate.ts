@@ -4,17 +4,28 @@
  *
  * An agent that is known keeps what it has, whatever it now asks for, and gets what was added to the configuration since:
  * networks, a family of a network, the IPv6 address of its VTEP, the VTEP's MTU. A pool that is used up costs the
- * agent that one network and nothing else; without a VTEP there is no agent.
+ * agent that one network and nothing else; without a VTEP there is no agent. Further slices come and go by `reslice`, as
+ * growth.ts decides.
  */
 import { canonicalJson } from "../../model/canonical-json.ts";
-import type { AgentNetworkConfig, AgentOverlay, AgentRecord, Backend, Bridge } from "../../model/cluster.ts";
-import { assert, Fault } from "../../model/fault.ts";
-import type { Cidr, Ip, IpInterface } from "../../model/ip.ts";
-import { dockerBridgeName, mesosBridgeName, VNI, VTEP_NAME } from "../../model/names.ts";
-import type { NetworkConfig, Overlay } from "../../model/network.ts";
-import { halves, subnetPool } from "./carve.ts";
+import {
+  type AgentNetworkConfig,
+  type AgentOverlay,
+  type AgentRecord,
+  type Backend,
+  type RestingItem,
+  type Slice,
+  slicesOf,
+} from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
+import { type Family, familyOf, type Ip } from "../../model/ip.ts";
+import { VNI, VTEP_NAME } from "../../model/names.ts";
+import { type NetworkConfig, prefixesOf } from "../../model/network.ts";
+import type { SliceChange } from "./growth.ts";
 import type { Pool, PoolItem, PoolUsage } from "./pool.ts";
-import { vtepMac, vtepPool } from "./vtep.ts";
+import { freshPool, type IsSettled, Pools } from "./pools.ts";
+import { agentOverlay, bridgesOf, nameOf, sliceOf, withDraining, withoutSlice } from "./slices.ts";
+import { vtepMac } from "./vtep.ts";
 
 /** Who registers, and what it wants to have. */
 export interface Registrant {
@@ -36,15 +47,6 @@ export type Registration =
     }
   | { readonly record?: undefined; readonly shortages: readonly PoolUsage[] };
 
-interface OverlayPools {
-  readonly overlay: Overlay;
-  readonly subnets?: Pool<Cidr>;
-  readonly subnets6?: Pool<Cidr>;
-}
-
-type Subnets = Pick<AgentOverlay, "subnet" | "subnet6">;
-type Bridges = Pick<AgentNetworkConfig, "mesosBridge" | "dockerBridge">;
-
 /** One item that a record holds. Without `pool`, the configuration has none that it could be of. */
 interface Holding {
   readonly item: PoolItem;
@@ -53,28 +55,42 @@ interface Holding {
   readonly network?: string;
 }
 
+/** What became of the steps for one agent's slices. */
+export interface Reslicing {
+  readonly record: AgentRecord;
+  /** The steps that were made. */
+  readonly made: readonly SliceChange[];
+  /** The pools that had no slice left, with the networks that wanted one. */
+  readonly shortages: readonly PoolUsage[];
+  /** As if nothing had been asked; for when the record could not be stored. */
+  undo(): void;
+}
+
 export class Allocator {
   readonly #network: NetworkConfig;
-  readonly #vteps: Pool<IpInterface>;
-  readonly #vteps6: Pool<IpInterface> | undefined;
-  readonly #overlays: ReadonlyMap<string, OverlayPools>;
+  readonly #pools: Pools;
 
   constructor(network: NetworkConfig) {
     this.#network = network;
-    this.#vteps = vtepPool(network.vtepSubnet);
-    this.#vteps6 = network.vtepSubnet6 && vtepPool(network.vtepSubnet6);
-    this.#overlays = new Map(network.overlays.map((overlay) => [overlay.name, poolsOf(overlay)]));
+    this.#pools = new Pools(network);
   }
 
   /**
-   * An allocator in which everything that the records hold is given out.
+   * An allocator in which everything that the records hold is given out, and what rests goes on resting. What rests in a
+   * pool that is gone is forgotten; and a record that holds something is right about it.
    * @throws Fault corrupt-store when two records hold the same item, or one holds what no pool has
    */
-  static restore(network: NetworkConfig, records: readonly AgentRecord[]): Allocator {
+  static restore(
+    network: NetworkConfig,
+    records: readonly AgentRecord[],
+    resting: readonly RestingItem[] = [],
+  ): Allocator {
     const allocator = new Allocator(network);
     for (const record of records)
       for (const holding of allocator.#holdings(record))
         if (holding.pool?.reserve(holding.item) !== true) throw corrupt(record, holding);
+    for (const item of resting)
+      if (allocator.#pools.find(item.item, item.network)?.reserve(item.item) === true) allocator.#pools.rest(item);
     return allocator;
   }
 
@@ -90,32 +106,64 @@ export class Allocator {
     return { record, changed: !sameRecord(record, known), shortages: draft.shortages, undo: () => draft.undo() };
   }
 
-  /** Frees everything that the record holds. */
-  release(record: AgentRecord): void {
-    for (const { pool, item } of this.#holdings(record)) pool?.release(item);
+  /** Frees everything that the record holds: at once, or after a rest. */
+  release(record: AgentRecord, until?: string): void {
+    for (const { pool, item, network } of [...this.#holdings(record)])
+      if (until === undefined) pool?.release(item);
+      else this.#pools.rest({ item, ...(network !== undefined && { network }), until });
+  }
+
+  /** Gives the agent slices and takes others back, which then rest. @param until see RestingItem */
+  reslice(record: AgentRecord, changes: readonly SliceChange[], until: string): Reslicing {
+    const draft = new Draft();
+    const made: SliceChange[] = [];
+    const overlays = record.overlays.map((overlay) =>
+      changes
+        .filter(({ network }) => network === overlay.info.name)
+        .reduce((sum, change) => {
+          const next = this.#resliced(sum, change, draft, { until, agent: record.id });
+          if (next === undefined) return sum;
+          made.push(change);
+          return next;
+        }, overlay),
+    );
+    return { record: { ...record, overlays }, made, shortages: draft.shortages, undo: () => draft.undo() };
+  }
+
+  /** What was given back and rests, to be stored. */
+  resting(): readonly RestingItem[] {
+    return this.#pools.resting;
+  }
+
+  /** Frees what has rested. @param date the wall clock's, as `Clock.date` writes it @returns whether anything woke */
+  wake(date: string, isSettled: IsSettled = () => true): boolean {
+    return this.#pools.wake(date, isSettled);
   }
 
   /** How much of each pool is given out: VTEPs first, then networks in order. */
   usage(): readonly PoolUsage[] {
-    const ofOverlays = [...this.#overlays.values()].flatMap(({ subnets, subnets6 }) => [subnets, subnets6]);
-    return [this.#vteps, this.#vteps6, ...ofOverlays].flatMap((pool) => pool?.usage() ?? []);
+    return this.#pools.usage();
+  }
+
+  /** Whether the network has a further slice of the family to give. */
+  hasSlice(network: string, family: Family): boolean {
+    const pools = this.#pools.network(network);
+    return pools?.overlay.enabled === true && freshPool(pools, family)?.hasFree === true;
   }
 
   *#holdings({ backend, overlays }: AgentRecord): Generator<Holding> {
-    yield { item: backend.vtepIp, pool: this.#vteps };
-    if (backend.vtepIp6 !== undefined) yield { item: backend.vtepIp6, pool: this.#vteps6 };
-    for (const { info, subnet, subnet6 } of overlays) {
-      const pools = this.#overlays.get(info.name);
-      if (subnet !== undefined) yield { item: subnet, pool: pools?.subnets, network: info.name };
-      if (subnet6 !== undefined) yield { item: subnet6, pool: pools?.subnets6, network: info.name };
-    }
+    yield { item: backend.vtepIp, pool: this.#pools.vteps };
+    if (backend.vtepIp6 !== undefined) yield { item: backend.vtepIp6, pool: this.#pools.vteps6 };
+    for (const overlay of overlays)
+      for (const item of prefixesOf(overlay))
+        yield { item, pool: this.#pools.find(item, overlay.info.name), network: overlay.info.name };
   }
 
   /** What the agent has, and from the pools what it has not; `undefined` when there is no VTEP for it. */
   #backend(known: Backend | undefined, draft: Draft): Backend | undefined {
     const [freshIp, freshIp6] = draft.take(
-      known === undefined ? this.#vteps : undefined,
-      known?.vtepIp6 === undefined ? this.#vteps6 : undefined,
+      known === undefined ? this.#pools.vteps : undefined,
+      known?.vtepIp6 === undefined ? this.#pools.vteps6 : undefined,
     );
     const vtepIp = known?.vtepIp ?? freshIp;
     const vtepIp6 = known?.vtepIp6 ?? freshIp6;
@@ -132,27 +180,53 @@ export class Allocator {
 
   #newOverlays(config: AgentNetworkConfig, kept: readonly AgentOverlay[], draft: Draft): AgentOverlay[] {
     const names = new Set(kept.map(({ info }) => info.name));
-    return [...this.#overlays.values()]
+    return this.#pools
+      .networks()
       .filter(({ overlay }) => overlay.enabled && !names.has(overlay.name))
-      .flatMap(({ overlay, subnets, subnets6 }) => {
-        if (!config.allocateSubnet) return [{ info: overlay }];
-        const taken = subnetsOf(...draft.take(subnets, subnets6));
-        return hasSubnet(taken) ? [agentOverlay(overlay, taken, config)] : [];
+      .flatMap((pools) => {
+        if (!config.allocateSubnet) return [{ info: pools.overlay }];
+        const taken = sliceOf(...draft.take(freshPool(pools, 4), freshPool(pools, 6)));
+        return prefixesOf(taken).length > 0 ? [agentOverlay(pools.overlay, [taken], config)] : [];
       });
   }
 
   /** The overlay as it is now defined, with a family that was added since the agent got it. */
   #renewed(known: AgentOverlay, draft: Draft): AgentOverlay {
-    const pools = this.#overlays.get(known.info.name);
+    const pools = this.#pools.network(known.info.name);
     if (pools === undefined) return known;
-    const had = subnetsOf(known.subnet, known.subnet6);
-    const mayGrow = pools.overlay.enabled && hasSubnet(had);
-    const [subnet, subnet6] = draft.take(
-      mayGrow && had.subnet === undefined ? pools.subnets : undefined,
-      mayGrow && had.subnet6 === undefined ? pools.subnets6 : undefined,
-    );
-    const bridges = { mesosBridge: known.mesosBridge !== undefined, dockerBridge: known.dockerBridge !== undefined };
-    return agentOverlay(pools.overlay, { ...had, ...subnetsOf(subnet, subnet6) }, bridges);
+    const slices = slicesOf(known);
+    if (slices.length === 0) return agentOverlay(pools.overlay, [], bridgesOf(known));
+    const missing = (family: Family) => {
+      const has = prefixesOf(known).some((prefix) => familyOf(prefix) === family);
+      return pools.overlay.enabled && !has ? freshPool(pools, family) : undefined;
+    };
+    const added = sliceOf(...draft.take(missing(4), missing(6)));
+    const stays = slices.find(({ draining }) => draining !== true) ?? slices[0];
+    const grown = slices.map((slice) => (slice === stays ? { ...slice, ...added } : slice));
+    return agentOverlay(pools.overlay, grown, bridgesOf(known));
+  }
+
+  /** `undefined` when the step cannot be made. */
+  #resliced(
+    overlay: AgentOverlay,
+    change: SliceChange,
+    draft: Draft,
+    rest: Pick<RestingItem, "until" | "agent">,
+  ): AgentOverlay | undefined {
+    const slices = slicesOf(overlay);
+    const withSlices = (next: readonly Slice[]) => agentOverlay(overlay.info, next, bridgesOf(overlay));
+    if (change.type === "grow") {
+      const pools = this.#pools.network(change.network);
+      const [fresh] = draft.take(pools && freshPool(pools, change.family), undefined);
+      if (fresh === undefined) return undefined;
+      return withSlices([...slices, change.family === 4 ? { subnet: fresh } : { subnet6: fresh }]);
+    }
+    const slice = slices.find((each) => nameOf(each) === change.slice);
+    if (slice === undefined) return undefined;
+    if (change.type !== "remove")
+      return withSlices(slices.map((each) => (each === slice ? withDraining(each, change.type === "drain") : each)));
+    for (const item of prefixesOf(slice)) draft.rest(this.#pools, { item, network: change.network, ...rest });
+    return withSlices(withoutSlice(slices, slice));
   }
 }
 
@@ -180,6 +254,10 @@ class Draft {
     return [];
   }
 
+  rest(pools: Pools, item: RestingItem): void {
+    if (pools.rest(item)) this.#giveBacks.push(() => pools.unrest(item));
+  }
+
   undo(): void {
     for (const giveBack of this.#giveBacks.splice(0)) giveBack();
   }
@@ -193,42 +271,6 @@ function corrupt({ id, ip }: AgentRecord, { item, network }: Holding): Fault {
       "restore the database from a backup",
     { agent: id, item: what },
   );
-}
-
-function poolsOf(overlay: Overlay): OverlayPools {
-  const { name, subnet, prefix, subnet6, prefix6 } = overlay;
-  assert(subnet === undefined || prefix !== undefined, `${name}: a subnet comes with its slice length`);
-  assert(subnet6 === undefined || prefix6 !== undefined, `${name}: a subnet6 comes with its slice length`);
-  return {
-    overlay,
-    ...(subnet !== undefined && prefix !== undefined && { subnets: subnetPool(name, subnet, prefix) }),
-    ...(subnet6 !== undefined && prefix6 !== undefined && { subnets6: subnetPool(name, subnet6, prefix6) }),
-  };
-}
-
-function subnetsOf(subnet: Cidr | undefined, subnet6: Cidr | undefined): Subnets {
-  return { ...(subnet !== undefined && { subnet }), ...(subnet6 !== undefined && { subnet6 }) };
-}
-
-function hasSubnet({ subnet, subnet6 }: Subnets): boolean {
-  return subnet !== undefined || subnet6 !== undefined;
-}
-
-function agentOverlay(info: Overlay, subnets: Subnets, bridges: Bridges): AgentOverlay {
-  return {
-    info,
-    ...subnets,
-    ...(bridges.mesosBridge && { mesosBridge: bridgeOf(mesosBridgeName(info.name), subnets, "mesos") }),
-    ...(bridges.dockerBridge && { dockerBridge: bridgeOf(dockerBridgeName(info.name), subnets, "docker") }),
-  };
-}
-
-function bridgeOf(name: string, { subnet, subnet6 }: Subnets, half: "mesos" | "docker"): Bridge {
-  return {
-    name,
-    ...(subnet !== undefined && { ip: halves(subnet)[half] }),
-    ...(subnet6 !== undefined && { ip6: halves(subnet6)[half] }),
-  };
 }
 
 /** Records are plain JSON; a stored one may have its keys in another order. */

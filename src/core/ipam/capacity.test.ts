@@ -25,6 +25,7 @@ test("each half counts what it has, and only that", () => {
     family: 4,
     runtime: "cni",
     half: "9.0.1.0/25",
+    slice: "9.0.1.0/24",
     size: 125,
     used: 1,
     resting: 1,

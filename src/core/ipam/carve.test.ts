@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { halves } from "../../model/half.ts";
 import {
   addressBits,
   addressCount,
@@ -13,7 +14,7 @@ import {
   networkOf,
   overlaps,
 } from "../../model/ip.ts";
-import { halves, subnetPool } from "./carve.ts";
+import { subnetPool } from "./carve.ts";
 
 const smallSpace = fc.constantFrom<Family>(4, 6).chain((family) =>
   fc.record({

@@ -1,15 +1,9 @@
 /**
- * Cuts an overlay's space into agent subnets, and an agent subnet into its two halves (spec: overlay §2.3). The first and
- * the last slice are used, and IPv6 carries where the original did not (spec: overlay §6.1 #1).
+ * Cuts an overlay's space into agent subnets (spec: overlay §2.3). The first and the last slice are used, and IPv6 carries
+ * where the original did not (spec: overlay §6.1 #1).
  */
-import { addressBits, type Cidr, familyOf, lengthOf, nthSubnet, subnetCount } from "../../model/ip.ts";
+import { addressBits, type Cidr, familyOf, nthSubnet, subnetCount } from "../../model/ip.ts";
 import { Pool } from "./pool.ts";
-
-/** The lower half is for containers by CNI, the upper one for Docker, whichever of the two an agent asks for. */
-export function halves(subnet: Cidr): { readonly mesos: Cidr; readonly docker: Cidr } {
-  const length = lengthOf(subnet) + 1;
-  return { mesos: nthSubnet(subnet, length, 0n), docker: nthSubnet(subnet, length, 1n) };
-}
 
 /** The agent subnets, each of `length`, of one family of one overlay. */
 export function subnetPool(network: string, space: Cidr, length: number): Pool<Cidr> {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SEED_ATTACHMENT, seedAssignment } from "../../../test/support/seed-cluster.ts";
-import type { Assignment } from "../../model/cluster.ts";
+import type { Assignment, Slice } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { cidr, type Ip, ip } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
-import { attachmentOf, leaseOf, pickAddresses } from "./lease.ts";
+import { attachmentOf, containerHalves, halfOf, leaseOf, pickAddresses } from "./lease.ts";
 import { Ledger } from "./ledger.ts";
 
 const WHO = {
@@ -165,4 +165,27 @@ test("a network that is not there names those that are", () => {
   ];
   for (const [assignment, network, message] of table)
     refused(() => addresses(assignment, network), "unknown-network", message);
+});
+
+/** Agent 1 with a second slice of dcos, as `more` says it. */
+function withMore(more: Slice, strictHalves = false): Assignment {
+  const overlays = AGENT1.agent.overlays.map((each) =>
+    each.info.name === "dcos" ? { ...each, info: { ...each.info, strictHalves }, more: [more] } : each,
+  );
+  return { ...AGENT1, agent: { ...AGENT1.agent, overlays } };
+}
+
+test("slices are filled in their order, both halves of each, and nothing of one that is draining", () => {
+  const more = { subnet: cidr("9.0.7.0/24") };
+  assert.deepEqual(containerHalves(withMore(more), "dcos"), {
+    4: ["9.0.1.0/25", "9.0.1.128/25", "9.0.7.0/25", "9.0.7.128/25"],
+  });
+  assert.deepEqual(containerHalves(withMore(more, true), "dcos"), { 4: ["9.0.1.0/25", "9.0.7.0/25"] });
+  const lone = containerHalves(withMore(more), "dcos", true);
+  assert.deepEqual(lone, { 4: ["9.0.1.0/25", "9.0.1.128/25"] }, "other plugins know one subnet");
+  const draining = withMore({ ...more, draining: true });
+  assert.deepEqual(containerHalves(draining, "dcos"), { 4: ["9.0.1.0/25", "9.0.1.128/25"] });
+  assert.equal(halfOf(draining, "dcos", ip("9.0.7.200")), "9.0.7.128/25", "what is there has its gateway");
+  refused(() => addresses(draining, "dcos", [ip("9.0.7.5")]), "bad-request", /9\.0\.7\.5 is no address/);
+  assert.deepEqual(addresses(withMore(more), "dcos", [ip("9.0.7.5")]), ["9.0.7.5"]);
 });

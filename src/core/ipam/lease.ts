@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
-import type { AgentOverlay, Assignment, Bridge } from "../../model/cluster.ts";
+import { type AgentOverlay, type Assignment, halvesOf } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { isLeasable, leasableCount } from "../../model/half.ts";
 import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
@@ -25,24 +25,29 @@ export interface LeaseRequest {
   readonly extras: Pick<Attachment, "ports" | "bandwidth" | "aliases">;
 }
 
-/** The halves that containers of a network get their addresses from, the own one of each family first. */
+/** The halves that containers of a network get their addresses from, in the order in which they are tried. */
 export type Halves = Readonly<Partial<Record<Family, readonly Cidr[]>>>;
 
 /**
- * At least one family; each with the half of its own kind, then the other half unless that was turned off.
+ * At least one family; of each the slices in their order, so that further ones are left empty when they can be; of a slice
+ * the half of the containers' own kind, then the other one unless that was turned off. Nothing of what is draining.
+ * @param isLone for a device that another plugin makes: those know one subnet, so all are of the first slice
  * @throws Fault unknown-network when the agent has none
  */
-export function containerHalves(assignment: Assignment, network: string): Halves {
+export function containerHalves(assignment: Assignment, network: string, isLone = false): Halves {
   const overlay = requireOverlay(assignment, network);
-  const { mesosBridge, dockerBridge, info } = overlay;
-  const bridges = [mesosBridge, info.strictHalves === true ? undefined : dockerBridge];
-  const of = (half: (bridge: Bridge) => Cidr | undefined) =>
-    bridges.flatMap((bridge) => (bridge === undefined ? [] : (half(bridge) ?? [])));
-  const halves = {
-    ...(mesosBridge?.ip === undefined ? {} : { 4: of(({ ip }) => ip) }),
-    ...(mesosBridge?.ip6 === undefined || !assignment.enableIpv6 ? {} : { 6: of(({ ip6 }) => ip6) }),
+  const open = (name: "mesos" | "docker") => halvesOf(overlay, name).filter(({ draining }) => !draining);
+  const lent = overlay.info.strictHalves === true ? [] : open("docker");
+  const of = (family: Family): readonly Cidr[] => {
+    const own = open("mesos").filter(({ half }) => familyOf(half) === family);
+    return (isLone ? own.slice(0, 1) : own).flatMap(({ half, slice }) => [
+      half,
+      ...lent.filter((other) => other.slice === slice).map((other) => other.half),
+    ]);
   };
-  if (Object.keys(halves).length > 0) return halves;
+  const [four, six] = [of(4), assignment.enableIpv6 ? of(6) : []];
+  const halves = { ...(four.length > 0 && { 4: four }), ...(six.length > 0 && { 6: six }) };
+  if (four.length + six.length > 0) return halves;
   throw new Fault(
     "unknown-network",
     `agent ${assignment.agent.ip} has no addresses of network ${network} for containers; see \`weft networks\` for what ` +
@@ -54,9 +59,9 @@ export function containerHalves(assignment: Assignment, network: string): Halves
 /** The half that holds the address; `undefined` when this agent has none that does. */
 export function halfOf(assignment: Assignment, network: string, address: Ip): Cidr | undefined {
   const overlay = assignment.agent.overlays.find(({ info }) => info.name === network);
-  return [overlay?.mesosBridge, overlay?.dockerBridge]
-    .flatMap((bridge) => [bridge?.ip, bridge?.ip6])
-    .find((half) => half !== undefined && contains(half, address));
+  if (overlay === undefined) return undefined;
+  return [...halvesOf(overlay, "mesos"), ...halvesOf(overlay, "docker")].find(({ half }) => contains(half, address))
+    ?.half;
 }
 
 function requireOverlay(assignment: Assignment, network: string): AgentOverlay {
@@ -74,6 +79,7 @@ function requireOverlay(assignment: Assignment, network: string): AgentOverlay {
 
 /**
  * One address of each family of the network: the one that is asked for, or the next free one.
+ * @param isLone see `containerHalves`
  * @throws Fault unknown-network, exhausted, address-taken, bad-request
  */
 export function pickAddresses(
@@ -81,8 +87,9 @@ export function pickAddresses(
   assignment: Assignment,
   ledger: Ledger,
   now: number,
+  isLone = false,
 ): readonly PickedAddress[] {
-  const halves = containerHalves(assignment, who.network);
+  const halves = containerHalves(assignment, who.network, isLone);
   for (const address of ips)
     if (halves[familyOf(address)] === undefined)
       throw new Fault(

@@ -22,7 +22,8 @@ export function networkChanges(before: NetworkSource, after: NetworkSource): str
   ];
 }
 
-function differences(before: object, after: object): string[] {
+/** `key: was becomes is`, for each field in which the two differ. */
+export function differences(before: object, after: object): string[] {
   const [old, now] = [Object.entries(before), Object.entries(after)];
   const keys = new Set([...old, ...now].map(([key]) => key));
   return [...keys].flatMap((key) => {

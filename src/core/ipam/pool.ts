@@ -17,6 +17,8 @@ export interface PoolUsage {
   readonly network?: string;
   readonly pool: Cidr;
   readonly used: bigint;
+  /** Given back and not to be given yet; absent: none. */
+  readonly resting?: bigint;
   readonly size: bigint;
 }
 
@@ -40,6 +42,8 @@ export class Pool<Item extends PoolItem> {
   readonly #form: PoolForm<Item>;
   readonly #base: bigint;
   readonly #free: IntervalSet;
+  /** Neither free nor given out. */
+  readonly #resting = new Set<bigint>();
 
   constructor(form: PoolForm<Item>) {
     this.#form = form;
@@ -53,6 +57,15 @@ export class Pool<Item extends PoolItem> {
     return index === undefined ? undefined : this.#form.itemAt(index);
   }
 
+  get hasFree(): boolean {
+    return this.#free.count > 0n;
+  }
+
+  /** Whether `item` is one of this pool. */
+  has(item: PoolItem): boolean {
+    return this.#indexOf(item) !== undefined;
+  }
+
   /** @returns false when `item` is none of this pool, or is given out already */
   reserve(item: PoolItem): boolean {
     const index = this.#indexOf(item);
@@ -62,13 +75,37 @@ export class Pool<Item extends PoolItem> {
   /** @returns false when `item` is none of this pool, or is free already */
   release(item: PoolItem): boolean {
     const index = this.#indexOf(item);
-    return index !== undefined && this.#free.add(index);
+    return index !== undefined && !this.#resting.has(index) && this.#free.add(index);
+  }
+
+  /** What is given out comes back, and is not free before it is woken. @returns false when it is not given out */
+  rest(item: PoolItem): boolean {
+    const index = this.#indexOf(item);
+    if (index === undefined || this.#resting.has(index) || this.#free.has(index)) return false;
+    this.#resting.add(index);
+    return true;
+  }
+
+  /** What rests is given out again, to whom it was of, or free. @returns false when it does not rest */
+  wake(item: PoolItem, to: "holder" | "free"): boolean {
+    const index = this.#indexOf(item);
+    if (index === undefined || !this.#resting.delete(index)) return false;
+    if (to === "free") this.#free.add(index);
+    return true;
   }
 
   usage(): PoolUsage {
     const { kind, network, space, first, last } = this.#form;
     const size = last - first + 1n;
-    return { kind, ...(network !== undefined && { network }), pool: space, used: size - this.#free.count, size };
+    const resting = BigInt(this.#resting.size);
+    return {
+      kind,
+      ...(network !== undefined && { network }),
+      pool: space,
+      used: size - this.#free.count - resting,
+      ...(resting > 0n && { resting }),
+      size,
+    };
   }
 
   /** A restart asks it for every item of the cluster, so the prefix's own address is converted once. */
@@ -81,11 +118,12 @@ export class Pool<Item extends PoolItem> {
 }
 
 /** `network dcos has no free IPv4 agent subnet in 9.0.0.0/8 (65536 of 65536 given out); …`. */
-export function shortageMessage({ kind, network, pool, used, size }: PoolUsage): string {
+export function shortageMessage({ kind, network, pool, used, resting, size }: PoolUsage): string {
   const family = kind.endsWith("6") ? "IPv6" : "IPv4";
   const what =
     network === undefined
       ? `there is no free VTEP ${family} address`
       : `network ${network} has no free ${family} agent subnet`;
-  return `${what} in ${pool} (${used} of ${size} given out); delete agents that are gone, or give it a larger space`;
+  const rest = resting === undefined ? "" : `, ${resting} at rest`;
+  return `${what} in ${pool} (${used} of ${size} given out${rest}); delete agents that are gone, or give it a larger space`;
 }

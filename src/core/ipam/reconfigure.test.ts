@@ -196,3 +196,23 @@ function disjoint({ vtep_subnet, vtep_subnet6, overlays }: NetworkSource): boole
   const prefixes = all.filter((prefix) => prefix !== undefined).map(cidr);
   return prefixes.every((a, i) => prefixes.slice(i + 1).every((b) => !overlaps(a, b)));
 }
+
+test("a space may be added to a network in use, drained, and taken away once nobody has anything of it", () => {
+  const more = [{ subnet: "10.1.0.0/16", prefix: 24 }];
+  const added = file({ overlays: [{ ...DCOS, more }, DCOS6] });
+  assert.deepEqual(change(added), { network: added, refused: [] });
+  const draining = file({ overlays: [{ ...DCOS, draining: true, more }, DCOS6] });
+  assert.deepEqual(change(draining, added), { network: draining, refused: [] });
+  assert.deepEqual(change(STORED, added), { network: STORED, refused: [] }, "the agent has the first one");
+  const swapped = file({ overlays: [{ ...DCOS, ...more[0] }, DCOS6] });
+  const early = reconfigure(draining, agents(STORED), swapped);
+  assert.deepEqual(early.network, draining);
+  assert.match(
+    early.refused.join(),
+    /^network dcos: it cannot change from 9\.0\.0\.0\/8 in \/24 to 10\.1\.0\.0\/16 in \/24/,
+  );
+  const moved = agents(swapped);
+  assert.deepEqual(reconfigure(draining, moved, swapped), { network: swapped, refused: [] });
+  const inTheWay = file({ overlays: [{ ...DCOS, more: [{ subnet: "44.128.0.0/24", prefix: 26 }] }, DCOS6] });
+  assert.match(change(inTheWay).refused.join(), /overlaps 44\.128\.0\.0\/20 of vtep_subnet/);
+});

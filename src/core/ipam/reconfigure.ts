@@ -7,10 +7,15 @@
  * never overlap each other (the validator saw to it), so only what deviates from the file can be in the way.
  */
 import type { AgentRecord } from "../../model/cluster.ts";
-import { type Cidr, cidr, overlaps } from "../../model/ip.ts";
+import { type Cidr, cidr, containsCidr, familyOf, overlaps } from "../../model/ip.ts";
 import { OVERLAYS_MAX } from "../../model/limits.ts";
 import { prefixesOf } from "../../model/network.ts";
-import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
+import {
+  type NetworkSource,
+  type OverlaySource,
+  type SpaceSource,
+  spaceSourcesOf,
+} from "../../model/network-source.ts";
 
 export interface Reconfiguration {
   readonly network: NetworkSource;
@@ -54,6 +59,8 @@ class Merge {
   readonly #file: NetworkSource;
   /** How many agents have a share of the network. */
   readonly #users: ReadonlyMap<string, number>;
+  /** The slices that agents have of it. */
+  readonly #held: ReadonlyMap<string, readonly Cidr[]>;
   readonly #claims: Claim[] = [];
   readonly #overlays = new Map<string, OverlaySource>();
 
@@ -61,6 +68,11 @@ class Merge {
     this.#stored = stored;
     this.#file = file;
     const names = records.flatMap(({ overlays }) => overlays.map(({ info }) => info.name));
+    const shares = Map.groupBy(
+      records.flatMap(({ overlays }) => overlays),
+      ({ info }) => info.name,
+    );
+    this.#held = new Map([...shares].map(([name, each]) => [name, each.flatMap((overlay) => prefixesOf(overlay))]));
     this.#users = new Map([...Map.groupBy(names, (name) => name)].map(([name, each]) => [name, each.length]));
   }
 
@@ -102,13 +114,14 @@ class Merge {
       const users = this.#users.get(before.name);
       if (users === undefined) continue;
       const after = this.#file.overlays.find(({ name }) => name === before.name);
-      const change = after === undefined ? "be removed" : incompatibleChange(before, after);
+      const change = after === undefined ? "be removed" : this.#incompatibleChange(before, after);
       if (change !== undefined)
         this.refused.push(
           `network ${before.name}: it cannot ${change} while ${agents(users)} a share of it; ` +
             "its stored definition stays in force until those agents are deleted",
         );
-      this.#accept({ ...before, ...(after !== undefined && { enabled: after.enabled }) });
+      const kept = change === undefined && after !== undefined ? withDrainingOf(before, after) : before;
+      this.#accept({ ...kept, ...(after !== undefined && { enabled: after.enabled }) });
     }
   }
 
@@ -116,7 +129,7 @@ class Merge {
   extendOverlays(): void {
     for (const kept of [...this.#overlays.values()]) {
       const after = this.#file.overlays.find(({ name }) => name === kept.name);
-      if (after === undefined || incompatibleChange(kept, after) !== undefined) continue;
+      if (after === undefined || this.#incompatibleChange(kept, after) !== undefined) continue;
       const added = prefixesOf(after).filter((prefix) => !prefixesOf(kept).some((had) => sameCidr(had, prefix)));
       const inTheWay = this.#overlapOf(added);
       if (inTheWay === undefined) this.#accept(after);
@@ -140,6 +153,26 @@ class Merge {
       this.refused.push(`network ${overlay.name}: ${reason}; it is not ${before === undefined ? "added" : "changed"}`);
     }
     for (const before of fallBack) if (this.#reasonAgainst(before) === undefined) this.#accept(before);
+  }
+
+  /** What the file would do to a network that is in use, or `undefined` when it takes nothing away that agents have. */
+  #incompatibleChange(before: OverlaySource, after: OverlaySource): string | undefined {
+    const later = spaceSourcesOf(after).flatMap(poolsOf);
+    const pools = spaceSourcesOf(before).flatMap(poolsOf);
+    for (const { subnet, length } of pools) {
+      if (later.some((pool) => sameCidr(pool.subnet, subnet) && pool.length === length)) continue;
+      // One of several goes when no agent has anything of it any more.
+      const others = pools.filter((pool) => familyOf(cidr(pool.subnet)) === familyOf(cidr(subnet)));
+      if (others.length > 1 && !this.#isHeld(before.name, subnet)) continue;
+      const same = later.filter((pool) => familyOf(cidr(pool.subnet)) === familyOf(cidr(subnet)));
+      const became = same.map((pool) => `${pool.subnet} in /${pool.length}`).join(" and ");
+      return `change from ${subnet} in /${length} to ${became || "nothing"}`;
+    }
+    return undefined;
+  }
+
+  #isHeld(network: string, subnet: string): boolean {
+    return (this.#held.get(network) ?? []).some((slice) => containsCidr(cidr(subnet), slice));
   }
 
   #reasonAgainst(overlay: OverlaySource): string | undefined {
@@ -166,17 +199,30 @@ class Merge {
   }
 }
 
-/** What the file would do to a network that is in use, or `undefined` when it takes nothing away. */
-function incompatibleChange(before: OverlaySource, after: OverlaySource): string | undefined {
-  if (before.subnet !== undefined && !(sameCidr(before.subnet, after.subnet) && before.prefix === after.prefix))
-    return `change from ${before.subnet} in /${before.prefix} to ${slices(after.subnet, after.prefix)}`;
-  if (before.subnet6 !== undefined && !(sameCidr(before.subnet6, after.subnet6) && before.prefix6 === after.prefix6))
-    return `change from ${before.subnet6} in /${before.prefix6} to ${slices(after.subnet6, after.prefix6)}`;
-  return undefined;
+/** The pools of a space, one for each family. */
+function poolsOf({ subnet, prefix, subnet6, prefix6 }: SpaceSource): { subnet: string; length: number | undefined }[] {
+  return [
+    ...(subnet === undefined ? [] : [{ subnet, length: prefix }]),
+    ...(subnet6 === undefined ? [] : [{ subnet: subnet6, length: prefix6 }]),
+  ];
 }
 
-function slices(subnet: string | undefined, prefix: number | undefined): string {
-  return subnet === undefined ? "nothing" : `${subnet} in /${prefix}`;
+/** The stored spaces, each draining as the file now says of it. */
+function withDrainingOf(before: OverlaySource, after: OverlaySource): OverlaySource {
+  const drained = (space: SpaceSource) => {
+    const { draining: _, ...plain } = space;
+    const same = spaceSourcesOf(after).find((other) =>
+      prefixesOf(plain).some((prefix) => prefixesOf(other).some((each) => sameCidr(each, prefix))),
+    );
+    return { ...plain, ...(same?.draining === true && { draining: true }) };
+  };
+  const { more, draining, ...rest } = before;
+  const first = drained({ ...spaceSourcesOf(before)[0] });
+  return {
+    ...rest,
+    ...(first.draining === true && { draining: true }),
+    ...(more !== undefined && { more: more.map(drained) }),
+  };
 }
 
 function sameCidr(a: string, b: string | undefined): boolean {

@@ -2,7 +2,7 @@
  * What every part of a host's desired state is computed from, and the few questions that several parts ask of it.
  * Source of truth: the master's assignment; the rest are facts of this host that its kernel told.
  */
-import type { Assignment } from "../../model/cluster.ts";
+import { type Assignment, halvesOf } from "../../model/cluster.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, type Cidr, type Family, familyOf, type Ip } from "../../model/ip.ts";
 import type { HostFacts } from "./facts.ts";
@@ -40,7 +40,7 @@ function served(context: OverlayContext, prefixes: readonly Cidr[], family: Fami
   return prefixes.filter((prefix) => familyOf(prefix) === family);
 }
 
-/** One device that holds a gateway, with the network it belongs to and its halves (IPv4, IPv6) of served families. */
+/** One device that holds gateways, with the network it belongs to and its halves (of all slices) of served families. */
 export interface Holder {
   readonly network: string;
   readonly name: string;
@@ -51,8 +51,9 @@ export interface Holder {
 export function gatewayHolders(context: OverlayContext): readonly Holder[] {
   const families = servedFamilies(context);
   return context.assignment.agent.overlays.flatMap((overlay) =>
-    [overlay.mesosBridge, overlay.dockerBridge].flatMap((bridge) => {
-      const halves = [bridge?.ip, bridge?.ip6].filter((half) => half !== undefined);
+    (["mesos", "docker"] as const).flatMap((which) => {
+      const bridge = which === "mesos" ? overlay.mesosBridge : overlay.dockerBridge;
+      const halves = halvesOf(overlay, which).map(({ half }) => half);
       const servedHalves = halves.filter((half) => families.includes(familyOf(half)));
       return bridge === undefined || servedHalves.length === 0
         ? []

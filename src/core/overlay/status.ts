@@ -8,6 +8,7 @@ import type { Attachment } from "../../model/attachment.ts";
 import type { AgentOverlay, OverlayStatus } from "../../model/cluster.ts";
 import { type Cidr, containsCidr } from "../../model/ip.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
+import { prefixesOf } from "../../model/network.ts";
 import type { KernelOp } from "../host/host-state.ts";
 import { deviceOf } from "../host/op-device.ts";
 
@@ -51,7 +52,7 @@ function networksOf(op: KernelOp, overlays: readonly AgentOverlay[], attachments
   const about = overlays.filter(
     ({ info, mesosBridge, dockerBridge }) =>
       (device !== undefined && [mesosBridge?.name, dockerBridge?.name].includes(device)) ||
-      [info.subnet, info.subnet6].some((whole) => whole && prefix && containsCidr(whole, prefix)),
+      (prefix !== undefined && prefixesOf(info).some((whole) => containsCidr(whole, prefix))),
   );
   return (about.length === 0 ? overlays : about).map(({ info }) => info.name);
 }

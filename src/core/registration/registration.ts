@@ -22,6 +22,8 @@ export type RegistrationInput =
   | { readonly type: "register-failed"; readonly fault: Fault }
   /** The agent's record changed on the master, or the master wants a sign of life. */
   | { readonly type: "reassigned" }
+  /** The master said to this agent alone that its record changed: there is no crowd to stay out of. */
+  | { readonly type: "called" }
   /** The deadline has come. */
   | { readonly type: "tick" };
 
@@ -65,6 +67,10 @@ export class Registration {
       case "register-failed":
         return this.#failed(input.fault, nowMs);
       case "reassigned":
+        this.#reassigned(nowMs);
+        return [];
+      case "called":
+        if (this.#phase.type === "registered") return this.#register(nowMs);
         this.#reassigned(nowMs);
         return [];
     }
