@@ -139,7 +139,7 @@ export interface OverlayStatus {
   readonly status: OverlayStatusName;
   /** Why it failed; only with STATUS_FAILED. */
   readonly error?: string;
-  /** How many containers are in it; versions before living networks do not tell. */
+  /** How many leases there are of a network that drains; versions before living networks do not tell. */
   readonly containers?: number;
   /** How full the agent's halves of it are; versions before elastic subnets do not tell. */
   readonly usage?: readonly HalfUsage[];

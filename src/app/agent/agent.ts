@@ -300,8 +300,19 @@ export class Agent {
   #tell(): void {
     const all = this.capacities();
     const idle = this.#idle.note(all, this.#deps.clock.now(), this.#assignment?.elastic?.emptySeconds);
-    const statuses = this.#statuses.map((status) => ({ ...status, usage: usageOf(status.name, all, idle) }));
+    const statuses = this.#statuses.map((status) => ({
+      ...status,
+      ...this.#containersIn(status.name),
+      usage: usageOf(status.name, all, idle),
+    }));
     this.#deps.onStatus(statuses, this.#assignment);
+  }
+
+  /** Of a network that drains the master waits for the last one. */
+  #containersIn(network: string): Pick<OverlayStatus, "containers"> {
+    const overlay = this.#assignment?.agent.overlays.find(({ info }) => info.name === network);
+    if (overlay?.info.phase !== "draining") return {};
+    return { containers: this.#attach.leases().filter((lease) => lease.network === network).length };
   }
 
   /** For containers. While a new assignment is not programmed yet, what it has in common with the one before. */

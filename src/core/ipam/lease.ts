@@ -32,10 +32,10 @@ export type Halves = Readonly<Partial<Record<Family, readonly Cidr[]>>>;
  * At least one family; of each the slices in their order, so that further ones are left empty when they can be; of a slice
  * the half of the containers' own kind, then the other one unless that was turned off. Nothing of what is draining.
  * @param isLone for a device that another plugin makes: those know one subnet, so all are of the first slice
- * @throws Fault unknown-network when the agent has none
+ * @throws Fault unknown-network when the agent has none; forbidden when the network takes no more containers
  */
 export function containerHalves(assignment: Assignment, network: string, isLone = false): Halves {
-  const overlay = requireOverlay(assignment, network);
+  const overlay = requireOpen(assignment, network);
   const open = (name: "mesos" | "docker") => halvesOf(overlay, name).filter(({ draining }) => !draining);
   const lent = overlay.info.strictHalves === true ? [] : open("docker");
   const of = (family: Family): readonly Cidr[] => {
@@ -62,6 +62,17 @@ export function halfOf(assignment: Assignment, network: string, address: Ip): Ci
   if (overlay === undefined) return undefined;
   return [...halvesOf(overlay, "mesos"), ...halvesOf(overlay, "docker")].find(({ half }) => contains(half, address))
     ?.half;
+}
+
+/** @throws Fault unknown-network; forbidden when the network takes no more containers */
+export function requireOpen(assignment: Assignment, network: string): AgentOverlay {
+  const overlay = requireOverlay(assignment, network);
+  if (overlay.info.phase !== "draining") return overlay;
+  throw new Fault(
+    "forbidden",
+    `network ${network} is draining: it takes no new containers; use another one, or 'weft network drain --undo ${network}'`,
+    { network },
+  );
 }
 
 function requireOverlay(assignment: Assignment, network: string): AgentOverlay {
