@@ -2,6 +2,7 @@
  * What the masters decide and agents carry out: who has which VTEP and which subnets.
  */
 import type { Cidr, Ip, IpInterface } from "./ip.ts";
+import type { NetworkRules } from "./isolation.ts";
 import type { Mac } from "./mac.ts";
 import type { Overlay } from "./network.ts";
 
@@ -54,6 +55,8 @@ export interface Assignment {
   readonly agent: AgentRecord;
   /** All prefixes of all overlays: traffic between any two of them is neither masqueraded nor tracked. */
   readonly overlaySubnets: readonly Cidr[];
+  /** All networks, when one of them is not as by default. Absent, and from masters that know nothing of it: all open. */
+  readonly networks?: readonly NetworkRules[];
   readonly vtepSubnets: readonly Cidr[];
   /** MTU of the containers' interfaces; absent: the VTEP's. */
   readonly overlayMtu?: number;

@@ -7,6 +7,8 @@
 export const NETWORK_NAME_MAX_BYTES = 13;
 /** Networks in one configuration: each costs every agent two bridges and some rules, and every packet a compare. */
 export const OVERLAYS_MAX = 256;
+/** Prefixes that a packet is compared with one after another; more are looked up in a map, which costs about as much. */
+export const PREFIXES_COMPARED_MAX = 8;
 /** RFC 791: every link carries 576 bytes; less VXLAN's headers, rounded as the original did (spec: overlay §1.1). */
 export const MTU_MIN = 552;
 export const MTU_MAX = 65_535;

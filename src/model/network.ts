@@ -3,6 +3,7 @@
  * `dcos_overlay_network` in camel case.
  */
 import type { Cidr } from "./ip.ts";
+import type { Egress, Isolation } from "./isolation.ts";
 
 /** One virtual network. At least one family is present, and each family has its subnet and its slice length. */
 export interface Overlay {
@@ -17,6 +18,10 @@ export interface Overlay {
   readonly enabled: boolean;
   /** The halves of an agent's subnet do not lend addresses to each other. Absent: they do. */
   readonly strictHalves?: boolean;
+  /** Absent: open. */
+  readonly isolation?: Isolation;
+  /** Absent: masquerade. */
+  readonly egress?: Egress;
 }
 
 /** The prefixes of both families, IPv4 first: an overlay's own, or an agent's share of it. */

@@ -15,6 +15,8 @@ import type {
   Peer,
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
+import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
+import { OVERLAYS_MAX } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
 import type { Overlay } from "./network.ts";
 
@@ -39,6 +41,19 @@ export const agentIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
 /** RFC 1035 allows 253 characters; what is not printable has no place in a table. */
 export const hostnameSchema = z.string().regex(/^[!-~]{1,253}$/, { error: "is not 1 to 253 printable characters" });
 
+export const isolationSchema: z.ZodType<Isolation> = z.union([
+  z.literal("closed"),
+  z.object({ allow: z.array(z.string()).max(OVERLAYS_MAX) }),
+]);
+export const egressSchema: z.ZodType<Egress> = z.enum(["routed", "none"]);
+
+const networkRulesSchema: z.ZodType<NetworkRules> = z.object({
+  name: z.string(),
+  prefixes: z.array(cidrSchema),
+  isolation: isolationSchema.optional(),
+  egress: egressSchema.optional(),
+});
+
 const overlaySchema: z.ZodType<Overlay> = z.object({
   name: z.string(),
   subnet: cidrSchema.optional(),
@@ -47,6 +62,8 @@ const overlaySchema: z.ZodType<Overlay> = z.object({
   prefix6: z.int().optional(),
   enabled: z.boolean(),
   strictHalves: z.boolean().optional(),
+  isolation: isolationSchema.optional(),
+  egress: egressSchema.optional(),
 });
 
 export const backendSchema: z.ZodType<Backend> = z.object({
@@ -89,6 +106,7 @@ export const agentNetworkConfigSchema: z.ZodType<AgentNetworkConfig> = z.object(
 export const assignmentSchema: z.ZodType<Assignment> = z.object({
   agent: agentRecordSchema,
   overlaySubnets: z.array(cidrSchema),
+  networks: z.array(networkRulesSchema).max(OVERLAYS_MAX).optional(),
   vtepSubnets: z.array(cidrSchema),
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),

@@ -14,7 +14,7 @@ import type { Admission, Clock, MasterStore, RegisterRequest, StatusReport } fro
 import type { AgentRecord, Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
-import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
+import { type ClusterConfig, type Overlay, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
@@ -276,11 +276,24 @@ export class Cluster {
     return {
       agent,
       overlaySubnets: network.overlays.flatMap(prefixesOf),
+      ...networkRules(network.overlays),
       vtepSubnets: [network.vtepSubnet, network.vtepSubnet6].filter((pool) => pool !== undefined),
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
     };
   }
+}
+
+/** Nothing where all is as by default: older agents and most clusters never see it. */
+function networkRules(overlays: readonly Overlay[]): Pick<Assignment, "networks"> {
+  if (overlays.every(({ isolation, egress }) => isolation === undefined && egress === undefined)) return {};
+  const networks = overlays.map((overlay) => ({
+    name: overlay.name,
+    prefixes: prefixesOf(overlay),
+    ...(overlay.isolation !== undefined && { isolation: overlay.isolation }),
+    ...(overlay.egress !== undefined && { egress: overlay.egress }),
+  }));
+  return { networks };
 }
 
 /** The agent that registers, as the cluster's word on it says it. */

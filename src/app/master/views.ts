@@ -4,7 +4,15 @@
  */
 import { z } from "@hono/zod-openapi";
 import type { PoolUsage } from "../../core/ipam/pool.ts";
-import { agentOverlaySchema, backendSchema, cidrSchema, ipSchema, overlayStatusSchema } from "../../model/schemas.ts";
+import {
+  agentOverlaySchema,
+  backendSchema,
+  cidrSchema,
+  egressSchema,
+  ipSchema,
+  isolationSchema,
+  overlayStatusSchema,
+} from "../../model/schemas.ts";
 import type { Cluster } from "./cluster.ts";
 
 /** Counts above 2⁵³ are rounded: an IPv6 pool has 2⁶⁴ addresses. */
@@ -42,6 +50,10 @@ export const networkSchema = z
     prefix6: z.number().optional(),
     /** The halves of an agent's subnet do not lend addresses to each other. */
     strictHalves: z.boolean().optional(),
+    /** Which other networks it talks to; absent: all that let it in. */
+    isolation: isolationSchema.optional(),
+    /** How the outside is reached; absent: with the host's address. */
+    egress: egressSchema.optional(),
     /** Agents that have a share of it, and of those the ones whose last word on it was a failure. */
     agents: z.number(),
     failed: z.number(),

@@ -13,7 +13,7 @@ import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
 import { checkAddressSpace } from "./address-space.ts";
 import { DEFAULT_NETWORK } from "./default-network.ts";
-import { readNetwork } from "./network-section.ts";
+import { checkAllowed, readNetwork } from "./network-section.ts";
 import { readNodes } from "./nodes.ts";
 import { Problems, quote } from "./problems.ts";
 import { isMapping, Section } from "./section.ts";
@@ -77,6 +77,7 @@ function readRoot(root: Section): ParsedConfig {
   const section = networkSection(root);
   if (section === undefined) throw problems.fault();
   const network = readNetwork(section, enableIpv6);
+  checkAllowed(section, network.source);
   checkAddressSpace(network.claims, nodes, calico, problems);
   checkMtus(root, overlayMtu, network.source.vtep_mtu);
   const defaultNetwork = readDefaultNames(root, network.source);

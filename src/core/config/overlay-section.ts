@@ -7,9 +7,9 @@ import { AGENT_SUBNET_LENGTH_MAX_IPV4, AGENT_SUBNET_LENGTH_MAX_IPV6 } from "../.
 import { networkNameProblem } from "../../model/names.ts";
 import type { OverlaySource } from "../../model/network-source.ts";
 import { quote } from "./problems.ts";
-import type { Section } from "./section.ts";
+import { isMapping, type Section } from "./section.ts";
 
-const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled", "strict_halves"];
+const KEYS = ["name", "subnet", "prefix", "subnet6", "prefix6", "enabled", "strict_halves", "isolation", "egress"];
 
 /** @returns what could be read of the entry; it is whole only if the section's problems did not grow */
 export function readOverlay(section: Section): Partial<OverlaySource> {
@@ -21,6 +21,8 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
   const prefix6 = readSlice(section, 6);
   const enabled = section.boolean("enabled");
   const strictHalves = section.boolean("strict_halves");
+  const isolation = readIsolation(section);
+  const egress = readEgress(section);
   return {
     ...(name !== undefined && { name }),
     ...sourceText(section, "subnet"),
@@ -29,6 +31,8 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
     ...(prefix6 !== undefined && { prefix6 }),
     enabled: enabled ?? true,
     ...(strictHalves === true && { strict_halves: true }),
+    ...(isolation !== undefined && { isolation }),
+    ...(egress !== undefined && { egress }),
   };
 }
 
@@ -59,6 +63,24 @@ function readSlice(section: Section, family: Family): number | undefined {
     `give a network of /${longest} or shorter`,
   );
   return undefined;
+}
+
+/** Whether the networks that it names are there is checked where all are known. */
+function readIsolation(section: Section): OverlaySource["isolation"] {
+  const value = section.raw("isolation");
+  if (value === undefined || value === "open" || value === "closed") return value;
+  const right = "give open, closed or { allow: [NETWORK, …] }";
+  const allow = isMapping(value) && Object.keys(value).join() === "allow" ? value.allow : undefined;
+  if (!Array.isArray(allow)) return section.refuse("isolation", `${quote(value)} is no isolation`, right);
+  const odd = allow.find((name: unknown) => typeof name !== "string");
+  if (odd !== undefined) return section.refuse("isolation.allow", `${quote(odd)} is not a network's name`, right);
+  return { allow: [...new Set(allow as string[])] };
+}
+
+function readEgress(section: Section): OverlaySource["egress"] {
+  const value = section.raw("egress");
+  if (value === undefined || value === "masquerade" || value === "routed" || value === "none") return value;
+  return section.refuse("egress", `${quote(value)} is no egress`, "give masquerade, routed or none");
 }
 
 function sourceText(section: Section, key: "subnet" | "subnet6"): Partial<OverlaySource> {

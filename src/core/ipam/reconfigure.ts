@@ -108,7 +108,7 @@ class Merge {
           `network ${before.name}: it cannot ${change} while ${agents(users)} a share of it; ` +
             "its stored definition stays in force until those agents are deleted",
         );
-      this.#accept({ ...before, ...(after !== undefined && { enabled: after.enabled }) });
+      this.#accept(after === undefined ? before : withoutAllocations(before, after));
     }
   }
 
@@ -164,6 +164,17 @@ class Merge {
     const found = this.#claims.find((claim) => prefixes.some((prefix) => overlaps(claim.prefix, cidr(prefix))));
     return found && `${found.prefix} of ${found.owner}`;
   }
+}
+
+/** The stored definition, with what of the file's is no allocation and applies whatever else is refused. */
+function withoutAllocations(before: OverlaySource, after: OverlaySource): OverlaySource {
+  const { isolation: _, egress: __, ...rest } = before;
+  return {
+    ...rest,
+    enabled: after.enabled,
+    ...(after.isolation !== undefined && { isolation: after.isolation }),
+    ...(after.egress !== undefined && { egress: after.egress }),
+  };
 }
 
 /** What the file would do to a network that is in use, or `undefined` when it takes nothing away. */

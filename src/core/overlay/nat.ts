@@ -1,7 +1,7 @@
 /**
  * The tables `ip weft` and `ip6 weft`: which packets leave masqueraded, which are not tracked, and host ports (ports.ts).
  *
- * Masqueraded is what leaves all overlays by something else than the tunnel. Not tracked is what only passes through:
+ * Masqueraded is what leaves all overlays by something else than the tunnel, unless its network is routed. Not tracked is what only passes through:
  * the tunnel's own packets, container to container, and container to node, whose request left at the veth's ingress
  * (nodes.ts) where connection tracking never saw it. What this host itself sends or receives stays tracked, so that a
  * stateful firewall knows its replies. Plain compares, one per prefix: interval sets cost about 6 %.
@@ -11,6 +11,7 @@ import { type Cidr, type Family, familyOf, hostCidr } from "../../model/ip.ts";
 import { OWNER, VXLAN_PORT } from "../../model/names.ts";
 import type { NftChain, NftMap, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
 import { insidePrefixes, type OverlayContext, overlayPrefixes, ownAddresses } from "./context.ts";
+import { masqueraded, receiverGates } from "./isolation.ts";
 import { type NodeEntries, nodeMap } from "./nodes.ts";
 import { portChains, portMaps, portMasquerade } from "./ports.ts";
 
@@ -32,11 +33,15 @@ export function natTables(
   return ([4, 6] as const).flatMap((family) => {
     const isUnderlay = familyOf(context.assignment.agent.ip) === family;
     const isInside = overlayPrefixes(context, family).length > 0;
+    const gates = isInside ? receiverGates(context, family) : { chains: [], maps: [] };
     const chains = [
       ...rawChains(context, family, isUnderlay),
       ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),
+      ...gates.chains,
     ];
-    const maps = isInside ? [...portMaps(attachments, family), ...natNodeMaps(context, family, nodes)] : [];
+    const maps = isInside
+      ? [...portMaps(attachments, family), ...natNodeMaps(context, family, nodes), ...gates.maps]
+      : [];
     return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps }];
   });
 }
@@ -84,7 +89,9 @@ function postrouting(context: OverlayContext, family: Family): NftChain {
       ...portMasquerade(context, family),
       [{ kind: "oifname", device: context.assignment.agent.backend.vtepName }, leave],
       ...insidePrefixes(context, family).map((prefix) => [daddr(prefix), leave]),
-      ...overlayPrefixes(context, family).map((prefix): NftRule => [saddr(prefix), { kind: "masquerade" }]),
+      ...masqueraded(context, overlayPrefixes(context, family)).map(
+        (prefix): NftRule => [saddr(prefix), { kind: "masquerade" }],
+      ),
     ],
   };
 }

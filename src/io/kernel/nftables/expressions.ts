@@ -172,7 +172,7 @@ function readBody(name: string, body: Attributes): Expression | undefined {
       return readImmediate(number(1), body.nested(2));
     case "lookup":
       // Without a target register it only asks whether the key is there; flags turn the answer around.
-      if (number(3) === 0 || number(5) !== 0) return undefined;
+      if (body.bytes(3) === undefined || number(5) !== 0) return undefined;
       return { name, set: body.string(1) ?? "", from: number(2), to: number(3) };
     case "fib":
       if (number(2) !== NFT_FIB_RESULT_ADDRTYPE || number(3) !== NFTA_FIB_F_DADDR) return undefined;

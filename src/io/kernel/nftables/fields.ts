@@ -47,6 +47,9 @@ export const DESTINATION_TRANSLATED = "20000000";
 
 export const NFPROTO = { ip: 2, ip6: 10 } as const;
 
+/** NFT_REG_VERDICT: what a map of verdicts answers is carried out. */
+export const VERDICT_REGISTER = 0;
+
 export const NF_DROP = 0;
 export const NF_ACCEPT = 1;
 export const NFT_JUMP = -3;
