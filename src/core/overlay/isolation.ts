@@ -115,11 +115,12 @@ function passing(gate: Gate, family: Family, side: Side, on: NftStatement, conte
   const entries = (networks: readonly NetworkRules[], what: NftVerdict) =>
     networks.flatMap(({ prefixes }) => ofFamily(prefixes, family).map((prefix) => [prefix, what] as const));
   const refused = refuses === "networks" ? all : refuses === "restricted" ? all.filter(isRestricted) : [];
+  const decided = new Set([network, ...exceptions].flatMap(({ prefixes }) => prefixes));
   // A map whose name is not this network's is the same for all that ask it.
   const parts: Choice[] = [
     { rules: ofFamily(network.prefixes, family).map((prefix) => [match(family, side, prefix), on]), maps: [] },
     choose(`but-${network.name}`, family, side, entries(exceptions, verdict)),
-    refuses === undefined ? none : choose(refuses, family, side, entries(refused, "drop")),
+    refuses === undefined ? none : choose(refuses, family, side, entries(refused, "drop"), decided),
     network.egress === "none" ? insideOnly(gate, family, side, on, context) : { rules: [[on]], maps: [] },
   ];
   return { rules: parts.flatMap(({ rules }) => rules), maps: parts.flatMap(({ maps }) => maps) };
@@ -132,20 +133,25 @@ function insideOnly(gate: Gate, family: Family, side: Side, on: NftStatement, co
   const entries = others.flatMap(({ prefixes }) =>
     ofFamily(prefixes, family).map((prefix) => [prefix, verdict] as const),
   );
-  const { rules, maps } = choose("inside", family, side, entries);
+  const { rules, maps } = choose("inside", family, side, entries, new Set(gate.network.prefixes));
   const nodes: readonly NftRule[] = vtepPrefixes(context, family).map((prefix) => [match(family, side, prefix), on]);
   return { rules: [...rules, ...nodes, [drop]], maps };
 }
 
-/** Prefixes do not overlap, so their order means nothing. */
+/**
+ * Prefixes do not overlap, so their order means nothing.
+ * @param decided prefixes that an earlier rule took; a map that others ask too has them all the same
+ */
 function choose(
   name: string,
   family: Family,
   side: Side,
   entries: readonly (readonly [prefix: Cidr, verdict: NftVerdict])[],
+  decided: ReadonlySet<Cidr> = new Set(),
 ): Choice {
   if (entries.length <= PREFIXES_COMPARED_MAX) {
-    const rules = entries.map(([prefix, verdict]): NftRule => [match(family, side, prefix), statementOf(verdict)]);
+    const open = entries.filter(([prefix]) => !decided.has(prefix));
+    const rules = open.map(([prefix, verdict]): NftRule => [match(family, side, prefix), statementOf(verdict)]);
     return { rules, maps: [] };
   }
   const lengths = [...Map.groupBy(entries, ([prefix]) => lengthOf(prefix))].sort(([a], [b]) => a - b);
