@@ -8,12 +8,12 @@
  *
  * Where all networks are open there is nothing of this at all.
  */
-import { addressOf, type Cidr, type Family, familyOf, lengthOf } from "../../model/ip.ts";
+import { type Cidr, type Family, familyOf } from "../../model/ip.ts";
 import { mayTalk, type NetworkRules } from "../../model/isolation.ts";
-import { PREFIXES_COMPARED_MAX } from "../../model/limits.ts";
 import { prefixesOf } from "../../model/network.ts";
 import type { NftChain, NftMap, NftRule, NftStatement, NftVerdict } from "../host/host-state.ts";
 import { type OverlayContext, servedFamilies, vtepPrefixes } from "./context.ts";
+import { type Choice, choose, match, type Side } from "./prefix-rules.ts";
 
 /** One network of this host whose packets are looked at. */
 interface Gate {
@@ -24,17 +24,9 @@ interface Gate {
   readonly refuses: "networks" | "restricted" | undefined;
 }
 
-type Side = "saddr" | "daddr";
-
-/** What a list of prefixes became: rules, and the maps that they ask. */
-interface Choice {
-  readonly rules: readonly NftRule[];
-  readonly maps: readonly NftMap[];
-}
-
 const FORWARD = "forward";
 const FILTER_PRIORITY = 0;
-const none: Choice = { rules: [], maps: [] };
+const nothing: Choice = { rules: [], maps: [] };
 const accept: NftStatement = { kind: "accept" };
 const drop: NftStatement = { kind: "drop" };
 const jump = (chain: string): NftStatement => ({ kind: "jump", chain });
@@ -120,7 +112,7 @@ function passing(gate: Gate, family: Family, side: Side, on: NftStatement, conte
   const parts: Choice[] = [
     { rules: ofFamily(network.prefixes, family).map((prefix) => [match(family, side, prefix), on]), maps: [] },
     choose(`but-${network.name}`, family, side, entries(exceptions, verdict)),
-    refuses === undefined ? none : choose(refuses, family, side, entries(refused, "drop"), decided),
+    refuses === undefined ? nothing : choose(refuses, family, side, entries(refused, "drop"), decided),
     network.egress === "none" ? insideOnly(gate, family, side, on, context) : { rules: [[on]], maps: [] },
   ];
   return { rules: parts.flatMap(({ rules }) => rules), maps: parts.flatMap(({ maps }) => maps) };
@@ -136,49 +128,6 @@ function insideOnly(gate: Gate, family: Family, side: Side, on: NftStatement, co
   const { rules, maps } = choose("inside", family, side, entries, new Set(gate.network.prefixes));
   const nodes: readonly NftRule[] = vtepPrefixes(context, family).map((prefix) => [match(family, side, prefix), on]);
   return { rules: [...rules, ...nodes, [drop]], maps };
-}
-
-/**
- * Prefixes do not overlap, so their order means nothing.
- * @param decided prefixes that an earlier rule took; a map that others ask too has them all the same
- */
-function choose(
-  name: string,
-  family: Family,
-  side: Side,
-  entries: readonly (readonly [prefix: Cidr, verdict: NftVerdict])[],
-  decided: ReadonlySet<Cidr> = new Set(),
-): Choice {
-  if (entries.length <= PREFIXES_COMPARED_MAX) {
-    const open = entries.filter(([prefix]) => !decided.has(prefix));
-    const rules = open.map(([prefix, verdict]): NftRule => [match(family, side, prefix), statementOf(verdict)]);
-    return { rules, maps: [] };
-  }
-  const lengths = [...Map.groupBy(entries, ([prefix]) => lengthOf(prefix))].sort(([a], [b]) => a - b);
-  const maps = lengths.map(
-    ([length, each]): NftMap => ({
-      name: `${name}${family}-${length}`,
-      type: family === 4 ? "ipv4_addr : verdict" : "ipv6_addr : verdict",
-      elements: each.map(([prefix, verdict]) => [addressOf(prefix), verdict] as const),
-    }),
-  );
-  const rules = lengths.map(([length], i): NftRule => {
-    const map = maps[i]?.name ?? "";
-    return [{ kind: "vmap", field: fieldOf(family, side), length, map }];
-  });
-  return { rules, maps };
-}
-
-function statementOf(verdict: NftVerdict): NftStatement {
-  return verdict === "accept" || verdict === "drop" ? { kind: verdict } : jump(verdict.slice("jump ".length));
-}
-
-function match(family: Family, side: Side, prefix: Cidr): NftStatement {
-  return { kind: "match", field: fieldOf(family, side), op: "==", prefix };
-}
-
-function fieldOf(family: Family, side: Side) {
-  return family === 4 ? (`ip ${side}` as const) : (`ip6 ${side}` as const);
 }
 
 function ofFamily(prefixes: readonly Cidr[], family: Family): readonly Cidr[] {

@@ -4,7 +4,8 @@
  * Masqueraded is what leaves all overlays by something else than the tunnel, unless its network is routed. Not tracked is what only passes through:
  * the tunnel's own packets, container to container, and container to node, whose request left at the veth's ingress
  * (nodes.ts) where connection tracking never saw it. What this host itself sends or receives stays tracked, so that a
- * stateful firewall knows its replies. Plain compares, one per prefix: interval sets cost about 6 %.
+ * stateful firewall knows its replies. Plain compares, one per prefix, or maps where they are many (prefix-rules.ts):
+ * interval sets cost about 6 %.
  */
 import type { Attachment } from "../../model/attachment.ts";
 import { type Cidr, type Family, familyOf, hostCidr } from "../../model/ip.ts";
@@ -14,6 +15,7 @@ import { insidePrefixes, type OverlayContext, overlayPrefixes, ownAddresses } fr
 import { masqueraded, receiverGates } from "./isolation.ts";
 import { type NodeEntries, nodeMap } from "./nodes.ts";
 import { portChains, portMaps, portMasquerade } from "./ports.ts";
+import { areMany, choose } from "./prefix-rules.ts";
 
 const RAW_PRIORITY = -300;
 const SRCNAT_PRIORITY = 100;
@@ -33,14 +35,15 @@ export function natTables(
   return ([4, 6] as const).flatMap((family) => {
     const isUnderlay = familyOf(context.assignment.agent.ip) === family;
     const isInside = overlayPrefixes(context, family).length > 0;
+    const raw = rawChains(context, family, isUnderlay);
     const gates = isInside ? receiverGates(context, family) : { chains: [], maps: [] };
     const chains = [
-      ...rawChains(context, family, isUnderlay),
+      ...raw.chains,
       ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),
       ...gates.chains,
     ];
     const maps = isInside
-      ? [...portMaps(attachments, family), ...natNodeMaps(context, family, nodes), ...gates.maps]
+      ? [...portMaps(attachments, family), ...natNodeMaps(context, family, nodes), ...raw.maps, ...gates.maps]
       : [];
     return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps }];
   });
@@ -51,7 +54,12 @@ export function natNodeMaps(context: OverlayContext, family: Family, nodes: Node
   return context.features.ingressForward && overlayPrefixes(context, family).length > 0 ? [nodeMap(nodes, family)] : [];
 }
 
-function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean): readonly NftChain[] {
+interface Part {
+  readonly chains: readonly NftChain[];
+  readonly maps: readonly NftMap[];
+}
+
+function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean): Part {
   const inside = insidePrefixes(context, family);
   // Whoever sends elsewhere from or to a port of this number is tracked like everybody.
   const own = hostCidr(context.assignment.agent.ip);
@@ -61,24 +69,45 @@ function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean)
     context.features.ingressForward && inside.length > 0
       ? [[{ kind: "iifname", device: context.assignment.agent.backend.vtepName }, toOverlays]]
       : [];
-  const prerouting = [...outer, ...fromTunnel, ...inside.map((prefix) => [saddr(prefix), toOverlays])];
-  return [
-    ...(inside.length === 0 ? [] : [passingThrough(context, family, inside)]),
+  const from = choose(
+    "from",
+    family,
+    "saddr",
+    inside.map((prefix) => [prefix, "jump to-overlays"]),
+  );
+  const through = passingThrough(context, family, inside);
+  const prerouting = [...outer, ...fromTunnel, ...from.rules];
+  const chains = [
+    ...(inside.length === 0 ? [] : through.chains),
     ...(prerouting.length === 0 ? [] : [rawChain("prerouting", prerouting)]),
     ...(outer.length === 0 ? [] : [rawChain("output", [[saddr(own), tunnelPacket, notrack]])]),
   ];
+  return { chains, maps: [...from.maps, ...through.maps] };
 }
 
 function rawChain(hook: "prerouting" | "output", rules: readonly NftRule[]): NftChain {
   return { name: `raw-${hook}`, hook: { type: "filter", hook, priority: RAW_PRIORITY, policy: "accept" }, rules };
 }
 
-function passingThrough(context: OverlayContext, family: Family, inside: readonly Cidr[]): NftChain {
-  const forThisHost = ownAddresses(context, family).map((address) => [daddr(hostCidr(address)), accept]);
-  return {
-    name: "to-overlays",
-    rules: [...forThisHost, ...inside.map((prefix) => [daddr(prefix), notrack, accept])],
-  };
+function passingThrough(context: OverlayContext, family: Family, inside: readonly Cidr[]): Part {
+  const own = ownAddresses(context, family).map((address) => hostCidr(address));
+  const mine = choose(
+    "here",
+    family,
+    "daddr",
+    own.map((prefix) => [prefix, "accept"]),
+  );
+  const untracked: NftChain = { name: "untracked", rules: [[notrack, accept]] };
+  const others = areMany(inside)
+    ? choose(
+        "to-inside",
+        family,
+        "daddr",
+        inside.map((prefix) => [prefix, "jump untracked"]),
+      )
+    : { rules: inside.map((prefix) => [daddr(prefix), notrack, accept]), maps: [] };
+  const chain: NftChain = { name: "to-overlays", rules: [...mine.rules, ...others.rules] };
+  return { chains: areMany(inside) ? [untracked, chain] : [chain], maps: [...mine.maps, ...others.maps] };
 }
 
 function postrouting(context: OverlayContext, family: Family): NftChain {
