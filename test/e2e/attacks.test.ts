@@ -14,8 +14,8 @@ import { Netns } from "../../src/app/demo/netns.ts";
 import { attach, callCni } from "../../src/app/demo/runtime.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { addressOf, type Ip, ip, ipInterface } from "../../src/model/ip.ts";
-import { type Mac, mac } from "../../src/model/mac.ts";
-import { VNI, VXLAN_PORT } from "../../src/model/names.ts";
+import { mac } from "../../src/model/mac.ts";
+import { VXLAN_PORT } from "../../src/model/names.ts";
 import { referenceSide, type Side, weftSide } from "../support/attack-sides.ts";
 import {
   ALL_NODES_MAC,
@@ -29,9 +29,8 @@ import {
   redirect4,
   redirect6,
   routerAdvert,
-  u16,
   udp,
-  type Way,
+  vxlan,
 } from "../support/frames.ts";
 import { labOrReason } from "../support/lab.ts";
 import {
@@ -239,11 +238,6 @@ function contains(frame: Uint8Array, mark: Uint8Array): boolean {
   return Buffer.from(frame).includes(Buffer.from(mark));
 }
 
-/** RFC 7348: a frame for the VTEP, with what it carries. */
-function vxlan(vtepMac: Mac, inner: Way, mark: Uint8Array): Uint8Array {
-  return bytes([8, 0, 0, 0, 0, ...u16(VNI), 0], udp({ src: FALSE_MAC, dst: vtepMac }, inner, PORTS, mark));
-}
-
 /** As any program may: an ordinary UDP socket. */
 async function sendUdp(from: Side["host"], to: Ip, payload: Uint8Array): Promise<void> {
   const script = `const socket = require("node:dgram").createSocket("udp4");
@@ -322,7 +316,7 @@ describe("attacks of a container", { skip }, () => {
     const vtepMac = mac(device?.address ?? "");
     const arrives = async (from: Side["host"], src: Ip): Promise<boolean> => {
       const [mark, last] = [randomBytes(16), randomBytes(16)];
-      await sendUdp(from, host.address, vxlan(vtepMac, { src, dst: victim.ip }, mark));
+      await sendUdp(from, host.address, vxlan({ src: FALSE_MAC, dst: vtepMac }, { src, dst: victim.ip }, PORTS, mark));
       attacker.socket.send(honest(sides.both[0], last));
       const frames: Uint8Array[] = [];
       await waitFor("the honest packet behind it", WAIT_MS, async () => {
@@ -333,6 +327,15 @@ describe("attacks of a container", { skip }, () => {
     };
     assert.ok(await arrives(hostOf(cluster.lab, 2), far.ip), "from a node it is, whatever it says");
     for (const src of [far.ip, third.ip, FAR]) assert.ok(!(await arrives(attacker.netns, src)), src);
+    // A host of the underlay that is no agent: nobody signed it.
+    for (const src of [far.ip, third.ip, FAR]) assert.ok(!(await arrives(cluster.lab.internet, src)), src);
+    // Stopped, or it would mend what is taken away.
+    agentOf(cluster, 1).signal("SIGSTOP");
+    const { stdout } = await host.run("nft", ["-a", "list", "chain", "ip", "weft", "tunnel"]);
+    const handle = /drop # handle (\d+)/.exec(stdout)?.[1] ?? assert.fail(stdout);
+    await host.mustRun("nft", ["delete", "rule", "ip", "weft", "tunnel", "handle", handle]);
+    assert.ok(await arrives(cluster.lab.internet, far.ip), "without the rule it is unpacked");
+    agentOf(cluster, 1).signal("SIGCONT");
   });
 
   test("no false source gets out while a container is detached", async () => {

@@ -4,6 +4,7 @@
  */
 import { familyOf, type Ip, ipToBytes } from "../../src/model/ip.ts";
 import { type Mac, mac, macToBytes } from "../../src/model/mac.ts";
+import { VNI } from "../../src/model/names.ts";
 
 export const BROADCAST = mac("ff:ff:ff:ff:ff:ff");
 /** Of ff02::1, all nodes. */
@@ -88,6 +89,11 @@ export function udp(link: Link, way: Way, ports: readonly [number, number], payl
   const datagram = bytes(u16(ports[0]), u16(ports[1]), u16(8 + payload.length), [0, 0], payload);
   datagram.set(u16(checksum(pseudoHeader(way, PROTOCOL.udp, datagram.length), datagram) || 0xffff), 6);
   return packet(link, way, PROTOCOL.udp, datagram);
+}
+
+/** RFC 7348: what a VTEP unpacks, with a datagram in it. */
+export function vxlan(link: Link, way: Way, ports: readonly [number, number], payload: Uint8Array): Uint8Array {
+  return bytes([8, 0, 0, 0, 0, ...u16(VNI), 0], udp(link, way, ports, payload));
 }
 
 /**

@@ -14,14 +14,18 @@ import type { NftChain, NftMap, NftRule, NftStatement, NftTable } from "../host/
 import { insidePrefixes, type OverlayContext, overlayPrefixes, ownAddresses } from "./context.ts";
 import { masqueraded, receiverGates } from "./isolation.ts";
 import { type NodeEntries, nodeMap } from "./nodes.ts";
+import type { PeerEntries } from "./peers.ts";
 import { portChains, portMaps, portMasquerade } from "./ports.ts";
 import { areMany, choose } from "./prefix-rules.ts";
 
+/** The chain of what comes to the tunnel, and the map that it asks. */
+const TUNNEL = "tunnel";
 const RAW_PRIORITY = -300;
 const SRCNAT_PRIORITY = 100;
 
 const tunnelPacket: NftStatement = { kind: "range", field: "udp dport", first: VXLAN_PORT, last: VXLAN_PORT };
 const accept: NftStatement = { kind: "accept" };
+const drop: NftStatement = { kind: "drop" };
 const notrack: NftStatement = { kind: "notrack" };
 const leave: NftStatement = { kind: "return" };
 const toOverlays: NftStatement = { kind: "jump", chain: "to-overlays" };
@@ -30,7 +34,7 @@ const toOverlays: NftStatement = { kind: "jump", chain: "to-overlays" };
 export function natTables(
   context: OverlayContext,
   attachments: readonly Attachment[],
-  nodes: NodeEntries,
+  nodes: NodeEntries & Pick<PeerEntries, "fdb">,
 ): readonly NftTable[] {
   return ([4, 6] as const).flatMap((family) => {
     const isUnderlay = familyOf(context.assignment.agent.ip) === family;
@@ -42,16 +46,33 @@ export function natTables(
       ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),
       ...gates.chains,
     ];
-    const maps = isInside
-      ? [...portMaps(attachments, family), ...natNodeMaps(context, family, nodes), ...raw.maps, ...gates.maps]
-      : [];
+    const maps = [
+      ...(isInside ? portMaps(attachments, family) : []),
+      ...peerMaps(context, family, nodes),
+      ...raw.maps,
+      ...gates.maps,
+    ];
     return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps }];
   });
 }
 
-/** Which sources are nodes, for host ports. */
-export function natNodeMaps(context: OverlayContext, family: Family, nodes: NodeEntries): readonly NftMap[] {
-  return context.features.ingressForward && overlayPrefixes(context, family).length > 0 ? [nodeMap(nodes, family)] : [];
+/** Which sources are nodes, for host ports; and from whom the tunnel takes packets. */
+export function peerMaps(
+  context: OverlayContext,
+  family: Family,
+  entries: NodeEntries & Pick<PeerEntries, "fdb">,
+): readonly NftMap[] {
+  const isInside = overlayPrefixes(context, family).length > 0;
+  const hosts = new Set(entries.fdb.map(({ dst }) => dst));
+  const tunnel: NftMap = {
+    name: TUNNEL,
+    type: family === 4 ? "ipv4_addr : verdict" : "ipv6_addr : verdict",
+    elements: [...hosts].filter((host) => familyOf(host) === family).map((host) => [host, "accept"] as const),
+  };
+  return [
+    ...(context.features.ingressForward && isInside ? [nodeMap(entries, family)] : []),
+    ...(familyOf(context.assignment.agent.ip) === family ? [tunnel] : []),
+  ];
 }
 
 interface Part {
@@ -63,7 +84,7 @@ function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean)
   const inside = insidePrefixes(context, family);
   // Whoever sends elsewhere from or to a port of this number is tracked like everybody.
   const own = hostCidr(context.assignment.agent.ip);
-  const outer: readonly NftRule[] = isUnderlay ? [[daddr(own), tunnelPacket, notrack, accept]] : [];
+  const outer: readonly NftRule[] = isUnderlay ? [[daddr(own), tunnelPacket, { kind: "jump", chain: TUNNEL }]] : [];
   // With the fallback of nodes.ts requests to nodes are tracked on their way out, so their replies must be as well.
   const fromTunnel: readonly NftRule[] =
     context.features.ingressForward && inside.length > 0
@@ -79,10 +100,17 @@ function rawChains(context: OverlayContext, family: Family, isUnderlay: boolean)
   const prerouting = [...outer, ...fromTunnel, ...from.rules];
   const chains = [
     ...(inside.length === 0 ? [] : through.chains),
+    ...(outer.length === 0 ? [] : [fromPeers(family)]),
     ...(prerouting.length === 0 ? [] : [rawChain("prerouting", prerouting)]),
     ...(outer.length === 0 ? [] : [rawChain("output", [[saddr(own), tunnelPacket, notrack]])]),
   ];
   return { chains, maps: [...from.maps, ...through.maps] };
+}
+
+/** A VTEP unpacks what anybody sends; so what does not come from a node that the cluster signed gets no further. */
+function fromPeers(family: Family): NftChain {
+  const [field, length] = family === 4 ? (["ip saddr", 32] as const) : (["ip6 saddr", 128] as const);
+  return { name: TUNNEL, rules: [[notrack], [{ kind: "vmap", field, length, map: TUNNEL }], [drop]] };
 }
 
 function rawChain(hook: "prerouting" | "output", rules: readonly NftRule[]): NftChain {
