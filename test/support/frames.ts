@@ -160,3 +160,8 @@ function checksum(...parts: readonly Uint8Array[]): number {
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   return ~sum & 0xffff;
 }
+
+/** Whether the mark is anywhere in the frame. */
+export function contains(frame: Uint8Array, mark: Uint8Array): boolean {
+  return Buffer.from(frame).includes(Buffer.from(mark));
+}
