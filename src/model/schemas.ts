@@ -16,9 +16,10 @@ import type {
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
-import { OVERLAYS_MAX } from "./limits.ts";
+import { OVERLAYS_MAX, POLICIES_MAX } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
 import type { Overlay } from "./network.ts";
+import { policySchema } from "./policy.ts";
 
 /** A string that `parse` gives back unchanged. */
 function canonical<T extends string>(parse: (text: string) => T | undefined, what: string, example: string) {
@@ -108,6 +109,7 @@ export const assignmentSchema: z.ZodType<Assignment> = z.object({
   overlaySubnets: z.array(cidrSchema),
   networks: z.array(networkRulesSchema).max(OVERLAYS_MAX).optional(),
   vtepSubnets: z.array(cidrSchema),
+  policies: z.array(policySchema).max(POLICIES_MAX).optional(),
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
 });

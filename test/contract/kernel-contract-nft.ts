@@ -56,6 +56,7 @@ export function nftTests(test: Test): void {
             [{ kind: "match", field: "ip saddr", op: "!=", prefix: cidr("44.128.0.0/20") }, { kind: "drop" }],
             [{ kind: "match", field: "ip daddr", op: "==", prefix: cidr("9.0.1.1/32") }, { kind: "accept" }],
             [{ kind: "oifname", device: "m-dcos" }, { kind: "return" }],
+            [{ kind: "ct direction reply" }, { kind: "accept" }],
           ],
         },
       ],

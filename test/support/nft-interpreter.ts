@@ -15,6 +15,8 @@ export interface NftPacket {
   /** Of the frame that it came in. */
   readonly srcMac?: string;
   readonly isUntracked?: boolean;
+  /** It answers a packet that began the connection. */
+  readonly isReply?: boolean;
   /** Its destination was translated on the way. */
   readonly isTranslated?: boolean;
 }
@@ -111,6 +113,8 @@ class Run {
         return this.#packet.srcMac !== undefined && (this.#packet.srcMac === part.mac) === (part.op === "==");
       case "fib daddr type local":
         return isLocal(this.#namespace, dst);
+      case "ct direction reply":
+        return this.#packet.isReply === true && this.#packet.isUntracked !== true;
       case "ct status dnat":
         return this.#packet.isTranslated === true;
       case "dnat": {

@@ -224,6 +224,8 @@ export type NftStatement =
   | { readonly kind: "fib daddr type local" }
   /** The connection's destination is translated, by whomever. */
   | { readonly kind: "ct status dnat" }
+  /** The packet answers the one that the connection began with. Never true of what is not tracked. */
+  | { readonly kind: "ct direction reply" }
   /**
    * `limit rate over RATE bytes/second burst BURST bytes`: true for a packet that is too much. What was not used is kept
    * up to the burst and one second's bytes.

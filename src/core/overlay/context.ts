@@ -5,11 +5,14 @@
 import type { Assignment } from "../../model/cluster.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, type Cidr, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import type { PolicyMember } from "../../model/policy.ts";
 import type { HostFacts } from "./facts.ts";
 
 export interface OverlayContext {
   readonly assignment: Assignment;
   readonly facts: HostFacts;
+  /** Labelled containers of the whole cluster, this host's with them; absent: none is known. */
+  readonly members?: readonly PolicyMember[];
   /** The part of the port's `KernelFeatures` that decides how containers reach nodes. */
   readonly features: { readonly ingressForward: boolean; readonly bandwidth?: boolean };
 }

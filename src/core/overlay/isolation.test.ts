@@ -27,7 +27,7 @@ function blocks(state: HostState, ...names: readonly string[]): string {
   const tables = state.tables.map((table) => ({
     ...table,
     chains: table.chains.filter(({ name }) => names.some((each) => name.startsWith(each))),
-    maps: table.maps.filter(({ name }) => !/^(nodes|ports)/.test(name)),
+    maps: table.maps.filter(({ name }) => !/^(nodes|ports|tunnel)/.test(name)),
   }));
   const some = tables.filter(({ chains, maps }) => chains.length + maps.length > 0);
   return `\n${formatHostState({ ...EMPTY_HOST_STATE, tables: some })}`;
@@ -49,6 +49,7 @@ test("a network that allows one other: both ends, compared one by one", () => {
 table ip weft {
   chain forward {
     type filter hook forward priority 0; policy accept;
+    oifname "vtep1024" accept
     ip daddr 9.0.1.0/24 jump to4-dcos
   }
   chain to4-dcos {
@@ -61,6 +62,7 @@ table ip weft {
 table ip6 weft {
   chain forward {
     type filter hook forward priority 0; policy accept;
+    oifname "vtep1024" accept
     ip6 daddr fd01:b:0:0:1::/80 jump to6-dcos6
   }
   chain to6-dcos6 {
@@ -105,6 +107,7 @@ test("egress none: the cluster's networks and VTEPs, and nothing else; routed: n
 table ip weft {
   chain forward {
     type filter hook forward priority 0; policy accept;
+    oifname "vtep1024" accept
     ip daddr 9.0.1.0/24 jump to4-dcos
   }
   chain to4-dcos {

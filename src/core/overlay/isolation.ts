@@ -78,7 +78,8 @@ export function receiverGates(
   const forward: NftChain = {
     name: FORWARD,
     hook: { type: "filter", hook: "forward", priority: FILTER_PRIORITY, policy: "accept" },
-    rules: which.rules,
+    // What goes to other hosts is looked at there, and was looked at when it was sent.
+    rules: [[{ kind: "oifname", device: context.assignment.agent.backend.vtepName }, accept], ...which.rules],
   };
   const { chains, maps } = gathered(parts);
   return { chains: [forward, ...chains], maps: [...which.maps, ...maps] };

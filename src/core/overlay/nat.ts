@@ -15,6 +15,7 @@ import { insidePrefixes, type OverlayContext, overlayPrefixes, ownAddresses } fr
 import { masqueraded, receiverGates } from "./isolation.ts";
 import { type NodeEntries, nodeMap } from "./nodes.ts";
 import type { PeerEntries } from "./peers.ts";
+import { policyGates, trackedRules } from "./policies.ts";
 import { portChains, portMaps, portMasquerade } from "./ports.ts";
 import { areMany, choose } from "./prefix-rules.ts";
 
@@ -41,16 +42,19 @@ export function natTables(
     const isInside = overlayPrefixes(context, family).length > 0;
     const raw = rawChains(context, family, isUnderlay);
     const gates = isInside ? receiverGates(context, family) : { chains: [], maps: [] };
+    const policies = isInside ? policyGates(context, family) : { chains: [], maps: [] };
     const chains = [
       ...raw.chains,
       ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),
       ...gates.chains,
+      ...policies.chains,
     ];
     const maps = [
       ...(isInside ? portMaps(attachments, family) : []),
       ...peerMaps(context, family, nodes),
       ...raw.maps,
       ...gates.maps,
+      ...policies.maps,
     ];
     return chains.length === 0 ? [] : [{ family: family === 4 ? "ip" : "ip6", name: OWNER, chains, maps }];
   });
@@ -134,7 +138,10 @@ function passingThrough(context: OverlayContext, family: Family, inside: readonl
         inside.map((prefix) => [prefix, "jump untracked"]),
       )
     : { rules: inside.map((prefix) => [daddr(prefix), notrack, accept]), maps: [] };
-  const chain: NftChain = { name: "to-overlays", rules: [...mine.rules, ...others.rules] };
+  const chain: NftChain = {
+    name: "to-overlays",
+    rules: [...mine.rules, ...trackedRules(context, family), ...others.rules],
+  };
   return { chains: areMany(inside) ? [untracked, chain] : [chain], maps: [...mine.maps, ...others.maps] };
 }
 

@@ -123,6 +123,7 @@ function checkStatement(namespace: FakeNamespace, table: FakeTable, part: NftSta
       checkMap(table, part.map, MAP_TYPES[part.key][part.family], what);
       break;
     case "ct status dnat":
+    case "ct direction reply":
       if (table.family === "netdev") refuse("EPROTO", `${what}: connections are not tracked here yet`);
       break;
     case "unknown":

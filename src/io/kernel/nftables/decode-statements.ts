@@ -164,6 +164,8 @@ function guessOther(body: readonly Expression[]): NftStatement | undefined {
       return { kind: "fib daddr type local" };
     case "ct status":
       return { kind: "ct status dnat" };
+    case "ct direction":
+      return { kind: "ct direction reply" };
     case "verdict":
       return guessVerdict(first.code, first.chain);
     case "meta":

@@ -22,6 +22,7 @@ import {
   NFPROTO,
   NFT_JUMP,
   NFT_RETURN,
+  REPLY_DIRECTION,
   registerAt,
   TRANSPORT_HEADER,
   TRANSPORTS,
@@ -70,6 +71,8 @@ export function encodeStatement(
         { name: "bitwise", from: REGISTER_1, to: REGISTER_1, mask: DESTINATION_TRANSLATED },
         compare("!=", "00000000"),
       ];
+    case "ct direction reply":
+      return [{ name: "ct direction", to: REGISTER_1 }, compare("==", REPLY_DIRECTION)];
     case "limit over":
       return [{ name: "limit", rate: statement.rate, burst: statement.burst }];
     case "notrack":

@@ -45,6 +45,9 @@ export const ETHERNET = "0100";
 export const LOCAL_ADDRESS = "02000000";
 export const DESTINATION_TRANSLATED = "20000000";
 
+/** IP_CT_DIR_REPLY, one byte. */
+export const REPLY_DIRECTION = "01";
+
 export const NFPROTO = { ip: 2, ip6: 10 } as const;
 
 /** NFT_REG_VERDICT: what a map of verdicts answers is carried out. */
