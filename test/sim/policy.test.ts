@@ -141,6 +141,23 @@ for (const ends of ["both", "sender", "receiver"] as const)
     );
   });
 
+test("as long as nobody told who is where, what the kernel has stays", async () => {
+  const labels: readonly Labels[] = [{ app: "web" }, { app: "db" }, {}, { app: "db" }, { app: "web" }, {}];
+  const policy: Policy = { name: "p", from: { app: "web" }, to: { app: "db" }, ports: [DB] };
+  const { cluster, members } = await Ruled.start(labels, [policy]);
+  for (const host of cluster.hosts) {
+    const own = new Set(host.attachments.flatMap(addressesOf));
+    const mine = members.filter(({ addresses }) => addresses.some((address) => own.has(address)));
+    const assignment = { ...host.context.assignment, policies: [policy] };
+    const opsWhile = (otherMembersStay: boolean) => {
+      const context = { ...host.context, assignment, members: mine, otherMembersStay };
+      return cluster.opsOf({ ...host, context }, cluster.peersOf(host));
+    };
+    assert.deepEqual(await opsWhile(true), []);
+    assert.notDeepEqual(await opsWhile(false), []);
+  }
+});
+
 test("who is guarded is reached by hosts and the outside, and reaches all itself", async () => {
   const labels = Array.from({ length: 6 }, () => ({ app: "db" }));
   const nobody: Policy = { name: "nobody", from: { app: "web" }, to: { app: "db" }, ports: [] };

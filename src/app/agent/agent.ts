@@ -33,6 +33,7 @@ import { CapacityAlarm } from "./capacity-alarm.ts";
 import { writeConflists } from "./conflists.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
+import { MemberBook } from "./member-book.ts";
 import { AgentMetrics } from "./metrics.ts";
 
 export interface AgentSettings {
@@ -52,6 +53,8 @@ export interface AgentDependencies {
   readonly sockets: HostSockets;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told what other agents are to know of this one's labelled containers; absent: they are not told. */
+  readonly onMembers?: (told: Uint8Array | undefined) => void;
   /** Called whenever what the master should know of the networks may have changed. */
   readonly onStatus: (statuses: readonly OverlayStatus[]) => void;
 }
@@ -68,6 +71,7 @@ export class Agent {
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
   readonly #peers = new Map<string, Peer>();
+  readonly #members = new MemberBook();
   /** All peers are known; before, what the kernel holds for others stays. */
   #arePeersComplete = false;
   #statuses: readonly OverlayStatus[] = [];
@@ -142,6 +146,11 @@ export class Agent {
       this.#loop.changed();
     } else if (update.type === "peer") this.#peerChanged(update.peer.id, update.peer);
     else if (update.type === "gone") this.#peerChanged(update.id, undefined);
+  }
+
+  /** Another agent told of its labelled containers. */
+  membersTold(agentId: string, told: Uint8Array | undefined): void {
+    if (this.#members.heard(agentId, told) && this.#assignment?.policies !== undefined) this.#loop.changed();
   }
 
   /** Carries out a CNI call; `body` is that of POST /v1/cni. */
@@ -236,7 +245,10 @@ export class Agent {
 
   #context(): OverlayContext | undefined {
     if (this.#assignment === undefined || this.#facts === undefined) return undefined;
-    return { assignment: this.#assignment, facts: this.#facts, features: this.#features };
+    const context = { assignment: this.#assignment, facts: this.#facts, features: this.#features };
+    if (this.#assignment.policies === undefined) return context;
+    const members = this.#members.members(this.#assignment, this.attachments(), this.peers());
+    return { ...context, members, otherMembersStay: !this.#arePeersComplete };
   }
 
   #plan(): Plan | undefined {
@@ -244,6 +256,7 @@ export class Agent {
     if (context === undefined) return undefined;
     const attachments = this.#attach.attachments();
     this.#planned = context.assignment;
+    this.#members.tell(context.assignment, attachments, (told) => this.#deps.onMembers?.(told));
     return {
       sysctlPaths: sysctlPaths({ ...context, attachments }),
       desired: (observed) => this.#desired(context, observed),

@@ -62,6 +62,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const agent: Agent = new Agent(options, {
     ...deps,
     onStatus: (statuses) => session.report(statuses),
+    onMembers: (told) => gossip.tellMembers(told),
   });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(
@@ -70,6 +71,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       ...deps,
       ...identity,
       onPeers: (update) => agent.peersChanged(update),
+      onMembers: (agentId, told) => agent.membersTold(agentId, told),
       onReassigned: () => session.reassigned(),
     },
   );

@@ -46,7 +46,12 @@ export function desiredHost(input: OverlayInput): HostState {
     peerState(entries),
     attachments,
     { rules: nodeRules(context) },
-    { tables: [...natTables(context, input.attachments, entries), ingressTable(entries, input.attachments, context)] },
+    {
+      tables: [
+        ...natTables(context, input.attachments, entries, input.observed.tables),
+        ingressTable(entries, input.attachments, context),
+      ],
+    },
     { sysctls: hostSysctls(context, input.observed) },
   ]);
   return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };

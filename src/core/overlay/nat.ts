@@ -36,13 +36,14 @@ export function natTables(
   context: OverlayContext,
   attachments: readonly Attachment[],
   nodes: NodeEntries & Pick<PeerEntries, "fdb">,
+  there: readonly NftTable[] = [],
 ): readonly NftTable[] {
   return ([4, 6] as const).flatMap((family) => {
     const isUnderlay = familyOf(context.assignment.agent.ip) === family;
     const isInside = overlayPrefixes(context, family).length > 0;
     const raw = rawChains(context, family, isUnderlay);
     const gates = isInside ? receiverGates(context, family) : { chains: [], maps: [] };
-    const policies = isInside ? policyGates(context, family) : { chains: [], maps: [] };
+    const policies = isInside ? policyGates(context, family, there) : { chains: [], maps: [] };
     const chains = [
       ...raw.chains,
       ...(isInside ? [postrouting(context, family), ...portChains(family)] : []),

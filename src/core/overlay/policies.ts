@@ -7,14 +7,17 @@
  * other direction may pass is asked for each, so that a rule that closes cuts what is open.
  */
 import { createHash } from "node:crypto";
-import { addressBits, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import { addressBits, contains, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import { prefixesOf } from "../../model/network.ts";
 import { type Policy, type PolicyMember, type PolicyPorts, selects } from "../../model/policy.ts";
-import type { NftChain, NftMap, NftRule, NftStatement, NftVerdict } from "../host/host-state.ts";
+import type { NftChain, NftMap, NftRule, NftStatement, NftTable, NftValue, NftVerdict } from "../host/host-state.ts";
 import { type OverlayContext, overlayPrefixes } from "./context.ts";
 import { type Choice, choose, type Side } from "./prefix-rules.ts";
 
 /** After isolation (isolation.ts), which is asked first only because it costs less. */
 const PRIORITY = 1;
+const STRANGER = "stranger";
+const BASE = "policy";
 const GUARDED = "guarded";
 const TRACKED = "tracked";
 const HASH_LENGTH = 12;
@@ -27,17 +30,46 @@ interface Guard {
   readonly addresses: readonly Ip[];
 }
 
-/** For the table of one family; nothing where no policy selects anybody. */
-export function policyGates(
+interface Gates {
+  readonly chains: readonly NftChain[];
+  readonly maps: readonly NftMap[];
+}
+
+/**
+ * For the table of one family; nothing without policies.
+ * @param there what the kernel has: of other hosts' containers it stays as long as not all have told who is where
+ */
+export function policyGates(context: OverlayContext, family: Family, there: readonly NftTable[] = []): Gates {
+  const { policies = [] } = context.assignment;
+  if (policies.length === 0) return { chains: [], maps: [] };
+  const made = madeGates(context, family, policies, context.members ?? []);
+  const observed = there.find((table) => table.family === (family === 4 ? "ip" : "ip6"));
+  if (context.otherMembersStay !== true || observed === undefined) return made;
+  return { ...made, maps: made.maps.map((map) => withOthers(map, made, observed, context)) };
+}
+
+/** Of this host's own containers all is known; what leads to a chain that is not needed any more is of no use. */
+function withOthers(map: NftMap, { chains }: Gates, observed: NftTable, { assignment }: OverlayContext): NftMap {
+  const own = assignment.agent.overlays.flatMap(prefixesOf);
+  const known = new Set(map.elements.map(([key]) => key));
+  const verdicts = new Set<NftValue>(["accept", ...chains.map(({ name }) => `jump ${name}` as const)]);
+  const isElse = (address: Ip): boolean =>
+    !own.some((prefix) => familyOf(prefix) === familyOf(address) && contains(prefix, address));
+  const others = (observed.maps.find(({ name }) => name === map.name)?.elements ?? []).filter(
+    ([key, verdict]) => !known.has(key) && verdicts.has(verdict) && isElse(key as Ip),
+  );
+  return map.name.startsWith(STRANGER) ? map : { ...map, elements: [...map.elements, ...others] };
+}
+
+function madeGates(
   context: OverlayContext,
   family: Family,
-): { readonly chains: readonly NftChain[]; readonly maps: readonly NftMap[] } {
+  policies: readonly Policy[],
+  members: readonly PolicyMember[],
+): Gates {
   const guards = guardsOf(context, family);
-  if (guards.length === 0) return { chains: [], maps: [] };
-  const members = context.members ?? [];
-  const used = [...new Set(guards.flatMap(({ policies }) => policies))];
   const strangers = choose(
-    "stranger",
+    STRANGER,
     family,
     "saddr",
     overlayPrefixes(context, family).map((prefix) => [prefix, "drop"]),
@@ -46,7 +78,7 @@ export function policyGates(
     return { name: chainName(guard, family), rules: guardRules(guard, family, strangers) };
   });
   const base: NftChain = {
-    name: "policy",
+    name: BASE,
     hook: { type: "filter", hook: "forward", priority: PRIORITY, policy: "accept" },
     rules: [[lookup(family, "daddr", GUARDED)]],
   };
@@ -65,7 +97,7 @@ export function policyGates(
         family,
         byAddress(() => "accept"),
       ),
-      ...used.map((policy) => mapOf(fromMap(policy), family, sendersOf(policy, members, family))),
+      ...policies.map((policy) => mapOf(fromMap(policy), family, sendersOf(policy, members, family))),
       ...strangers.maps,
     ],
   };
@@ -73,7 +105,7 @@ export function policyGates(
 
 /** For what decides about connection tracking: what guarded containers send and get is tracked. */
 export function trackedRules(context: OverlayContext, family: Family): readonly NftRule[] {
-  if (guardsOf(context, family).length === 0) return [];
+  if ((context.assignment.policies ?? []).length === 0) return [];
   return (["daddr", "saddr"] as const).map((side): NftRule => [lookup(family, side, TRACKED)]);
 }
 
@@ -117,7 +149,7 @@ function addressesIn({ addresses }: PolicyMember, family: Family): readonly Ip[]
 }
 
 function fromMap({ name }: Policy): string {
-  return `from-${name}`;
+  return `policy-${name}`;
 }
 
 /** Names of many policies are longer than the kernel's names may be. */
