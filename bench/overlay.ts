@@ -6,14 +6,9 @@
  * `tcp`: one stream, sender and receiver on a processor each. `underlay.*`: the same between the hosts themselves,
  * with no tunnel and no netfilter: what the wire gives. Tools: sockperf and iperf3.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
-import { alternate, atEnd, bench, median } from "./figures.ts";
-import { CONTAINER, HOST, openTwoHosts, run, wireByHand, wireByWeft } from "./two-hosts.ts";
-
-const RR_PORT = 5001;
-const LAST_CPU = "1";
+import { alternate, bench, median } from "./figures.ts";
+import { inNamespace, LAST_CPU, requestRate, serve } from "./request-rate.ts";
+import { CONTAINER, HOST, openTwoHosts, wireByHand, wireByWeft } from "./two-hosts.ts";
 
 await bench("overlay", async ({ quick, figure }) => {
   const weft = openTwoHosts("weft");
@@ -46,37 +41,6 @@ await bench("overlay", async ({ quick, figure }) => {
   figure({ figure: "underlay.rr", unit: "1/s", ours: null, peer: median(wire.rr), target: "" });
 });
 
-/** Requests a second of one connection, both ends on the last processor. */
-async function requestRate(
-  [client, server]: readonly [string, string],
-  address: string,
-  seconds: number,
-): Promise<number> {
-  const listen = ["sockperf", "server", "--tcp", "-i", address, "-p", String(RR_PORT)];
-  const stop = await serve(server, LAST_CPU, listen, RR_PORT);
-  try {
-    const ask = [
-      "sockperf",
-      "ping-pong",
-      "--tcp",
-      "-i",
-      address,
-      "-p",
-      String(RR_PORT),
-      "-m",
-      "14",
-      "-t",
-      String(seconds),
-    ];
-    const output = inNamespace(client, LAST_CPU, ask);
-    const oneWayUs = /avg-latency=([\d.]+)/.exec(output)?.[1];
-    if (oneWayUs === undefined) throw new Error(`sockperf gave no latency:\n${output}`);
-    return 1e6 / (2 * Number(oneWayUs));
-  } finally {
-    await stop();
-  }
-}
-
 /** Gbit/s of one TCP stream, sender and receiver on a processor each. */
 async function throughput(
   [client, server]: readonly [string, string],
@@ -93,30 +57,4 @@ async function throughput(
   } finally {
     await stop();
   }
-}
-
-/** Starts a server in a namespace and waits until it listens; the result ends it. */
-async function serve(
-  namespace: string,
-  cpu: string,
-  argv: readonly string[],
-  port: number,
-): Promise<() => Promise<void>> {
-  const child = spawn("ip", ["netns", "exec", namespace, "taskset", "-c", cpu, ...argv], { stdio: "ignore" });
-  atEnd(() => child.kill("SIGKILL"));
-  const ended = once(child, "exit");
-  const stop = async () => {
-    child.kill("SIGTERM");
-    await ended;
-  };
-  for (let tries = 0; tries < 100; tries++) {
-    if (run(["ip", "netns", "exec", namespace, "ss", "-Hltn", `sport = :${port}`]) !== "") return stop;
-    await sleep(20);
-  }
-  await stop();
-  throw new Error(`${argv[0]} did not listen on port ${port}`);
-}
-
-function inNamespace(namespace: string, cpu: string, argv: readonly string[]): string {
-  return run(["ip", "netns", "exec", namespace, "taskset", "-c", cpu, ...argv]);
 }

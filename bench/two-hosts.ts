@@ -14,7 +14,7 @@ import { readFacts } from "../src/core/overlay/facts.ts";
 import { openLinuxKernel } from "../src/io/kernel/linux-kernel.ts";
 import type { Kernel } from "../src/io/ports.ts";
 import type { Attachment } from "../src/model/attachment.ts";
-import type { AgentRecord, Assignment, Peer } from "../src/model/cluster.ts";
+import type { AgentOverlay, AgentRecord, Assignment, Peer } from "../src/model/cluster.ts";
 import { assert } from "../src/model/fault.ts";
 import { addressOf, cidr, ip, ipInterface } from "../src/model/ip.ts";
 import { mac } from "../src/model/mac.ts";
@@ -90,15 +90,23 @@ export function wireByHand({ hosts, containers }: TwoHosts): void {
   });
 }
 
-/** Weft's wiring: what an agent's first pass and two ADDs would leave, by the same functions. */
-export async function wireByWeft({ hosts, containers }: TwoHosts): Promise<void> {
+/**
+ * Weft's wiring: what an agent's first pass and two ADDs would leave, by the same functions.
+ * @param more what the master says besides, to the first and to the second host; `overlays`: further ones
+ */
+export async function wireByWeft(
+  { hosts, containers }: TwoHosts,
+  more: (host: number) => Partial<Assignment> & { readonly overlays?: readonly AgentOverlay[] } = () => ({}),
+): Promise<void> {
   const root = openLinuxKernel();
   try {
     for (const i of [0, 1] as const) {
       const kernel = await root.enter(`/run/netns/${hosts[i]}`);
       const container = await root.enter(`/run/netns/${containers[i]}`);
       const features = await kernel.features();
-      const assignment = assignmentOf(i);
+      const { overlays = [], ...rest } = more(i);
+      const { agent, ...plain } = assignmentOf(i);
+      const assignment = { ...plain, ...rest, agent: { ...agent, overlays: [...agent.overlays, ...overlays] } };
       const facts = readFacts(await kernel.observe([]), assignment.agent.ip);
       const attachment = attachmentOf(i, containers[i], container.netnsId);
       const context = { assignment, facts, features };

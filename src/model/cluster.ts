@@ -3,8 +3,10 @@
  */
 import { halves } from "./half.ts";
 import type { Cidr, Ip, IpInterface } from "./ip.ts";
+import type { NetworkRules } from "./isolation.ts";
 import type { Mac } from "./mac.ts";
 import { type Elastic, type Overlay, prefixesOf } from "./network.ts";
+import type { Policy } from "./policy.ts";
 
 /** A node's end of the tunnel; one per node, shared by all overlays (spec: overlay §2.3). */
 export interface Backend {
@@ -111,7 +113,11 @@ export interface Assignment {
   readonly agent: AgentRecord;
   /** All prefixes of all overlays: traffic between any two of them is neither masqueraded nor tracked. */
   readonly overlaySubnets: readonly Cidr[];
+  /** All networks, when one of them is not as by default. Absent, and from masters that know nothing of it: all open. */
+  readonly networks?: readonly NetworkRules[];
   readonly vtepSubnets: readonly Cidr[];
+  /** Which groups of containers reach which. Absent, and from older masters: none. */
+  readonly policies?: readonly Policy[];
   /** MTU of the containers' interfaces; absent: the VTEP's. */
   readonly overlayMtu?: number;
   readonly enableIpv6: boolean;

@@ -7,6 +7,17 @@
 export const NETWORK_NAME_MAX_BYTES = 13;
 /** Networks in one configuration: each costs every agent two bridges and some rules, and every packet a compare. */
 export const OVERLAYS_MAX = 256;
+/** Policies of a cluster, the labels that one selects by, its ports, and the characters of its name. */
+export const POLICIES_MAX = 1_000;
+export const POLICY_LABELS_MAX = 8;
+export const POLICY_PORTS_MAX = 16;
+export const POLICY_NAME_MAX_LENGTH = 32;
+/** Containers of which an agent tells others the labels that policies use, and the bytes of that in gossip: half of what
+ * one owner may say there. */
+export const POLICY_MEMBERS_TOLD_MAX = 1_000;
+export const POLICY_MEMBERS_TOLD_MAX_BYTES = 128 << 10;
+/** Prefixes that a packet is compared with one after another; more are looked up in a map, which costs about as much. */
+export const PREFIXES_COMPARED_MAX = 8;
 /** RFC 791: every link carries 576 bytes; less VXLAN's headers, rounded as the original did (spec: overlay §1.1). */
 export const MTU_MIN = 552;
 export const MTU_MAX = 65_535;

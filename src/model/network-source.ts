@@ -6,6 +6,7 @@
  * Invariant: a value of these types went through the validator (core/config), so conversion cannot fail.
  */
 import { cidr } from "./ip.ts";
+import type { Egress, Isolation } from "./isolation.ts";
 import type { NetworkConfig, Overlay, Space } from "./network.ts";
 
 /** An address space of an overlay. */
@@ -28,6 +29,10 @@ export interface OverlaySource extends SpaceSource {
   readonly phase?: "draining";
   /** Weft's own: the halves of an agent's subnet do not lend addresses to each other. */
   readonly strict_halves?: boolean;
+  /** Weft's own: which other networks its containers talk to. Absent: open. */
+  readonly isolation?: "open" | Isolation;
+  /** Weft's own: how its containers reach the outside. Absent: masquerade. */
+  readonly egress?: "masquerade" | Egress;
 }
 
 /** The `dcos_overlay_network` object: known keys only, `enabled` always there. */
@@ -83,5 +88,7 @@ function overlayOfSource(source: OverlaySource): Overlay {
     enabled: source.enabled,
     ...(source.phase !== undefined && { phase: source.phase }),
     ...(source.strict_halves === true && { strictHalves: true }),
+    ...(source.isolation !== undefined && source.isolation !== "open" && { isolation: source.isolation }),
+    ...(source.egress !== undefined && source.egress !== "masquerade" && { egress: source.egress }),
   };
 }

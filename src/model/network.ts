@@ -3,6 +3,7 @@
  * `dcos_overlay_network` in camel case.
  */
 import type { Cidr } from "./ip.ts";
+import type { Egress, Isolation } from "./isolation.ts";
 
 /** An address space of a network. At least one family is present, and each has its subnet and its slice length. */
 export interface Space {
@@ -27,6 +28,10 @@ export interface Overlay extends Space {
   readonly phase?: "draining";
   /** The halves of an agent's subnet do not lend addresses to each other. Absent: they do. */
   readonly strictHalves?: boolean;
+  /** Absent: open. */
+  readonly isolation?: Isolation;
+  /** Absent: masquerade. */
+  readonly egress?: Egress;
 }
 
 /** All address spaces of the network, the first one first. */

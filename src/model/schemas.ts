@@ -19,8 +19,11 @@ import type {
   Slice,
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
+import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
+import { OVERLAYS_MAX, POLICIES_MAX } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
 import type { Elastic, Overlay, Space } from "./network.ts";
+import { policySchema } from "./policy.ts";
 
 /** A string that `parse` gives back unchanged. */
 function canonical<T extends string>(parse: (text: string) => T | undefined, what: string, example: string) {
@@ -43,6 +46,19 @@ export const agentIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
 /** RFC 1035 allows 253 characters; what is not printable has no place in a table. */
 export const hostnameSchema = z.string().regex(/^[!-~]{1,253}$/, { error: "is not 1 to 253 printable characters" });
 
+export const isolationSchema: z.ZodType<Isolation> = z.union([
+  z.literal("closed"),
+  z.object({ allow: z.array(z.string()).max(OVERLAYS_MAX) }),
+]);
+export const egressSchema: z.ZodType<Egress> = z.enum(["routed", "none"]);
+
+const networkRulesSchema: z.ZodType<NetworkRules> = z.object({
+  name: z.string(),
+  prefixes: z.array(cidrSchema),
+  isolation: isolationSchema.optional(),
+  egress: egressSchema.optional(),
+});
+
 const spaceShape = z.object({
   subnet: cidrSchema.optional(),
   prefix: z.int().optional(),
@@ -58,6 +74,8 @@ const overlaySchema: z.ZodType<Overlay> = spaceShape.extend({
   enabled: z.boolean(),
   phase: z.literal("draining").optional(),
   strictHalves: z.boolean().optional(),
+  isolation: isolationSchema.optional(),
+  egress: egressSchema.optional(),
 });
 
 export const backendSchema: z.ZodType<Backend> = z.object({
@@ -119,7 +137,9 @@ export const elasticSchema: z.ZodType<Elastic> = z.object({
 export const assignmentSchema: z.ZodType<Assignment> = z.object({
   agent: agentRecordSchema,
   overlaySubnets: z.array(cidrSchema),
+  networks: z.array(networkRulesSchema).max(OVERLAYS_MAX).optional(),
   vtepSubnets: z.array(cidrSchema),
+  policies: z.array(policySchema).max(POLICIES_MAX).optional(),
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
   elastic: elasticSchema.optional(),

@@ -56,6 +56,7 @@ export function nftTests(test: Test): void {
             [{ kind: "match", field: "ip saddr", op: "!=", prefix: cidr("44.128.0.0/20") }, { kind: "drop" }],
             [{ kind: "match", field: "ip daddr", op: "==", prefix: cidr("9.0.1.1/32") }, { kind: "accept" }],
             [{ kind: "oifname", device: "m-dcos" }, { kind: "return" }],
+            [{ kind: "ct direction reply" }, { kind: "accept" }],
           ],
         },
       ],
@@ -108,6 +109,56 @@ export function nftTests(test: Test): void {
     assert.deepEqual((await kernel.observe([])).tables[0]?.maps.find(({ name }) => name === "ports")?.elements, [
       ["tcp . 53", `${ip("9.0.1.3")} . 5353`],
     ]);
+  });
+
+  test("maps of verdicts: the chains that they lead to and the rules that ask them hold each other", async ({
+    kernel,
+  }) => {
+    const at = { family: "ip", table: "weft" } as const;
+    const verdicts = { ...at, map: "networks4-16", type: "ipv4_addr : verdict" } as const;
+    const closed: NftChain = { name: "to4-closed", rules: [[{ kind: "drop" }]] };
+    const gate: NftChain = {
+      name: "forward",
+      hook: { type: "filter", hook: "forward", priority: 0, policy: "accept" },
+      rules: [
+        [{ kind: "vmap", field: "ip daddr", length: 16, map: "networks4-16" }],
+        [{ kind: "vmap", field: "ip saddr", length: 32, map: "networks4-16" }],
+      ],
+    };
+    const elements = [
+      [ip("9.1.0.0"), "jump to4-closed"],
+      [ip("9.2.0.0"), "drop"],
+      [ip("9.3.0.0"), "accept"],
+    ] as const;
+    const whole: NftTable = {
+      family: "ip",
+      name: "weft",
+      chains: [closed, gate],
+      maps: [{ name: "networks4-16", type: "ipv4_addr : verdict", elements }],
+    };
+    await done(kernel, [{ op: "nft.table.replace", table: whole }]);
+    assert.equal(await tables(kernel), text(whole));
+    await done(kernel, [{ op: "nft.table.replace", table: { ...whole, chains: [], maps: [] } }]);
+    await refused(kernel, { op: "nft.chain.replace", ...at, chain: gate }, "ENOENT");
+    await done(kernel, [{ op: "nft.map.add", ...verdicts }]);
+    await refused(kernel, { op: "nft.map.add", ...verdicts }, "EEXIST");
+    await refused(kernel, { op: "nft.elements.add", ...verdicts, elements }, "ENOENT");
+    await done(kernel, [
+      { op: "nft.chain.replace", ...at, chain: closed },
+      { op: "nft.elements.add", ...verdicts, elements },
+      { op: "nft.chain.replace", ...at, chain: gate },
+    ]);
+    assert.equal(await tables(kernel), text(whole));
+    await refused(kernel, { op: "nft.chain.delete", ...at, chain: "to4-closed" }, "EBUSY");
+    await refused(kernel, { op: "nft.map.delete", ...at, map: "networks4-16" }, "EBUSY");
+    await done(kernel, [
+      { op: "nft.elements.delete", ...verdicts, keys: [ip("9.1.0.0")] },
+      { op: "nft.chain.delete", ...at, chain: "to4-closed" },
+      { op: "nft.chain.delete", ...at, chain: "forward" },
+      { op: "nft.map.delete", ...at, map: "networks4-16" },
+    ]);
+    await refused(kernel, { op: "nft.map.delete", ...at, map: "networks4-16" }, "ENOENT");
+    assert.equal(await tables(kernel), text({ ...whole, chains: [], maps: [] }));
   });
 
   test("replacing a table replaces all that is in it", async ({ kernel }) => {

@@ -14,14 +14,15 @@ import { Netns } from "../../src/app/demo/netns.ts";
 import { attach, callCni } from "../../src/app/demo/runtime.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { addressOf, type Ip, ip, ipInterface } from "../../src/model/ip.ts";
-import { type Mac, mac } from "../../src/model/mac.ts";
-import { VNI, VXLAN_PORT } from "../../src/model/names.ts";
+import { mac } from "../../src/model/mac.ts";
+import { VXLAN_PORT } from "../../src/model/names.ts";
 import { referenceSide, type Side, weftSide } from "../support/attack-sides.ts";
 import {
   ALL_NODES_MAC,
   arp,
   BROADCAST,
   bytes,
+  contains,
   ICMP6,
   icmp6,
   neighbourAdvert,
@@ -29,9 +30,8 @@ import {
   redirect4,
   redirect6,
   routerAdvert,
-  u16,
   udp,
-  type Way,
+  vxlan,
 } from "../support/frames.ts";
 import { labOrReason } from "../support/lab.ts";
 import {
@@ -235,15 +235,6 @@ const NEIGHBOURHOOD: readonly Attack[] = [
   },
 ];
 
-function contains(frame: Uint8Array, mark: Uint8Array): boolean {
-  return Buffer.from(frame).includes(Buffer.from(mark));
-}
-
-/** RFC 7348: a frame for the VTEP, with what it carries. */
-function vxlan(vtepMac: Mac, inner: Way, mark: Uint8Array): Uint8Array {
-  return bytes([8, 0, 0, 0, 0, ...u16(VNI), 0], udp({ src: FALSE_MAC, dst: vtepMac }, inner, PORTS, mark));
-}
-
 /** As any program may: an ordinary UDP socket. */
 async function sendUdp(from: Side["host"], to: Ip, payload: Uint8Array): Promise<void> {
   const script = `const socket = require("node:dgram").createSocket("udp4");
@@ -322,7 +313,7 @@ describe("attacks of a container", { skip }, () => {
     const vtepMac = mac(device?.address ?? "");
     const arrives = async (from: Side["host"], src: Ip): Promise<boolean> => {
       const [mark, last] = [randomBytes(16), randomBytes(16)];
-      await sendUdp(from, host.address, vxlan(vtepMac, { src, dst: victim.ip }, mark));
+      await sendUdp(from, host.address, vxlan({ src: FALSE_MAC, dst: vtepMac }, { src, dst: victim.ip }, PORTS, mark));
       attacker.socket.send(honest(sides.both[0], last));
       const frames: Uint8Array[] = [];
       await waitFor("the honest packet behind it", WAIT_MS, async () => {
@@ -332,7 +323,15 @@ describe("attacks of a container", { skip }, () => {
       return frames.some((frame) => contains(frame, mark));
     };
     assert.ok(await arrives(hostOf(cluster.lab, 2), far.ip), "from a node it is, whatever it says");
-    for (const src of [far.ip, third.ip, FAR]) assert.ok(!(await arrives(attacker.netns, src)), src);
+    // Nor what a host of the underlay sends that is no agent.
+    for (const from of [attacker.netns, cluster.lab.internet])
+      for (const src of [far.ip, third.ip, FAR]) assert.ok(!(await arrives(from, src)), src);
+    agentOf(cluster, 1).signal("SIGSTOP"); // or it would mend what is taken away
+    const rules = await host.mustRun("nft", ["-a", "list", "chain", "ip", "weft", "tunnel"]);
+    const handle = /drop # handle (\d+)/.exec(rules)?.[1] ?? assert.fail(rules);
+    await host.mustRun("nft", ["delete", "rule", "ip", "weft", "tunnel", "handle", handle]);
+    assert.ok(await arrives(cluster.lab.internet, far.ip), "without the rule it is unpacked");
+    agentOf(cluster, 1).signal("SIGCONT");
   });
 
   test("no false source gets out while a container is detached", async () => {

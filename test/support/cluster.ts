@@ -18,14 +18,19 @@ import {
   nthSubnet,
   withLength,
 } from "../../src/model/ip.ts";
+import type { NetworkRules } from "../../src/model/isolation.ts";
 import { mac } from "../../src/model/mac.ts";
 import type { Overlay } from "../../src/model/network.ts";
 
 export interface ClusterShape {
   /** The families of each overlay. */
   readonly overlays: readonly (readonly Family[])[];
+  /** What each overlay says of others and of the outside, by its place; absent: nothing. */
+  readonly rules?: readonly Pick<Overlay, "isolation" | "egress">[];
   /** Per host: whether it has containers at all, and for each container the overlay it is in (by place). */
   readonly hosts: readonly { readonly bridges: boolean; readonly containers: readonly number[] }[];
+  /** In which order the networks' rules are told, by their places; those left out come last. Absent: as they stand. */
+  readonly networkOrder?: readonly number[];
   readonly underlay: Family;
   readonly ingressForward: boolean;
   readonly enableIpv6: boolean;
@@ -45,7 +50,10 @@ export const UNDERLAY: Readonly<Record<Family, Cidr>> = { 4: cidr("10.0.0.0/16")
 export const UNDERLAY_MTU = 1500;
 
 export function clusterHosts(shape: ClusterShape): ClusterHost[] {
-  const overlays = shape.overlays.map(overlayOf);
+  const overlays = shape.overlays.map((families, place) => ({
+    ...overlayOf(families, place),
+    ...shape.rules?.[place],
+  }));
   return shape.hosts.map(({ bridges, containers }, n) => {
     const agent: AgentRecord = {
       id: `agent-${n}`,
@@ -64,6 +72,7 @@ export function clusterHosts(shape: ClusterShape): ClusterHost[] {
       assignment: {
         agent,
         overlaySubnets: overlays.flatMap(({ subnet, subnet6 }) => present([subnet, subnet6])),
+        ...(shape.rules === undefined ? {} : { networks: inOrder(overlays, shape.networkOrder).map(rulesOf) }),
         vtepSubnets: [VTEP4, VTEP6],
         enableIpv6: shape.enableIpv6,
       },
@@ -91,6 +100,21 @@ function overlayOf(families: readonly Family[], place: number): Overlay {
     enabled: true,
     ...(families.includes(4) ? { subnet: cidr(`9.${place}.0.0/16`), prefix: 24 } : {}),
     ...(families.includes(6) ? { subnet6: cidr(`fd01:b:${hex(place + 1)}::/64`), prefix6: 80 } : {}),
+  };
+}
+
+function inOrder(overlays: readonly Overlay[], order: readonly number[] = []): readonly Overlay[] {
+  return [...new Set([...order.flatMap((place) => overlays[place] ?? []), ...overlays])];
+}
+
+/** As the master tells agents. */
+export function rulesOf(overlay: Overlay): NetworkRules {
+  const { name, subnet, subnet6, isolation, egress } = overlay;
+  return {
+    name,
+    prefixes: present([subnet, subnet6]),
+    ...(isolation === undefined ? {} : { isolation }),
+    ...(egress === undefined ? {} : { egress }),
   };
 }
 

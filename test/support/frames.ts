@@ -4,6 +4,7 @@
  */
 import { familyOf, type Ip, ipToBytes } from "../../src/model/ip.ts";
 import { type Mac, mac, macToBytes } from "../../src/model/mac.ts";
+import { VNI } from "../../src/model/names.ts";
 
 export const BROADCAST = mac("ff:ff:ff:ff:ff:ff");
 /** Of ff02::1, all nodes. */
@@ -90,6 +91,11 @@ export function udp(link: Link, way: Way, ports: readonly [number, number], payl
   return packet(link, way, PROTOCOL.udp, datagram);
 }
 
+/** RFC 7348: what a VTEP unpacks, with a datagram in it. */
+export function vxlan(link: Link, way: Way, ports: readonly [number, number], payload: Uint8Array): Uint8Array {
+  return bytes([8, 0, 0, 0, 0, ...u16(VNI), 0], udp(link, way, ports, payload));
+}
+
 /**
  * ICMP redirect: "go to `via` for `to`", in answer to an echo reply that `victim` is said to have sent there (the kernel
  * believes that one without a socket).
@@ -153,4 +159,9 @@ function checksum(...parts: readonly Uint8Array[]): number {
     for (let i = 0; i < part.length; i += 2) sum += ((part[i] as number) << 8) | (part[i + 1] ?? 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   return ~sum & 0xffff;
+}
+
+/** Whether the mark is anywhere in the frame. */
+export function contains(frame: Uint8Array, mark: Uint8Array): boolean {
+  return Buffer.from(frame).includes(Buffer.from(mark));
 }

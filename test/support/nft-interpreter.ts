@@ -5,7 +5,7 @@
 import type { NftChain, NftHook, NftStatement, NftTransportField } from "../../src/core/host/host-state.ts";
 import type { FakeNamespace, FakeTable } from "../../src/io/kernel/fake-kernel-namespace.ts";
 import { isLocal } from "../../src/io/kernel/fake-kernel-routing.ts";
-import { contains, familyOf, type Ip, ip } from "../../src/model/ip.ts";
+import { addressOf, contains, familyOf, type Ip, ip, networkOf, withLength } from "../../src/model/ip.ts";
 
 export interface NftPacket {
   readonly src: Ip;
@@ -15,6 +15,8 @@ export interface NftPacket {
   /** Of the frame that it came in. */
   readonly srcMac?: string;
   readonly isUntracked?: boolean;
+  /** It answers a packet that began the connection. */
+  readonly isReply?: boolean;
   /** Its destination was translated on the way. */
   readonly isTranslated?: boolean;
 }
@@ -111,6 +113,8 @@ class Run {
         return this.#packet.srcMac !== undefined && (this.#packet.srcMac === part.mac) === (part.op === "==");
       case "fib daddr type local":
         return isLocal(this.#namespace, dst);
+      case "ct direction reply":
+        return this.#packet.isReply === true && this.#packet.isUntracked !== true;
       case "ct status dnat":
         return this.#packet.isTranslated === true;
       case "dnat": {
@@ -126,6 +130,15 @@ class Run {
         const value = part.field.endsWith("saddr") ? src : dst;
         return table.maps.get(part.map)?.elements.has(value) === true;
       }
+      case "vmap": {
+        const value = part.field.endsWith("saddr") ? src : dst;
+        if (familyOf(value) !== (part.field.startsWith("ip6") ? 6 : 4)) return false;
+        const key = addressOf(networkOf(withLength(value, part.length)));
+        const verdict = table.maps.get(part.map)?.elements.get(key);
+        if (verdict === undefined) return false;
+        if (verdict.startsWith("jump ")) return this.#jump(table, verdict.slice("jump ".length));
+        return verdict === "drop" ? "drop" : "accept";
+      }
       case "limit over":
         return false; // nobody here sends that much
       case "notrack":
@@ -134,11 +147,8 @@ class Run {
       case "masquerade":
         this.result = { ...this.result, masquerade: true };
         return "accept";
-      case "jump": {
-        const target = table.chains.get(part.chain);
-        if (target === undefined) throw new Error(`jump to ${part.chain}, which is not there`);
-        return this.chain(table, target) ?? true;
-      }
+      case "jump":
+        return this.#jump(table, part.chain);
       case "forward": {
         const isField = familyOf(dst) === (part.field === "ip daddr" ? 4 : 6);
         const to = isField ? table.maps.get(part.map)?.elements.get(dst) : undefined;
@@ -151,6 +161,12 @@ class Run {
       default:
         return part.kind;
     }
+  }
+
+  #jump(table: FakeTable, name: string): boolean | Verdict {
+    const target = table.chains.get(name);
+    if (target === undefined) throw new Error(`jump to ${name}, which is not there`);
+    return this.chain(table, target) ?? true;
   }
 
   #translation(table: FakeTable, { key, map }: Extract<NftStatement, { kind: "dnat" }>): NftResult["dnat"] {

@@ -55,11 +55,16 @@ export class SimCluster {
     return this.hosts.filter((other) => other !== host).map((other) => peerOf(other.context.assignment.agent));
   }
 
+  /** What a pass would do to the host itself. */
+  async opsOf({ context, attachments, kernel }: SimHost, peers: readonly Peer[]): Promise<readonly KernelOp[]> {
+    const observed = await kernel.observe(sysctlPaths({ ...context, attachments }));
+    return diff(observed, desiredHost({ ...context, attachments, peers, observed }));
+  }
+
   /** One pass over a host and its containers. @returns how many operations it took */
   async pass(host: SimHost, peers: readonly Peer[] = this.peersOf(host)): Promise<number> {
     const { context, attachments, kernel } = host;
-    const observed = await kernel.observe(sysctlPaths({ ...context, attachments }));
-    const ops = diff(observed, desiredHost({ ...context, attachments, peers, observed }));
+    const ops = await this.opsOf(host, peers);
     await mustApply(kernel, ops);
     let count = ops.length;
     for (const attachment of attachments) {

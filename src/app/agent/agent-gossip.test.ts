@@ -45,6 +45,7 @@ test("an announcement that the admission answered is not fetched again, the next
       agentId: "agent-2",
       instanceId: "process-2",
       onPeers: () => {},
+      onMembers: () => {},
       onReassigned: () => asked.push(cluster.clock.now()),
       onFatal: (fault) => assert.fail(fault),
     },

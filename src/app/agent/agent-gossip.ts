@@ -15,7 +15,7 @@ import { GOSSIP_COMPLETE_MS } from "../../model/limits.ts";
 import type { Signer } from "../../model/trust/member.ts";
 import type { Membership } from "../../model/trust/membership.ts";
 import { ClusterMember } from "../gossip/cluster-member.ts";
-import { ANNOUNCEMENT_KEY, INSTANCE_KEY } from "../gossip/record-keys.ts";
+import { ANNOUNCEMENT_KEY, INSTANCE_KEY, MEMBERS_KEY } from "../gossip/record-keys.ts";
 
 export interface AgentGossipDependencies {
   readonly udp: Udp;
@@ -27,6 +27,8 @@ export interface AgentGossipDependencies {
   readonly agentId: string;
   readonly instanceId: string;
   readonly onPeers: (update: PeerUpdate) => void;
+  /** Another agent told of its containers' labels, or that there are none any more. */
+  readonly onMembers: (agentId: string, told: Uint8Array | undefined) => void;
   /** A master has something new for its agents. */
   readonly onReassigned: () => void;
   /** The agent cannot take part. */
@@ -45,6 +47,8 @@ export class AgentGossip {
   readonly #announced = new Map<MemberId, string>();
   /** The announcement that the last admission was the answer to. */
   #answered: string | undefined;
+  /** What this agent tells of its containers' labels. */
+  #told: Uint8Array | undefined;
 
   constructor(at: UdpAddress, deps: AgentGossipDependencies) {
     this.#at = at;
@@ -64,6 +68,12 @@ export class AgentGossip {
 
   get member(): ClusterMember | undefined {
     return this.#member;
+  }
+
+  /** What others are to know of this agent's labelled containers; absent: nothing. */
+  tellMembers(told: Uint8Array | undefined): void {
+    this.#told = told;
+    this.#member?.publish(new Map([[MEMBERS_KEY, told]]));
   }
 
   /**
@@ -113,9 +123,10 @@ export class AgentGossip {
   #publish({ statement }: Membership): void {
     const { instanceId } = this.#deps;
     this.#member?.publish(
-      new Map([
+      new Map<string, Uint8Array | undefined>([
         [ASSIGNMENT_KEY, statement],
         [INSTANCE_KEY, Buffer.from(instanceId)],
+        [MEMBERS_KEY, this.#told],
       ]),
     );
   }
@@ -125,10 +136,19 @@ export class AgentGossip {
     if (peers.size > 0) this.#deps.onPeers({ type: "changed", peers });
   }
 
-  /** Of a master the announcement counts: when it changes there is something to be fetched. */
+  /**
+   * Of a master the announcement counts: when it changes there is something to be fetched. Of another agent, what it
+   * tells of its containers.
+   */
   #recordsChanged(owner: MemberId): void {
     const member = this.#member;
-    if (member?.directory.credentialOf(owner)?.role !== "master") return;
+    const credential = member?.directory.credentialOf(owner);
+    if (member === undefined || credential === undefined) return;
+    if (credential.role !== "master") {
+      if (credential.agentId !== this.#deps.agentId)
+        this.#deps.onMembers(credential.agentId, member.gossip.value(owner, MEMBERS_KEY));
+      return;
+    }
     const value = member.gossip.value(owner, ANNOUNCEMENT_KEY);
     if (value === undefined) return;
     const text = Buffer.from(value).toString();

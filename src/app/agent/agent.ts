@@ -35,6 +35,7 @@ import { CapacityAlarm } from "./capacity-alarm.ts";
 import { writeConflists } from "./conflists.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
+import { MemberBook } from "./member-book.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { Room, type RoomAnswer } from "./room.ts";
 
@@ -55,6 +56,8 @@ export interface AgentDependencies {
   readonly sockets: HostSockets;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told what other agents are to know of this one's labelled containers; absent: they are not told. */
+  readonly onMembers?: (told: Uint8Array | undefined) => void;
   /** Called whenever what the master should know of the networks may have changed. */
   readonly onStatus: (statuses: readonly OverlayStatus[], assignment?: Assignment) => void;
   /** Tells the master now, because a call of a runtime finds every address held. */
@@ -75,6 +78,7 @@ export class Agent {
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
   readonly #peers = new Map<string, Peer>();
+  readonly #members = new MemberBook();
   /** All peers are known; before, what the kernel holds for others stays. */
   #arePeersComplete = false;
   #statuses: readonly OverlayStatus[] = [];
@@ -150,6 +154,11 @@ export class Agent {
       this.#arePeersComplete = true;
       this.#loop.changed();
     } else this.#peersChanged(update.peers);
+  }
+
+  /** Another agent told of its labelled containers. */
+  membersTold(agentId: string, told: Uint8Array | undefined): void {
+    if (this.#members.heard(agentId, told) && this.#assignment?.policies !== undefined) this.#loop.changed();
   }
 
   /** Carries out a CNI call; `body` is that of POST /v1/cni. */
@@ -243,7 +252,10 @@ export class Agent {
 
   #context(): OverlayContext | undefined {
     if (this.#assignment === undefined || this.#facts === undefined) return undefined;
-    return { assignment: this.#assignment, facts: this.#facts, features: this.#features };
+    const context = { assignment: this.#assignment, facts: this.#facts, features: this.#features };
+    if (this.#assignment.policies === undefined) return context;
+    const members = this.#members.members(this.#assignment, this.attachments(), this.peers());
+    return { ...context, members, otherMembersStay: !this.#arePeersComplete };
   }
 
   #plan(): Plan | undefined {
@@ -251,6 +263,7 @@ export class Agent {
     if (context === undefined) return undefined;
     const attachments = this.#attach.attachments();
     this.#planned = context.assignment;
+    this.#members.tell(context.assignment, attachments, (told) => this.#deps.onMembers?.(told));
     return {
       sysctlPaths: sysctlPaths({ ...context, attachments }),
       desired: (observed) => this.#desired(context, observed),

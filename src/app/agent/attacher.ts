@@ -17,6 +17,7 @@ import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, familyOf, lengthOf, withLength } from "../../model/ip.ts";
 import { GROWTH_WAIT_MS } from "../../model/limits.ts";
+import { policyMembers } from "../../model/policy-members.ts";
 import { interfaceExists, requireFree } from "./attach-checks.ts";
 import { build, takeDown } from "./attach-kernel.ts";
 import type { AttachHost } from "./attach-service.ts";
@@ -63,7 +64,9 @@ export class Attacher {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
       await requireFree(call, inside);
       const attachment = await this.#attach(call, inside, context);
-      this.#deps.host.changed();
+      // Whom a policy may guard is guarded before its first program runs.
+      if (policyMembers([attachment], context.assignment.policies ?? []).length > 0) await this.#deps.host.heal();
+      else this.#deps.host.changed();
       return attached(attachment, call, version, this.#newest(context));
     } finally {
       inside.close();

@@ -63,6 +63,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     ...deps,
     onStatus: (statuses, assignment) => session.report(statuses, assignment),
     askForRoom: () => session.askForRoom(),
+    onMembers: (told) => gossip.tellMembers(told),
   });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(
@@ -71,6 +72,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       ...deps,
       ...identity,
       onPeers: (update) => agent.peersChanged(update),
+      onMembers: (agentId, told) => agent.membersTold(agentId, told),
       onReassigned: () => session.reassigned(),
     },
   );

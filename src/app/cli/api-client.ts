@@ -65,7 +65,7 @@ export async function callService<T>(
   return read(service, method, path, schema, text, headers);
 }
 
-type Method = "GET" | "POST" | "PATCH" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 type Headers = Readonly<Record<string, string>>;
 
 /** The secret itself does not travel. */

@@ -11,6 +11,7 @@ import { addHistoryCommands } from "./history-command.ts";
 import { addLeaseCommands } from "./lease-command.ts";
 import { addMembersCommand } from "./members-command.ts";
 import { addNetworkCommands } from "./network-command.ts";
+import { addPolicyCommands } from "./policy-command.ts";
 import { addStatusCommands } from "./status-command.ts";
 import { addTrustCommands } from "./trust-command.ts";
 
@@ -37,6 +38,7 @@ export function createProgram(): Command {
   addMembersCommand(program);
   addTrustCommands(program);
   addNetworkCommands(program);
+  addPolicyCommands(program);
   addHistoryCommands(program);
   addConfigCommand(program);
   return program;

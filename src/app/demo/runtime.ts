@@ -41,6 +41,8 @@ export interface ContainerRef {
   readonly ifname: string;
   /** What it asks for beyond the network: `bandwidth`, `portMappings`, … of the conventions. */
   readonly runtimeConfig?: object;
+  /** `args` of the configuration: labels and the like. */
+  readonly args?: object;
 }
 
 interface Conflist {
@@ -75,6 +77,7 @@ export async function callCni(
       cniVersion,
       name,
       ...(container.runtimeConfig !== undefined && { runtimeConfig: container.runtimeConfig }),
+      ...(container.args !== undefined && { args: container.args }),
       ...(outcome.reply !== undefined && { prevResult: outcome.reply }),
     };
     outcome = await runPlugin(host, command, plugin.type, container, JSON.stringify(config));

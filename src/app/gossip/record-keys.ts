@@ -5,5 +5,7 @@
 
 /** An agent's process, new at each start: tells a restart from a second process with the same identity. */
 export const INSTANCE_KEY = "instance";
+/** Labels of an agent's containers, as far as policies ask for them (model/policy-members.ts). */
+export const MEMBERS_KEY = "members";
 /** A master's announcement: an opaque text that changes when there is something new for agents to fetch. */
 export const ANNOUNCEMENT_KEY = "announcement";

@@ -6,10 +6,12 @@ import { GossipMetrics } from "../gossip/gossip-metrics.ts";
 import { addMembersRoute } from "../gossip/members-route.ts";
 import { createApi } from "../http-api.ts";
 import { addV1Routes, type MasterApiDeps } from "./api.ts";
+import { operatorOf } from "./callers.ts";
 import { addHistoryRoutes } from "./history-routes.ts";
 import { addNetworkRoutes } from "./network-routes.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
-import { addTrustRoutes, identifyCallers } from "./trust-routes.ts";
+import { addPolicyRoutes } from "./policy-routes.ts";
+import { addTrustRoutes, callerOf, identifyCallers, requireOperator } from "./trust-routes.ts";
 import { poolView } from "./views.ts";
 
 export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
@@ -28,6 +30,12 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
   identifyCallers(app, deps);
   addV1Routes(app, deps);
   addNetworkRoutes(app, deps);
+  addPolicyRoutes(app, {
+    book: deps.cluster.policies,
+    requireOperator: (context) => requireOperator(context, deps),
+    whoOf: (context) => operatorOf(callerOf(context)),
+    networks: () => deps.cluster.config.network.overlays.map(({ name }) => name),
+  });
   addTrustRoutes(app, deps);
   addHistoryRoutes(app, deps);
   addOverlayRoutes(app, deps);

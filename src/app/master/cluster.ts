@@ -11,10 +11,11 @@ import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
-import type { AgentRecord, Assignment, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
+import type { AgentRecord, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
-import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
+import type { ClusterConfig } from "../../model/network.ts";
+import { assignmentOf } from "./assignment.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
@@ -23,6 +24,7 @@ import { configOf, type Effective } from "./effective.ts";
 import { Elastic } from "./elastic.ts";
 import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
+import { Policies } from "./policies.ts";
 import type { Presence } from "./presence.ts";
 import { Records } from "./records.ts";
 import { Sightings } from "./sightings.ts";
@@ -57,6 +59,7 @@ export class Cluster {
   readonly trust: ClusterTrust;
   /** Further slices, and how much room there is. */
   readonly elastic: Elastic;
+  readonly policies: Policies;
   #effective: Effective;
   #config: ClusterConfig;
   readonly #deps: ClusterDeps;
@@ -85,6 +88,8 @@ export class Cluster {
       isKnown: (id) => this.#records.withId(id) !== undefined,
     });
     this.#presence = deps.presence;
+    this.policies = new Policies(deps.records);
+    this.policies.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
   }
@@ -157,7 +162,7 @@ export class Cluster {
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
       return {
-        assignment: this.#assignment(registration.record),
+        assignment: assignmentOf(registration.record, this.#config, this.policies.list()),
         membership: this.trust.membershipOf(subject),
         announcement: this.#presence.announcement,
       };
@@ -353,18 +358,6 @@ export class Cluster {
         "agent did not get all it asked for",
       );
     }
-  }
-
-  #assignment(agent: AgentRecord): Assignment {
-    const { network, overlayMtu, enableIpv6, elastic } = this.#config;
-    return {
-      agent,
-      overlaySubnets: network.overlays.flatMap(prefixesOf),
-      vtepSubnets: [network.vtepSubnet, network.vtepSubnet6].filter((pool) => pool !== undefined),
-      ...(overlayMtu !== undefined && { overlayMtu }),
-      enableIpv6,
-      ...(elastic !== undefined && { elastic }),
-    };
   }
 }
 

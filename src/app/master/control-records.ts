@@ -10,6 +10,7 @@ import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
 import type { Elastic } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
+import { type Policy, policySchema } from "../../model/policy.ts";
 import { agentRecordSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
@@ -23,6 +24,7 @@ const CLUSTER = "cluster";
 const NETWORK = "network/";
 const AGENT = "agent/";
 const RESTING = "resting";
+const POLICY = "policy/";
 const MEMBER = "member/";
 const TOKEN = "token/";
 const EPOCHS = "epochs";
@@ -145,6 +147,21 @@ export class ControlRecords {
 
   saveResting(resting: readonly RestingItem[]): void {
     this.#book.put(RESTING, resting);
+  }
+
+  // ---- policies ------------------------------------------------------------------------------------------------------
+
+  /** @throws Fault corrupt-store */
+  policies(): readonly Policy[] {
+    return [...this.#book.under(POLICY)].map(([name, value]) => decoded(policySchema, value, POLICY + name));
+  }
+
+  putPolicy(policy: Policy): void {
+    this.#book.put(POLICY + policy.name, policy);
+  }
+
+  deletePolicy(name: string): void {
+    this.#book.delete(POLICY + name);
   }
 
   // ---- trust ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ import {
   agentOverlaySchema,
   backendSchema,
   cidrSchema,
+  egressSchema,
   ipSchema,
+  isolationSchema,
   overlayStatusSchema,
   spaceSchema,
 } from "../../model/schemas.ts";
@@ -55,6 +57,10 @@ export const networkSchema = z
     more: z.array(spaceSchema).optional(),
     /** The halves of an agent's subnet do not lend addresses to each other. */
     strictHalves: z.boolean().optional(),
+    /** Which other networks it talks to; absent: all that let it in. */
+    isolation: isolationSchema.optional(),
+    /** How the outside is reached; absent: with the host's address. */
+    egress: egressSchema.optional(),
     /** Agents that have a share of it, and of those the ones whose last word on it was a failure. */
     agents: z.number(),
     failed: z.number(),

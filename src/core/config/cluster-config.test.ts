@@ -5,6 +5,7 @@ import { OVERLAYS_MAX } from "../../model/limits.ts";
 import { parseClusterConfig, parseNetworkSource } from "./cluster-config.ts";
 import { DEFAULT_NETWORK } from "./default-network.ts";
 
+const NET_B = { name: "b", subnet: "192.168.0.0/16", prefix: 24 };
 const N = "dcos_overlay_network";
 
 /** What is written, and a pattern for each problem that must be reported, in order; none: accepted. */
@@ -76,6 +77,28 @@ const CONFORMANCE: Row[] = [
     fileOf(overlays({ ...DCOS, strict_halves: 1 })),
     /overlays\[0\]\.strict_halves: 1 is not a boolean/,
   ],
+  ...["open", "closed", { allow: [] }, { allow: ["dcos", "b"] }].map(
+    (isolation): Row => [`isolation ${JSON.stringify(isolation)}`, fileOf(overlays({ ...DCOS, isolation }, NET_B))],
+  ),
+  [
+    "isolation from a network that is not there",
+    fileOf(overlays({ ...DCOS, isolation: { allow: ["b", "c"] } }, NET_B)),
+    /overlays\[0\]\.isolation\.allow: there is no network "c"; give names of networks in this file: "dcos, b"/,
+  ],
+  ...["close", true, null, ["b"], {}, { allow: "b" }, { deny: ["b"] }, { allow: ["b"], deny: [] }].map(
+    (isolation): Row => [
+      `isolation ${JSON.stringify(isolation)}`,
+      fileOf(overlays({ ...DCOS, isolation }, NET_B)),
+      /overlays\[0\]\.isolation: .* is no isolation; give open, closed or \{ allow: \[NETWORK, …\] \}/,
+    ],
+  ),
+  [
+    "isolation from a number",
+    fileOf(overlays({ ...DCOS, isolation: { allow: [7] } })),
+    /overlays\[0\]\.isolation\.allow: 7 is not a network's name/,
+  ],
+  ...["masquerade", "routed", "none"].map((egress): Row => [`egress ${egress}`, fileOf(overlays({ ...DCOS, egress }))]),
+  ["egress nat", fileOf(overlays({ ...DCOS, egress: "nat" })), /overlays\[0\]\.egress: "nat" is no egress; give masq/],
   ["enabled yes", fileOf(overlays({ ...DCOS, enabled: "yes" })), /overlays\[0\]\.enabled: "yes" is not a boolean/],
   [
     "a default name that no overlay has",
@@ -371,6 +394,18 @@ test("what is stored can be read again", () => {
   assert.deepEqual(parseNetworkSource(JSON.parse(JSON.stringify(source))), source);
   assert.throws(() => parseNetworkSource({ ...source, overlays: 3 }), { code: "bad-config" });
   assert.throws(() => parseNetworkSource(undefined), { code: "bad-config" });
+});
+
+test("what a network says by default is not told to agents, what it says else is", () => {
+  const of = (more: object) => {
+    const { source, config } = parseClusterConfig(fileOf(overlays({ ...DCOS, ...more }, NET_B)));
+    const { isolation, egress } = config.network.overlays[0] ?? {};
+    assert.deepEqual(parseNetworkSource(JSON.parse(JSON.stringify(source))), source);
+    return { isolation, egress };
+  };
+  assert.deepEqual(of({ isolation: "open", egress: "masquerade" }), { isolation: undefined, egress: undefined });
+  assert.deepEqual(of({ isolation: "closed", egress: "none" }), { isolation: "closed", egress: "none" });
+  assert.deepEqual(of({ isolation: { allow: ["b", "b"] } }).isolation, { allow: ["b"] });
 });
 
 test("halves lend unless the file says that they do not", () => {

@@ -21,7 +21,7 @@ import type { ClusterConfig, Elastic } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource, spaceSourcesOf } from "../../model/network-source.ts";
 import { checkAddressSpace } from "./address-space.ts";
 import { DEFAULT_NETWORK } from "./default-network.ts";
-import { readNetwork } from "./network-section.ts";
+import { checkAllowed, readNetwork } from "./network-section.ts";
 import { readNodes } from "./nodes.ts";
 import { Problems, quote } from "./problems.ts";
 import { isMapping, Section } from "./section.ts";
@@ -86,6 +86,7 @@ function readRoot(root: Section): ParsedConfig {
   const section = networkSection(root);
   if (section === undefined) throw problems.fault();
   const network = readNetwork(section, enableIpv6);
+  checkAllowed(section, network.source);
   checkAddressSpace(network.claims, nodes, calico, problems);
   checkMtus(root, overlayMtu, network.source.vtep_mtu);
   const defaultNetwork = readDefaultNames(root, network.source);

@@ -124,6 +124,21 @@ function readOverlays(section: Section): Partial<OverlaySource>[] {
   return overlays;
 }
 
+/** Only of a file: what is stored may allow a network that was refused when it was to be added. */
+export function checkAllowed(section: Section, { overlays }: NetworkSource): void {
+  const names = overlays.flatMap(({ name }) => name ?? []);
+  overlays.forEach(({ isolation }, i) => {
+    if (typeof isolation !== "object") return;
+    for (const name of isolation.allow)
+      if (!names.includes(name))
+        section.problems.add(
+          section.at(`overlays[${i}].isolation.allow`),
+          `there is no network ${quote(name)}`,
+          `give names of networks in this file: ${quote(names.join(", "))}`,
+        );
+  });
+}
+
 /** Names that differ only by case are refused too: file systems and rule names may not tell them apart. */
 function checkUniqueNames(section: Section, overlays: readonly Partial<OverlaySource>[]): void {
   const first = new Map<string, { name: string; path: string }>();

@@ -10,7 +10,7 @@ import { quote } from "./problems.ts";
 import { isMapping, Section } from "./section.ts";
 
 const SPACE_KEYS = ["subnet", "prefix", "subnet6", "prefix6", "draining"];
-const KEYS = ["name", ...SPACE_KEYS, "more", "enabled", "strict_halves", "phase"];
+const KEYS = ["name", ...SPACE_KEYS, "more", "enabled", "strict_halves", "phase", "isolation", "egress"];
 
 /** @returns what could be read of the entry; it is whole only if the section's problems did not grow */
 export function readOverlay(section: Section): Partial<OverlaySource> {
@@ -21,6 +21,8 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
   requireLasting(section, [space, ...more]);
   const enabled = section.boolean("enabled");
   const strictHalves = section.boolean("strict_halves");
+  const isolation = readIsolation(section);
+  const egress = readEgress(section);
   return {
     ...(name !== undefined && { name }),
     ...space,
@@ -28,6 +30,8 @@ export function readOverlay(section: Section): Partial<OverlaySource> {
     enabled: enabled ?? true,
     ...(strictHalves === true && { strict_halves: true }),
     ...readPhase(section),
+    ...(isolation !== undefined && { isolation }),
+    ...(egress !== undefined && { egress }),
   };
 }
 
@@ -115,6 +119,24 @@ function readSlice(section: Section, family: Family): number | undefined {
     `give a network of /${longest} or shorter`,
   );
   return undefined;
+}
+
+/** Whether the networks that it names are there is checked where all are known. */
+function readIsolation(section: Section): OverlaySource["isolation"] {
+  const value = section.raw("isolation");
+  if (value === undefined || value === "open" || value === "closed") return value;
+  const right = "give open, closed or { allow: [NETWORK, …] }";
+  const allow = isMapping(value) && Object.keys(value).join() === "allow" ? value.allow : undefined;
+  if (!Array.isArray(allow)) return section.refuse("isolation", `${quote(value)} is no isolation`, right);
+  const odd = allow.find((name: unknown) => typeof name !== "string");
+  if (odd !== undefined) return section.refuse("isolation.allow", `${quote(odd)} is not a network's name`, right);
+  return { allow: [...new Set(allow as string[])] };
+}
+
+function readEgress(section: Section): OverlaySource["egress"] {
+  const value = section.raw("egress");
+  if (value === undefined || value === "masquerade" || value === "routed" || value === "none") return value;
+  return section.refuse("egress", `${quote(value)} is no egress`, "give masquerade, routed or none");
 }
 
 function sourceText(section: Section, key: "subnet" | "subnet6"): Partial<OverlaySource> {

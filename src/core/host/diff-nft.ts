@@ -1,8 +1,10 @@
 /**
  * nftables, no coarser than need be: a chain whose rules differ is replaced alone, a map gets and loses elements. Only
- * a table that is missing, or whose maps differ in name or type, is replaced whole.
+ * a table that is missing, or one of whose maps has another type, is replaced whole.
  *
- * Order: a chain is there before another jumps to it, and is deleted when none does any more.
+ * Order: a chain is there before another chain or a map of verdicts jumps to it, and is deleted when none does any more;
+ * so is a map that a chain asks. What says who may talk to whom (chains, maps of verdicts) is all in `after`, which the
+ * kernel carries out as one transaction: nobody is let through by half a change.
  */
 import { formatChain } from "./format.ts";
 import type { HostState, KernelOp, NftChain, NftMap, NftTable } from "./host-state.ts";
@@ -35,15 +37,17 @@ export function diffNft(
     if (!wanted.has(tableKey(table))) before.push({ op: "nft.table.delete", family: table.family, name: table.name });
   for (const want of desired) {
     const there = present.get(tableKey(want));
-    if (there === undefined || !hasSameMaps(there, want)) {
+    if (there === undefined || hasOtherTypes(there, want)) {
       after.push({ op: "nft.table.replace", table: want });
       continue;
     }
     const chains = diffChains(there, want, gone, added);
     const elements = diffElements(there, want);
+    const maps = diffMaps(there, want);
     before.push(...elements.deletes, ...chains.baseDeletes);
     for (const [device, guard] of chains.guards) guards.set(device, guard);
-    after.push(...chains.replaces, ...chains.deletes, ...elements.adds);
+    after.push(...maps.adds, ...chains.replaces, ...elements.verdictDeletes, ...elements.adds);
+    after.push(...chains.deletes, ...maps.deletes);
   }
   return { before, guards, after };
 }
@@ -103,29 +107,48 @@ function targetsFirst(chains: readonly NftChain[]): NftChain[] {
   return ordered;
 }
 
-function diffElements(there: NftTable, want: NftTable): { deletes: KernelOp[]; adds: KernelOp[] } {
+function diffMaps(there: NftTable, want: NftTable): { adds: KernelOp[]; deletes: KernelOp[] } {
+  const at = { family: want.family, table: want.name };
+  const present = new Set(there.maps.map(({ name }) => name));
+  const wanted = new Set(want.maps.map(({ name }) => name));
+  return {
+    adds: want.maps
+      .filter(({ name }) => !present.has(name))
+      .map(({ name, type }): KernelOp => ({ op: "nft.map.add", ...at, map: name, type })),
+    deletes: there.maps
+      .filter(({ name }) => !wanted.has(name))
+      .map(({ name }): KernelOp => ({ op: "nft.map.delete", ...at, map: name })),
+  };
+}
+
+/** Elements of maps that nobody wants any more but that lead to chains go too, or the chains could not. */
+function diffElements(there: NftTable, want: NftTable) {
   const deletes: KernelOp[] = [];
+  const verdictDeletes: KernelOp[] = [];
   const adds: KernelOp[] = [];
   const present = new Map(there.maps.map((map) => [map.name, new Map(map.elements)]));
-  for (const { name, type, elements } of want.maps) {
+  const wanted = new Set(want.maps.map(({ name }) => name));
+  const dropped = there.maps.filter(({ name, type }) => !wanted.has(name) && isOfVerdicts(type));
+  for (const { name, type, elements } of [...want.maps, ...dropped.map((map) => ({ ...map, elements: [] }))]) {
     const at = { family: want.family, table: want.name, map: name, type };
     const old = present.get(name) ?? new Map();
     const fresh = new Map(elements);
     const keys = [...old.keys()].filter((key) => fresh.get(key) !== old.get(key));
     const missing = elements.filter(([key, value]) => old.get(key) !== value);
-    if (keys.length > 0) deletes.push({ op: "nft.elements.delete", ...at, keys });
+    if (keys.length > 0)
+      (isOfVerdicts(type) ? verdictDeletes : deletes).push({ op: "nft.elements.delete", ...at, keys });
     if (missing.length > 0) adds.push({ op: "nft.elements.add", ...at, elements: missing });
   }
-  return { deletes, adds };
+  return { deletes, verdictDeletes, adds };
 }
 
-function hasSameMaps(there: NftTable, want: NftTable): boolean {
-  const shape = (maps: readonly NftMap[]): string =>
-    maps
-      .map((map) => `${map.name} ${map.type}`)
-      .sort()
-      .join();
-  return shape(there.maps) === shape(want.maps);
+function isOfVerdicts(type: NftMap["type"]): boolean {
+  return type.endsWith(": verdict");
+}
+
+function hasOtherTypes(there: NftTable, want: NftTable): boolean {
+  const types = new Map(there.maps.map(({ name, type }) => [name, type]));
+  return want.maps.some(({ name, type }) => (types.get(name) ?? type) !== type);
 }
 
 function tableKey(table: NftTable): string {

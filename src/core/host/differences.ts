@@ -48,6 +48,10 @@ export function difference(op: KernelOp): string {
       return `chain ${op.chain.name} of table ${op.family} ${op.table} ${verdict(op.op)}`;
     case "nft.chain.delete":
       return `chain ${op.chain} of table ${op.family} ${op.table} ${verdict(op.op)}`;
+    case "nft.map.add":
+      return `map ${op.map} of table ${op.family} ${op.table} is missing`;
+    case "nft.map.delete":
+      return `map ${op.map} of table ${op.family} ${op.table} should not be there`;
     case "nft.elements.add":
       return `map ${op.map} of table ${op.family} ${op.table} lacks ${op.elements.length} elements`;
     case "nft.elements.delete":

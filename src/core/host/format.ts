@@ -3,11 +3,13 @@
  * fake kernel shows of itself, and for comparing chains. Lines of one kind are sorted, so that equal states are equal
  * texts; only the rules of a chain keep their order.
  */
+import { addressBits, bigIntToIp } from "../../model/ip.ts";
 import { ROUTE_PROTOCOL } from "../../model/names.ts";
 import {
   type HostState,
   type Link,
   MAIN_TABLE,
+  type NftAddressField,
   type NftChain,
   type NftMap,
   type NftRule,
@@ -105,6 +107,8 @@ function formatStatement(part: NftStatement): string {
       return `ether saddr ${part.op === "!=" ? "!= " : ""}${part.mac}`;
     case "mapped":
       return `${part.field} map @${part.map} != ${part.field.startsWith("ip6") ? "::" : "0.0.0.0"}`;
+    case "vmap":
+      return `${part.field}${maskText(part.field, part.length)} vmap @${part.map}`;
     case "limit over":
       return `limit rate over ${part.rate} bytes/second burst ${part.burst} bytes`;
     case "dnat":
@@ -118,6 +122,14 @@ function formatStatement(part: NftStatement): string {
     default:
       return part.kind;
   }
+}
+
+function maskText(field: NftAddressField, length: number): string {
+  const family = field.startsWith("ip6") ? 6 : 4;
+  const bits = addressBits(family);
+  if (length === bits) return "";
+  const ones = (1n << BigInt(bits)) - 1n;
+  return ` & ${bigIntToIp(family, ones ^ (ones >> BigInt(length)))}`;
 }
 
 const collator = new Intl.Collator("en", { numeric: true });

@@ -215,10 +215,17 @@ export type NftStatement =
   | { readonly kind: "ether saddr"; readonly op: "==" | "!="; readonly mac: Mac }
   /** The address is a key of the map: `ip saddr map @MAP != 0.0.0.0`. */
   | { readonly kind: "mapped"; readonly field: NftAddressField; readonly map: string }
+  /**
+   * What a map of verdicts says of the first `length` bits of the address: `ip daddr & 255.0.0.0 vmap @MAP`; else goes
+   * on. One hash lookup, where a set of intervals costs several times as much.
+   */
+  | { readonly kind: "vmap"; readonly field: NftAddressField; readonly length: number; readonly map: string }
   /** The destination is an address of this host; broadcasts and multicast groups are none. */
   | { readonly kind: "fib daddr type local" }
   /** The connection's destination is translated, by whomever. */
   | { readonly kind: "ct status dnat" }
+  /** The packet answers the one that the connection began with. Never true of what is not tracked. */
+  | { readonly kind: "ct direction reply" }
   /**
    * `limit rate over RATE bytes/second burst BURST bytes`: true for a packet that is too much. What was not used is kept
    * up to the burst and one second's bytes.
@@ -266,10 +273,20 @@ export type NftMapType =
   | "inet_proto . inet_service : ipv4_addr . inet_service"
   | "inet_proto . inet_service : ipv6_addr . inet_service"
   | "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"
-  | "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service";
+  | "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"
+  | "ipv4_addr : verdict"
+  | "ipv6_addr : verdict";
 
 /** As nft writes it: `10.0.0.11`, `tcp . 8080`, `10.0.0.11 . udp . 53`, `9.0.1.2 . 80`. */
-export type NftValue = Ip | `${NftProtocol} . ${number}` | `${Ip} . ${NftProtocol} . ${number}` | `${Ip} . ${number}`;
+export type NftValue =
+  | Ip
+  | `${NftProtocol} . ${number}`
+  | `${Ip} . ${NftProtocol} . ${number}`
+  | `${Ip} . ${number}`
+  | NftVerdict;
+
+/** What a map of verdicts says. */
+export type NftVerdict = "accept" | "drop" | `jump ${string}`;
 
 /** By number: one that is only ever observed. */
 export type NftProtocol = "tcp" | "udp" | `${number}`;
@@ -321,6 +338,15 @@ export type KernelOp =
   | { readonly op: "nft.table.delete"; readonly family: NftFamily; readonly name: string }
   | { readonly op: "nft.chain.replace"; readonly family: NftFamily; readonly table: string; readonly chain: NftChain }
   | { readonly op: "nft.chain.delete"; readonly family: NftFamily; readonly table: string; readonly chain: string }
+  /** Makes an empty map. */
+  | {
+      readonly op: "nft.map.add";
+      readonly family: NftFamily;
+      readonly table: string;
+      readonly map: string;
+      readonly type: NftMap["type"];
+    }
+  | { readonly op: "nft.map.delete"; readonly family: NftFamily; readonly table: string; readonly map: string }
   | {
       readonly op: "nft.elements.add";
       readonly family: NftFamily;

@@ -121,7 +121,7 @@ class Merge {
             "its stored definition stays in force until those agents are deleted",
         );
       const kept = change === undefined && after !== undefined ? withDrainingOf(before, after) : before;
-      this.#accept({ ...kept, ...(after !== undefined && { enabled: after.enabled }) });
+      this.#accept(after === undefined ? kept : withoutAllocations(kept, after));
     }
   }
 
@@ -205,6 +205,18 @@ function poolsOf({ subnet, prefix, subnet6, prefix6 }: SpaceSource): { subnet: s
     ...(subnet === undefined ? [] : [{ subnet, length: prefix }]),
     ...(subnet6 === undefined ? [] : [{ subnet: subnet6, length: prefix6 }]),
   ];
+}
+
+/** The stored definition, with what of the file's is no allocation and applies whatever else is refused. */
+function withoutAllocations(before: OverlaySource, after: OverlaySource): OverlaySource {
+  const { isolation: _, egress: __, phase: ___, ...rest } = before;
+  return {
+    ...rest,
+    enabled: after.enabled,
+    ...(after.phase !== undefined && { phase: after.phase }),
+    ...(after.isolation !== undefined && { isolation: after.isolation }),
+    ...(after.egress !== undefined && { egress: after.egress }),
+  };
 }
 
 /** The stored spaces, each draining as the file now says of it. */

@@ -5,11 +5,16 @@
 import { type Assignment, halvesOf } from "../../model/cluster.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, type Cidr, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import type { PolicyMember } from "../../model/policy.ts";
 import type { HostFacts } from "./facts.ts";
 
 export interface OverlayContext {
   readonly assignment: Assignment;
   readonly facts: HostFacts;
+  /** Labelled containers of the whole cluster, this host's with them; absent: none. */
+  readonly members?: readonly PolicyMember[];
+  /** There may be more on other hosts than `members` has. */
+  readonly otherMembersStay?: boolean;
   /** The part of the port's `KernelFeatures` that decides how containers reach nodes. */
   readonly features: { readonly ingressForward: boolean; readonly bandwidth?: boolean };
 }

@@ -95,6 +95,11 @@ table ip weft {
     type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
       10.0.0.11 . udp . 53 : 9.0.1.2 . 5353
   }
+  map tunnel {
+    type ipv4_addr : verdict
+      10.0.0.10 : accept
+      10.0.0.12 : accept
+  }
   chain host-ports {
     dnat ip to ip daddr . meta l4proto . th dport map @ports-at
     dnat ip to meta l4proto . th dport map @ports
@@ -126,7 +131,7 @@ table ip weft {
   }
   chain raw-prerouting {
     type filter hook prerouting priority -300; policy accept;
-    ip daddr 10.0.0.11/32 udp dport 64000 notrack accept
+    ip daddr 10.0.0.11/32 udp dport 64000 jump tunnel
     iifname "vtep1024" jump to-overlays
     ip saddr 9.0.0.0/8 jump to-overlays
     ip saddr 44.128.0.0/20 jump to-overlays
@@ -137,6 +142,11 @@ table ip weft {
     ip daddr 9.0.1.129/32 accept
     ip daddr 9.0.0.0/8 notrack accept
     ip daddr 44.128.0.0/20 notrack accept
+  }
+  chain tunnel {
+    notrack
+    ip saddr vmap @tunnel
+    drop
   }
 }
 table ip6 weft {
@@ -288,6 +298,7 @@ test("over an IPv6 underlay the tunnel, its MTU, its untracked packets and the m
   assert.deepEqual(lines(input, "fd00::10"), [
     "fdb 70:b3:d5:80:00:01 dev vtep1024 dst fd00::10 self permanent",
     "fd00::10 : fd01:a::1", // for host ports
+    "fd00::10 : accept", // by the tunnel
     "fd00::10 : fd01:a::1", // at ingress
   ]);
   const tables = desiredHost(input).tables.filter(
@@ -369,6 +380,7 @@ test("a peer that no subnet is given for is reachable as a node all the same", (
   assert.deepEqual(lines(input, "10.0.0.12"), [
     "fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent",
     "10.0.0.12 : 44.128.0.3", // for host ports
+    "10.0.0.12 : accept", // by the tunnel
     "10.0.0.12 : 44.128.0.3", // at ingress
   ]);
 });

@@ -14,7 +14,7 @@ import { admitPeers, type PeerProblem } from "./admission.ts";
 import { desiredAttachment } from "./attach.ts";
 import type { OverlayContext } from "./context.ts";
 import { ingressTable } from "./ingress.ts";
-import { natNodeMaps, natTables } from "./nat.ts";
+import { natTables, peerMaps } from "./nat.ts";
 import { nodeMaps, nodeRules } from "./nodes.ts";
 import { observedPeerEntries, peerEntries, peerState, withOthers } from "./peers.ts";
 import { ownSubnets } from "./subnets.ts";
@@ -46,7 +46,12 @@ export function desiredHost(input: OverlayInput): HostState {
     peerState(entries),
     attachments,
     { rules: nodeRules(context) },
-    { tables: [...natTables(context, input.attachments, entries), ingressTable(entries, input.attachments, context)] },
+    {
+      tables: [
+        ...natTables(context, input.attachments, entries, input.observed.tables),
+        ingressTable(entries, input.attachments, context),
+      ],
+    },
     { sysctls: hostSysctls(context, input.observed) },
   ]);
   return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };
@@ -75,8 +80,8 @@ function onlyPeers(peers: readonly Peer[], context: OverlayContext): HostState {
   const entries = peerEntries(admitPeers(peers, context).peers, context);
   const tables = [
     { family: "netdev", maps: nodeMaps(entries, context) } as const,
-    { family: "ip", maps: natNodeMaps(context, 4, entries) } as const,
-    { family: "ip6", maps: natNodeMaps(context, 6, entries) } as const,
+    { family: "ip", maps: peerMaps(context, 4, entries) } as const,
+    { family: "ip6", maps: peerMaps(context, 6, entries) } as const,
   ].filter(({ maps }) => maps.length > 0);
   return {
     ...peerState(entries),

@@ -3,15 +3,16 @@
  *
  * A packet passes only with the MAC and an address that were leased; whatever no rule lets through is dropped, ARP
  * included, since both ends of a veth know each other from the start. The common packet meets few expressions: its own
- * chain has one rule for each address, and what all containers must not send is in one chain per family.
+ * chain has one rule for each address, and what all containers must not send is in one chain per family. Before that one
+ * comes the chain of a network that does not talk to all (isolation.ts).
  */
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { cidr, type Family, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
-import type { Mac } from "../../model/mac.ts";
 import { OWNER, VXLAN_PORT } from "../../model/names.ts";
 import type { NftChain, NftRule, NftStatement, NftTable } from "../host/host-state.ts";
 import { limits } from "./bandwidth.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
+import { leasedChainName, leasedChainOf, senderGates } from "./isolation.ts";
 import { type NodeEntries, nodeMaps, toNodes } from "./nodes.ts";
 import { containerMtu } from "./vtep.ts";
 
@@ -46,14 +47,16 @@ export function ingressTable(
   attachments: readonly Attachment[],
   context: OverlayContext,
 ): NftTable {
+  const gates = senderGates(context);
   return {
     family: "netdev",
     name: OWNER,
     chains: [
       ...servedFamilies(context).map((family) => leasedChain(family, context)),
+      ...gates.chains,
       ...attachments.map((attachment) => ingressChain(attachment, context)),
     ],
-    maps: nodeMaps(entries, context),
+    maps: [...nodeMaps(entries, context), ...gates.maps],
   };
 }
 
@@ -66,27 +69,23 @@ export function ingressChain(attachment: Attachment, context: OverlayContext): N
     hook: { type: "filter", hook: "ingress", priority: 0, device, policy: "drop" },
     rules: [
       ...limits(attachment, containerMtu(context)).map((limit): NftRule => [limit, drop]),
-      ...addresses.map((address) => leasedRule(address, attachment.mac)),
+      ...addresses.map((address) => leasedRule(address, attachment, context)),
     ],
   };
 }
 
-function leasedRule(address: Ip, mac: Mac): NftRule {
+function leasedRule(address: Ip, { mac, network }: Attachment, context: OverlayContext): NftRule {
   const family = familyOf(address);
   return [
     { kind: "match", field: family === 4 ? "ip saddr" : "ip6 saddr", op: "==", prefix: hostCidr(address) },
     { kind: "ether saddr", op: "==", mac },
-    { kind: "jump", chain: leasedChainName(family) },
+    { kind: "jump", chain: leasedChainOf(network, family, context) },
   ];
 }
 
 /** What a packet with a leased source meets. */
 function leasedChain(family: Family, context: OverlayContext): NftChain {
   return { name: leasedChainName(family), rules: [...FORBIDDEN[family], ...toNodes(family, context), [accept]] };
-}
-
-function leasedChainName(family: Family): string {
-  return `leased${family}`;
 }
 
 function range(

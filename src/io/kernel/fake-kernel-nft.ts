@@ -22,6 +22,7 @@ export function replaceTable(namespace: FakeNamespace, { table }: Op<"nft.table.
     maps: new Map(table.maps.map(({ name, type, elements }) => [name, { type, elements: new Map(elements) }])),
   };
   for (const chain of table.chains) checkChain(namespace, made, chain);
+  for (const [name, { elements }] of made.maps) for (const [, value] of elements) checkVerdict(made, name, value);
   namespace.tables.set(tableKey(table.family, table.name), made);
 }
 
@@ -37,18 +38,38 @@ export function replaceChain(namespace: FakeNamespace, { family, table, chain }:
 }
 
 export function deleteChain(namespace: FakeNamespace, { family, table, chain }: Op<"nft.chain.delete">): void {
-  const { chains } = findTable(namespace, family, table);
+  const { chains, maps } = findTable(namespace, family, table);
   if (!chains.has(chain)) refuse("ENOENT", `delete chain ${family} ${table} ${chain}: no such file or directory`);
   const jumps = [...chains.values()].flatMap(({ rules }) => rules.flat());
   if (jumps.some((part) => part.kind === "jump" && part.chain === chain))
     refuse("EBUSY", `delete chain ${family} ${table} ${chain}: device or resource busy`);
+  for (const [name, { elements }] of maps)
+    if ([...elements.values()].includes(`jump ${chain}`))
+      refuse("EBUSY", `delete chain ${family} ${table} ${chain}: map ${name} leads to it`);
   chains.delete(chain);
+}
+
+export function addMap(namespace: FakeNamespace, { family, table, map, type }: Op<"nft.map.add">): void {
+  const { maps } = findTable(namespace, family, table);
+  if (maps.has(map)) refuse("EEXIST", `add map ${family} ${table} ${map}: file exists`);
+  maps.set(map, { type, elements: new Map() });
+}
+
+export function deleteMap(namespace: FakeNamespace, { family, table, map }: Op<"nft.map.delete">): void {
+  const { chains, maps } = findTable(namespace, family, table);
+  if (!maps.has(map)) refuse("ENOENT", `delete map ${family} ${table} ${map}: no such file or directory`);
+  const statements = [...chains.values()].flatMap(({ rules }) => rules.flat());
+  if (statements.some((part) => "map" in part && part.map === map))
+    refuse("EBUSY", `delete map ${family} ${table} ${map}: device or resource busy`);
+  maps.delete(map);
 }
 
 export function addElements(namespace: FakeNamespace, op: Op<"nft.elements.add">): void {
   const elements = findMap(namespace, op);
   for (const [key] of op.elements)
     if (elements.has(key)) refuse("EEXIST", `add element ${key} to ${op.map}: file exists`);
+  const table = findTable(namespace, op.family, op.table);
+  for (const [, value] of op.elements) checkVerdict(table, op.map, value);
   for (const [key, value] of op.elements) elements.set(key, value);
 }
 
@@ -94,11 +115,15 @@ function checkStatement(namespace: FakeNamespace, table: FakeTable, part: NftSta
     case "mapped":
       checkMap(table, part.map, part.field.startsWith("ip6") ? "ipv6_addr : ipv6_addr" : "ipv4_addr : ipv4_addr", what);
       break;
+    case "vmap":
+      checkMap(table, part.map, part.field.startsWith("ip6") ? "ipv6_addr : verdict" : "ipv4_addr : verdict", what);
+      break;
     case "dnat":
       if (table.family !== part.family) refuse("ENOTSUP", `${what}: dnat ${part.family} in another family's table`);
       checkMap(table, part.map, MAP_TYPES[part.key][part.family], what);
       break;
     case "ct status dnat":
+    case "ct direction reply":
       if (table.family === "netdev") refuse("EPROTO", `${what}: connections are not tracked here yet`);
       break;
     case "unknown":
@@ -124,6 +149,14 @@ const MAP_TYPES: Readonly<Record<NftPortKey, Readonly<Record<"ip" | "ip6", NftMa
 function checkMap(table: FakeTable, name: string, type: NftMapType | undefined, what: string): void {
   const map = table.maps.get(name) ?? refuse("ENOENT", `${what}: map ${name}: no such file or directory`);
   if (map.type !== type) refuse("EINVAL", `${what}: map ${name} has other types`);
+}
+
+/** A map of verdicts leads only to chains that are there and have no hook. */
+function checkVerdict(table: FakeTable, map: string, value: string): void {
+  if (!value.startsWith("jump ")) return;
+  const target = table.chains.get(value.slice("jump ".length));
+  if (target === undefined) refuse("ENOENT", `element ${value} of ${map}: no such chain`);
+  else if (target.hook !== undefined) refuse("ENOTSUP", `element ${value} of ${map}: a base chain`);
 }
 
 /** What a base chain leads to, by whatever jumps, must be possible at its hook. */

@@ -279,6 +279,8 @@ const CARRIERS: Carriers = {
   "nft.table.delete": nft.deleteTable,
   "nft.chain.replace": nft.replaceChain,
   "nft.chain.delete": nft.deleteChain,
+  "nft.map.add": nft.addMap,
+  "nft.map.delete": nft.deleteMap,
   "nft.elements.add": nft.addElements,
   "nft.elements.delete": nft.deleteElements,
 };

@@ -44,6 +44,9 @@ function describeOp(op: KernelOp): string {
       return `replace chain ${op.family} ${op.table} ${op.chain.name}`;
     case "nft.chain.delete":
       return `delete chain ${op.family} ${op.table} ${op.chain}`;
+    case "nft.map.add":
+    case "nft.map.delete":
+      return `${op.op.slice("nft.map.".length)} map ${op.family} ${op.table} ${op.map}`;
     case "nft.elements.add":
     case "nft.elements.delete":
       return `${op.op.slice("nft.elements.".length)} elements of map ${op.family} ${op.table} ${op.map}`;

@@ -28,6 +28,7 @@ import {
   NFT_JUMP,
   NFT_RETURN,
   TRANSPORTS,
+  VERDICT_REGISTER,
 } from "./fields.ts";
 
 const DEVICE_NAME_BYTES = 16;
@@ -75,6 +76,7 @@ function guesses(body: readonly Expression[], nameOf: NameOf): NftStatement[] {
     guessMatch(body),
     guessRange(body),
     guessMapped(body),
+    guessVerdictMap(body),
     guessTranslation(body),
     guessForward(body, nameOf),
     guessOther(body),
@@ -111,6 +113,15 @@ function guessMapped([load, lookup]: readonly Expression[]): NftStatement | unde
   if (load?.name !== "payload" || lookup?.name !== "lookup") return undefined;
   const field = addressFieldAt(load.offset, load.bytes);
   return field && { kind: "mapped", field, map: lookup.set };
+}
+
+function guessVerdictMap([load, second, third]: readonly Expression[]): NftStatement | undefined {
+  const mask = second?.name === "bitwise" ? second.mask : undefined;
+  const lookup = mask === undefined ? second : third;
+  if (load?.name !== "payload" || lookup?.name !== "lookup" || lookup.to !== VERDICT_REGISTER) return undefined;
+  const field = addressFieldAt(load.offset, load.bytes);
+  const length = mask === undefined ? load.bytes * 8 : onesOf(mask);
+  return field && { kind: "vmap", field, length, map: lookup.set };
 }
 
 function guessTranslation(body: readonly Expression[]): NftStatement | undefined {
@@ -153,6 +164,8 @@ function guessOther(body: readonly Expression[]): NftStatement | undefined {
       return { kind: "fib daddr type local" };
     case "ct status":
       return { kind: "ct status dnat" };
+    case "ct direction":
+      return { kind: "ct direction reply" };
     case "verdict":
       return guessVerdict(first.code, first.chain);
     case "meta":

@@ -3,7 +3,7 @@
  * so that `nft list ruleset` reads well.
  */
 import type { NftAddressField, NftFamily, NftStatement } from "../../../core/host/host-state.ts";
-import { addressBits, addressOf, type Cidr, familyOf, ipToBytes, lengthOf } from "../../../model/ip.ts";
+import { addressBits, addressOf, familyOf, ipToBytes, lengthOf } from "../../../model/ip.ts";
 import { macToBytes } from "../../../model/mac.ts";
 import type { IndexOf } from "../netlink/link-messages.ts";
 import type { Expression } from "./expressions.ts";
@@ -22,9 +22,11 @@ import {
   NFPROTO,
   NFT_JUMP,
   NFT_RETURN,
+  REPLY_DIRECTION,
   registerAt,
   TRANSPORT_HEADER,
   TRANSPORTS,
+  VERDICT_REGISTER,
 } from "./fields.ts";
 
 const VERDICTS = { accept: NF_ACCEPT, drop: NF_DROP, return: NFT_RETURN } as const;
@@ -59,6 +61,8 @@ export function encodeStatement(
       return metaCheck(META[statement.kind], deviceName(statement.device));
     case "mapped":
       return [...headerCheck(family, statement.field), ...mapCheck(statement)];
+    case "vmap":
+      return [...headerCheck(family, statement.field), ...verdictOf(statement)];
     case "fib daddr type local":
       return [{ name: "fib daddr type", to: REGISTER_1 }, compare("==", LOCAL_ADDRESS)];
     case "ct status dnat":
@@ -67,6 +71,8 @@ export function encodeStatement(
         { name: "bitwise", from: REGISTER_1, to: REGISTER_1, mask: DESTINATION_TRANSLATED },
         compare("!=", "00000000"),
       ];
+    case "ct direction reply":
+      return [{ name: "ct direction", to: REGISTER_1 }, compare("==", REPLY_DIRECTION)];
     case "limit over":
       return [{ name: "limit", rate: statement.rate, burst: statement.burst }];
     case "notrack":
@@ -103,14 +109,13 @@ function prefixCheck({ field, op, prefix }: Statement<"match">): readonly Expres
     return [payload(NETWORK_HEADER, offset, length / 8, REGISTER_1), compare(op, network.slice(0, length / 4))];
   return [
     payload(NETWORK_HEADER, offset, bytes, REGISTER_1),
-    { name: "bitwise", from: REGISTER_1, to: REGISTER_1, mask: maskOf(prefix) },
+    { name: "bitwise", from: REGISTER_1, to: REGISTER_1, mask: maskOf(addressBits(familyOf(prefix)), length) },
     compare(op, network),
   ];
 }
 
-function maskOf(prefix: Cidr): string {
-  const bits = addressBits(familyOf(prefix));
-  const ones = "1".repeat(lengthOf(prefix)).padEnd(bits, "0");
+function maskOf(bits: number, length: number): string {
+  const ones = "1".repeat(length).padEnd(bits, "0");
   return BigInt(`0b${ones}`)
     .toString(16)
     .padStart(bits / 4, "0");
@@ -133,6 +138,19 @@ function mapCheck({ field, map }: Statement<"mapped">): readonly Expression[] {
     payload(NETWORK_HEADER, offset, bytes, REGISTER_1),
     { name: "lookup", set: map, from: REGISTER_1, to: REGISTER_1 },
     compare("!=", "00".repeat(bytes)),
+  ];
+}
+
+function verdictOf({ field, length, map }: Statement<"vmap">): readonly Expression[] {
+  const { offset, bytes } = ADDRESSES[field];
+  const mask: readonly Expression[] =
+    length === bytes * 8
+      ? []
+      : [{ name: "bitwise", from: REGISTER_1, to: REGISTER_1, mask: maskOf(bytes * 8, length) }];
+  return [
+    payload(NETWORK_HEADER, offset, bytes, REGISTER_1),
+    ...mask,
+    { name: "lookup", set: map, from: REGISTER_1, to: VERDICT_REGISTER },
   ];
 }
 

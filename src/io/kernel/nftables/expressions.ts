@@ -24,6 +24,7 @@ export type Expression =
   | { readonly name: "fwd"; readonly device: number; readonly address: number; readonly protocol: number }
   | { readonly name: "fib daddr type"; readonly to: number }
   | { readonly name: "ct status"; readonly to: number }
+  | { readonly name: "ct direction"; readonly to: number }
   /** A destination NAT: the registers of the address and of the port, and their protocol family. */
   | { readonly name: "dnat"; readonly protocol: number; readonly address: number; readonly port: number }
   /** Bytes per second and bytes; it goes on with what is over. */
@@ -46,10 +47,12 @@ const KERNEL_NAMES: Readonly<Record<string, string>> = {
   verdict: "immediate",
   "fib daddr type": "fib",
   "ct status": "ct",
+  "ct direction": "ct",
   dnat: "nat",
 };
 const NFT_FIB_RESULT_ADDRTYPE = 3;
 const NFTA_FIB_F_DADDR = 2;
+const NFT_CT_DIRECTION = 1;
 const NFT_CT_STATUS = 2;
 const NFT_NAT_DNAT = 1;
 const NFT_LIMIT_PKT_BYTES = 1;
@@ -110,6 +113,9 @@ function writeBody(writer: MessageWriter, expression: Expression): void {
       break;
     case "ct status":
       numbers(expression.to, NFT_CT_STATUS);
+      break;
+    case "ct direction":
+      numbers(expression.to, NFT_CT_DIRECTION);
       break;
     case "dnat":
       numbers(NFT_NAT_DNAT, expression.protocol, expression.address);
@@ -172,15 +178,16 @@ function readBody(name: string, body: Attributes): Expression | undefined {
       return readImmediate(number(1), body.nested(2));
     case "lookup":
       // Without a target register it only asks whether the key is there; flags turn the answer around.
-      if (number(3) === 0 || number(5) !== 0) return undefined;
+      if (body.bytes(3) === undefined || number(5) !== 0) return undefined;
       return { name, set: body.string(1) ?? "", from: number(2), to: number(3) };
     case "fib":
       if (number(2) !== NFT_FIB_RESULT_ADDRTYPE || number(3) !== NFTA_FIB_F_DADDR) return undefined;
       return { name: "fib daddr type", to: number(1) };
     case "ct":
       // Without a target register it sets; a direction asks for something else.
-      if (number(1) === 0 || number(2) !== NFT_CT_STATUS || body.bytes(3) !== undefined) return undefined;
-      return { name: "ct status", to: number(1) };
+      if (number(1) === 0 || body.bytes(3) !== undefined) return undefined;
+      if (number(2) === NFT_CT_DIRECTION) return { name: "ct direction", to: number(1) };
+      return number(2) === NFT_CT_STATUS ? { name: "ct status", to: number(1) } : undefined;
     case "nat":
       return readNat(body);
     case "limit":

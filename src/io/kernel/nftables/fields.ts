@@ -45,7 +45,13 @@ export const ETHERNET = "0100";
 export const LOCAL_ADDRESS = "02000000";
 export const DESTINATION_TRANSLATED = "20000000";
 
+/** IP_CT_DIR_REPLY, one byte. */
+export const REPLY_DIRECTION = "01";
+
 export const NFPROTO = { ip: 2, ip6: 10 } as const;
+
+/** NFT_REG_VERDICT: what a map of verdicts answers is carried out. */
+export const VERDICT_REGISTER = 0;
 
 export const NF_DROP = 0;
 export const NF_ACCEPT = 1;

@@ -63,3 +63,18 @@ test("a concatenation is its parts in registers of their own, and comes back as 
     }),
   );
 });
+
+test("verdicts come back as they were written", () => {
+  const type = fc.constantFrom("ipv4_addr : verdict" as const, "ipv6_addr : verdict" as const);
+  const verdict = fc.constantFrom("accept" as const, "drop" as const, "jump to4-dcos" as const);
+  fc.assert(
+    fc.property(type, fc.array(verdict, { minLength: 1, maxLength: 9 }), (type, verdicts) => {
+      const map = { name: "networks", type };
+      assert.deepEqual(decodeMap(first(write((w) => encodeMapAdd(w, TABLE, map)))), map);
+      const family = type.startsWith("ipv4") ? 4 : 6;
+      const elements = verdicts.map((each, i) => [bigIntToIp(family, BigInt(i)), each] as const);
+      const message = first(write((w) => encodeElementsAdd(w, TABLE, map, elements)));
+      assert.deepEqual(decodeElements(message, type), elements);
+    }),
+  );
+});

@@ -2,16 +2,21 @@
  * Maps and their elements in nfnetlink. A concatenation is one value to the kernel: its parts, each filled with zeros to
  * whole registers of 4 bytes. Sources: linux/netfilter/nf_tables.h, nftables' include/datatype.h for the type numbers.
  */
-import type { NftMap, NftMapType, NftValue } from "../../../core/host/host-state.ts";
+import type { NftMap, NftMapType, NftValue, NftVerdict } from "../../../core/host/host-state.ts";
 import { assert } from "../../../model/fault.ts";
 import { bytesToIp, ip, ipToBytes } from "../../../model/ip.ts";
 import { Attributes, type Message, type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "../netlink/message.ts";
+import { NF_ACCEPT, NF_DROP, NFT_JUMP } from "./fields.ts";
 import { change, DEL, GENMSG_BYTES, NEW, type TableKey } from "./request.ts";
 
 const NFTA_SET = { table: 1, name: 2, flags: 3, keyType: 4, keyBytes: 5, dataType: 6, dataBytes: 7, id: 10 } as const;
 const NFTA_ELEMENTS = { table: 1, set: 2, list: 3 } as const;
 const NFTA_ELEMENT = { key: 1, data: 2 } as const;
 const NFTA_DATA_VALUE = 1;
+const NFTA_DATA_VERDICT = 2;
+const NFTA_VERDICT = { code: 1, chain: 2 } as const;
+/** Its length the kernel knows by itself. */
+const NFT_DATA_VERDICT = 0xffff_ff00;
 const NFTA_LIST_ELEM = 1;
 const NFT_SET_MAP = 8;
 /** One element of the longest key and value takes 84 bytes, and a list of them must stay below 64 kB. */
@@ -41,6 +46,8 @@ const MAP_TYPES: readonly NftMapType[] = [
   "inet_proto . inet_service : ipv6_addr . inet_service",
   "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
   "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
+  "ipv4_addr : verdict",
+  "ipv6_addr : verdict",
 ];
 
 /** Makes an empty map. */
@@ -52,10 +59,17 @@ export function encodeMapAdd(writer: MessageWriter, table: TableKey, map: Pick<N
     writer.attributeU32BigEndian(NFTA_SET.flags, NFT_SET_MAP);
     writer.attributeU32BigEndian(NFTA_SET.keyType, numberOf(key));
     writer.attributeU32BigEndian(NFTA_SET.keyBytes, bytesOf(key));
-    writer.attributeU32BigEndian(NFTA_SET.dataType, numberOf(value));
-    writer.attributeU32BigEndian(NFTA_SET.dataBytes, bytesOf(value));
+    writer.attributeU32BigEndian(NFTA_SET.dataType, dataTypeOf(value));
+    if (value !== "verdict") writer.attributeU32BigEndian(NFTA_SET.dataBytes, bytesOf(value));
     // Any number that no other map of the transaction has.
     writer.attributeU32BigEndian(NFTA_SET.id, writer.nextSequence);
+  });
+}
+
+export function encodeMapDelete(writer: MessageWriter, table: TableKey, map: string): void {
+  change(writer, DEL.set, 0, table.family, () => {
+    writer.attributeString(NFTA_SET.table, table.name);
+    writer.attributeString(NFTA_SET.name, map);
   });
 }
 
@@ -88,8 +102,11 @@ function writeElements(
   elements: readonly (readonly [key: NftValue, value?: NftValue])[],
 ): void {
   const types = typesOf(map.type);
-  const writeValue = (attribute: number, parts: readonly Part[], text: NftValue): void =>
-    writer.nested(attribute, () => writer.attribute(NFTA_DATA_VALUE, valueToBytes(text, parts)));
+  const writeValue = (attribute: number, parts: Types["value"], text: NftValue): void =>
+    writer.nested(attribute, () => {
+      if (parts === "verdict") writeVerdict(writer, text as NftVerdict);
+      else writer.attribute(NFTA_DATA_VALUE, valueToBytes(text, parts));
+    });
   for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE)
     change(writer, message, flags, table.family, () => {
       writer.attributeString(NFTA_ELEMENTS.table, table.name);
@@ -112,7 +129,7 @@ export function decodeMap(message: Message): Pick<NftMap, "name" | "type"> | und
   const value = attributes.u32BigEndian(NFTA_SET.dataType);
   const type = MAP_TYPES.find((each) => {
     const types = typesOf(each);
-    return numberOf(types.key) === key && numberOf(types.value) === value;
+    return numberOf(types.key) === key && dataTypeOf(types.value) === value;
   });
   const isMap = attributes.u32BigEndian(NFTA_SET.flags) === NFT_SET_MAP;
   return isMap && name !== undefined && type !== undefined ? { name, type } : undefined;
@@ -126,15 +143,42 @@ export function decodeElements(message: Message, type: NftMapType): NftMap["elem
   for (const [, bytes] of list?.entries() ?? []) {
     const element = new Attributes(bytes);
     const key = bytesToValue(element.nested(NFTA_ELEMENT.key)?.bytes(NFTA_DATA_VALUE), types.key);
-    const value = bytesToValue(element.nested(NFTA_ELEMENT.data)?.bytes(NFTA_DATA_VALUE), types.value);
+    const data = element.nested(NFTA_ELEMENT.data);
+    const value =
+      types.value === "verdict" ? readVerdict(data) : bytesToValue(data?.bytes(NFTA_DATA_VALUE), types.value);
     if (key !== undefined && value !== undefined) pairs.push([key, value]);
   }
   return pairs;
 }
 
-function typesOf(type: NftMapType): { readonly key: readonly Part[]; readonly value: readonly Part[] } {
+interface Types {
+  readonly key: readonly Part[];
+  readonly value: readonly Part[] | "verdict";
+}
+
+function typesOf(type: NftMapType): Types {
   const [key = "", value = ""] = type.split(" : ");
-  return { key: key.split(" . ") as Part[], value: value.split(" . ") as Part[] };
+  return { key: key.split(" . ") as Part[], value: value === "verdict" ? value : (value.split(" . ") as Part[]) };
+}
+
+function dataTypeOf(value: Types["value"]): number {
+  return value === "verdict" ? NFT_DATA_VERDICT : numberOf(value);
+}
+
+function writeVerdict(writer: MessageWriter, verdict: NftVerdict): void {
+  writer.nested(NFTA_DATA_VERDICT, () => {
+    const code = verdict === "drop" ? NF_DROP : verdict === "accept" ? NF_ACCEPT : NFT_JUMP;
+    writer.attributeU32BigEndian(NFTA_VERDICT.code, code >>> 0);
+    if (code === NFT_JUMP) writer.attributeString(NFTA_VERDICT.chain, verdict.slice("jump ".length));
+  });
+}
+
+function readVerdict(data: Attributes | undefined): NftVerdict | undefined {
+  const verdict = data?.nested(NFTA_DATA_VERDICT);
+  const code = (verdict?.u32BigEndian(NFTA_VERDICT.code) ?? Number.NaN) | 0;
+  if (verdict === undefined) return undefined;
+  if (code === NFT_JUMP) return `jump ${verdict.string(NFTA_VERDICT.chain) ?? ""}`;
+  return code === NF_DROP ? "drop" : code === NF_ACCEPT ? "accept" : undefined;
 }
 
 function numberOf(parts: readonly Part[]): number {

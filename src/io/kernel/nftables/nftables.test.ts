@@ -25,6 +25,7 @@ const IFINDEX = 5;
 const indexOf = (device: string) => (device === "vtep1024" ? IFINDEX : undefined);
 const nameOf = (ifindex: number) => (ifindex === IFINDEX ? "vtep1024" : undefined);
 const ADDRESS_MAP = { name: "m", type: "ipv4_addr : ipv4_addr" } as const;
+const VERDICTS = { name: "m", type: "ipv4_addr : verdict" } as const;
 const PORT_MAP = { name: "m", type: "inet_proto . inet_service : ipv4_addr . inet_service" } as const;
 const TABLE = { family: "ip", name: "weft" } as const;
 
@@ -93,6 +94,12 @@ test("statements are the expressions that `nft --debug=netlink` shows", () => {
       { kind: "ether saddr", op: "!=", mac: mac("02:57:09:00:01:02") },
       "meta 8 => 1; cmp 1 == 0100; payload 6b@0+6 => 1; cmp 1 != 025709000102",
     ],
+    [
+      "ip",
+      { kind: "vmap", field: "ip saddr", length: 24, map: "m" },
+      "payload 4b@1+12 => 1; bitwise 1 & ffffff00 => 1; lookup m 1 => 0",
+    ],
+    ["ip", { kind: "ct direction reply" }, "ct direction => 1; cmp 1 == 01"],
     ["ip", { kind: "fib daddr type local" }, "fib daddr type => 1; cmp 1 == 02000000"],
     ["ip", { kind: "ct status dnat" }, "ct status => 1; bitwise 1 & 20000000 => 1; cmp 1 != 00000000"],
     [
@@ -117,7 +124,6 @@ test("statements are the expressions that `nft --debug=netlink` shows", () => {
     ["ip", { kind: "drop" }, "verdict 0"],
     ["ip", { kind: "accept" }, "verdict 1"],
     ["ip", { kind: "masquerade" }, "masq"],
-    ["ip", { kind: "notrack" }, "notrack"],
     [
       "netdev",
       { kind: "forward", field: "ip daddr", map: "nodes4", device: "vtep1024" },
@@ -146,6 +152,7 @@ function formatExpression(e: Expression): string {
       return `lookup ${e.set} ${e.from} => ${e.to}`;
     case "fib daddr type":
     case "ct status":
+    case "ct direction":
       return `${e.name} => ${e.to}`;
     case "dnat":
       return `dnat ${e.protocol} ${e.address} ${e.port}`;
@@ -209,8 +216,17 @@ const range = fc
       .tuple(number, number)
       .map(([a, b]) => ({ kind: "range" as const, field, first: Math.min(a, b), last: Math.max(a, b) }));
   });
+const verdictMap = familyNumber.chain((f) =>
+  plain({
+    kind: fc.constant("vmap" as const),
+    field: fc.constantFrom<NftAddressField>(f === 4 ? "ip saddr" : "ip6 daddr"),
+    length: fc.integer({ min: 0, max: addressBits(f) }),
+    map: name,
+  }),
+);
 const statement: fc.Arbitrary<NftStatement> = fc.oneof(
   { arbitrary: match, weight: 5 },
+  { arbitrary: verdictMap, weight: 2 },
   plain({ kind: fc.constantFrom("iifname" as const, "oifname" as const), device: name }),
   { arbitrary: range, weight: 3 },
   plain({
@@ -227,6 +243,7 @@ const statement: fc.Arbitrary<NftStatement> = fc.oneof(
       "return",
       "fib daddr type local",
       "ct status dnat",
+      "ct direction reply",
     ),
   }),
   plain({
@@ -288,12 +305,10 @@ test("one expression more, less or different makes a statement unknown, never an
     ],
     expressionsOf({ kind: "forward", field: "ip daddr", map: "m", device: "vtep1024" }, "netdev").slice(2),
   ];
-  for (const expressions of rows)
-    assert.deepEqual(
-      decodeStatements(expressions, "netdev", nameOf).map(({ kind }) => kind),
-      ["unknown"],
-      JSON.stringify(expressions),
-    );
+  for (const expressions of rows) {
+    const kinds = decodeStatements(expressions, "netdev", nameOf).map(({ kind }) => kind);
+    assert.deepEqual(kinds, ["unknown"], JSON.stringify(expressions));
+  }
 });
 
 test("tables, chains and maps come back as they were written", () => {
@@ -337,6 +352,7 @@ test("noise in any message is a fault of the kernel's answer, never another erro
     ),
     ...write((w) => encodeElementsAdd(w, TABLE, ADDRESS_MAP, [[bigIntToIp(4, 1n), bigIntToIp(4, 2n)]])),
     ...write((w) => encodeElementsAdd(w, TABLE, PORT_MAP, [["tcp . 80", `${bigIntToIp(4, 2n)} . 80`]])),
+    ...write((w) => encodeElementsAdd(w, TABLE, VERDICTS, [[bigIntToIp(4, 1n), "jump more"]])),
     ...write((w) => encodeMapAdd(w, TABLE, PORT_MAP)),
     ...write((w) => encodeChainAdd(w, TABLE, "c", { type: "filter", hook: "input", priority: 0, policy: "accept" })),
   ];
@@ -351,7 +367,7 @@ test("noise in any message is a fault of the kernel's answer, never another erro
       for (const [at, byte] of changes) payload[at] = byte;
       const message = { ...sample, payload };
       for (const decode of [decodeTable, decodeChain, decodeMap]) onlyFaults(() => decode(message));
-      for (const { type } of [ADDRESS_MAP, PORT_MAP]) onlyFaults(() => decodeElements(message, type));
+      for (const { type } of [ADDRESS_MAP, PORT_MAP, VERDICTS]) onlyFaults(() => decodeElements(message, type));
       onlyFaults(() => decodeRule(message, nameOf));
     }),
     { numRuns: 5_000 },

@@ -10,7 +10,7 @@ export const NFNL_SUBSYS_NFTABLES = 10;
 export const GENMSG_BYTES = 4;
 export const GET = { table: 1, chain: 4, rule: 7, set: 10, element: 13, generation: 16 } as const;
 export const NEW = { table: 0, chain: 3, rule: 6, set: 9, element: 12 } as const;
-export const DEL = { table: 2, chain: 5, rule: 8, element: 14 } as const;
+export const DEL = { table: 2, chain: 5, rule: 8, set: 11, element: 14 } as const;
 
 export const FAMILIES: Readonly<Record<NftFamily, number>> = { ip: 2, ip6: 10, netdev: 5 };
 

@@ -10,7 +10,7 @@ import type { IndexOf } from "../netlink/link-messages.ts";
 import { type MessageWriter, NLM_F_REQUEST } from "../netlink/message.ts";
 import { encodeStatement } from "./encode-statement.ts";
 import type { Expression } from "./expressions.ts";
-import { encodeElementsAdd, encodeElementsDelete, encodeMapAdd } from "./maps.ts";
+import { encodeElementsAdd, encodeElementsDelete, encodeMapAdd, encodeMapDelete } from "./maps.ts";
 import {
   encodeChainAdd,
   encodeChainDelete,
@@ -61,6 +61,12 @@ export function encodeNftOp(writer: MessageWriter, op: NftOp, indexOf: IndexOf):
     case "nft.chain.delete":
       encodeChainDelete(writer, { family: op.family, name: op.table }, op.chain);
       break;
+    case "nft.map.add":
+      encodeMapAdd(writer, { family: op.family, name: op.table }, mapOf(op));
+      break;
+    case "nft.map.delete":
+      encodeMapDelete(writer, { family: op.family, name: op.table }, op.map);
+      break;
     case "nft.elements.add":
       encodeElementsAdd(writer, { family: op.family, name: op.table }, mapOf(op), op.elements);
       break;
@@ -80,11 +86,11 @@ function replaceTable(
   encodeTableAdd(writer, table);
   encodeTableDelete(writer, table);
   encodeTableAdd(writer, table);
+  for (const chain of table.chains) encodeChainAdd(writer, table, chain.name, chain.hook);
   for (const map of table.maps) {
     encodeMapAdd(writer, table, map);
     encodeElementsAdd(writer, table, map, map.elements);
   }
-  for (const chain of table.chains) encodeChainAdd(writer, table, chain.name, chain.hook);
   for (const chain of table.chains) appendRules(writer, table, chain, indexOf);
 }
 
@@ -115,7 +121,10 @@ function expressionsOf(rule: NftRule, family: TableKey["family"], indexOf: Index
   });
 }
 
-function mapOf({ map, type }: Extract<NftOp, { op: `nft.elements.${string}` }>): Pick<NftMap, "name" | "type"> {
+function mapOf({
+  map,
+  type,
+}: Pick<Extract<NftOp, { op: "nft.map.add" }>, "map" | "type">): Pick<NftMap, "name" | "type"> {
   return { name: map, type };
 }
 

@@ -1,0 +1,37 @@
+/**
+ * The policies in force, in step with the store. Agents come for a change of them as for any other.
+ */
+import type { Policy, PolicyBook } from "../../model/policy.ts";
+import type { ControlRecords } from "./control-records.ts";
+
+export class Policies implements PolicyBook {
+  readonly #records: ControlRecords;
+  readonly #byName: Map<string, Policy>;
+  /** Told after each change. */
+  onChange: () => void = () => {};
+
+  /** @throws Fault corrupt-store */
+  constructor(records: ControlRecords) {
+    this.#records = records;
+    this.#byName = new Map(records.policies().map((policy) => [policy.name, policy]));
+  }
+
+  list(): readonly Policy[] {
+    return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  put(policy: Policy, who: string): void {
+    const what = `policy ${policy.name} ${this.#byName.has(policy.name) ? "changed" : "added"}`;
+    this.#records.change({ who, what }, () => this.#records.putPolicy(policy));
+    this.#byName.set(policy.name, policy);
+    this.onChange();
+  }
+
+  remove(name: string, who: string): boolean {
+    if (!this.#byName.has(name)) return false;
+    this.#records.change({ who, what: `policy ${name} removed` }, () => this.#records.deletePolicy(name));
+    this.#byName.delete(name);
+    this.onChange();
+    return true;
+  }
+}
