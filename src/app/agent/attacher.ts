@@ -5,7 +5,7 @@
 import type { CniCall } from "../../core/cni/call.ts";
 import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
-import { containerHalves, halfOf, type LeaseRequest, requireOpen } from "../../core/ipam/lease.ts";
+import { containerHalves, halfOf, type LeaseRequest, refuseDraining } from "../../core/ipam/lease.ts";
 import { idlePorts, requireFreePorts, requireUnboundPorts } from "../../core/ipam/port-claims.ts";
 import { GATEWAY_MAC, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
@@ -93,7 +93,7 @@ export class Attacher {
 
   #requireServed({ config, containerId, wishes }: AddCall, context: OverlayContext): void {
     if (config.ipam === undefined) containerHalves(context.assignment, config.network);
-    else requireOpen(context.assignment, config.network);
+    else refuseDraining(context.assignment, config.network);
     if (wishes.bandwidth !== undefined && context.features.bandwidth !== true)
       throw new Fault(
         "kernel-lacks",

@@ -34,7 +34,7 @@ export function addPolicyCommands(program: Command): void {
   const policy = program.command("policy").description("which groups of containers reach which");
   addOperatorOptions(policy.command("add"))
     .description("add a policy, or change the one of this name")
-    .argument("<name>")
+    .argument("<name>", "as 'weft policy ls' shows it")
     .requiredOption("--from <labels>", "who is let in: app=web,tier=1", readSelector)
     .requiredOption("--to <labels>", "whom it is about", readSelector)
     .option("--ports <ports>", "to which ports: tcp/5432,udp/5000-5010 (default: all)", readPorts)
@@ -57,7 +57,7 @@ export function addPolicyCommands(program: Command): void {
     });
   addMasterOption(policy.command("show"))
     .description("one policy")
-    .argument("<name>")
+    .argument("<name>", "as 'weft policy ls' shows it")
     .option("--json", "print JSON")
     .action(async (name: string, flags: Flags) => {
       const { policies } = await callService(masterOf(flags), "GET", "/v1/policies", policiesSchema);
@@ -68,7 +68,7 @@ export function addPolicyCommands(program: Command): void {
     });
   addOperatorOptions(policy.command("rm"))
     .description("remove a policy")
-    .argument("<name>")
+    .argument("<name>", "as 'weft policy ls' shows it")
     .option("--json", "print JSON")
     .action(async (name: string, flags: Flags) => {
       const path = `/v1/policies/${encodeURIComponent(name)}`;

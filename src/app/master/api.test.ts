@@ -178,6 +178,8 @@ test("the OpenAPI document names every call, and health is a word", async () => 
     "/v1/networks/{name}",
     "/v1/networks/{name}/holders",
     "/v1/plan",
+    "/v1/policies",
+    "/v1/policies/{name}",
     "/v1/state",
     "/v1/status",
     "/v1/tokens",

@@ -5,7 +5,7 @@ import type { Assignment, Slice } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { cidr, type Ip, ip } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
-import { attachmentOf, containerHalves, halfOf, leaseOf, pickAddresses } from "./lease.ts";
+import { attachmentOf, containerHalves, halfOf, leaseOf, pickAddresses, refuseDraining } from "./lease.ts";
 import { Ledger } from "./ledger.ts";
 
 const WHO = {
@@ -188,4 +188,18 @@ test("slices are filled in their order, both halves of each, and nothing of one 
   assert.equal(halfOf(draining, "dcos", ip("9.0.7.200")), "9.0.7.128/25", "what is there has its gateway");
   refused(() => addresses(draining, "dcos", [ip("9.0.7.5")]), "bad-request", /9\.0\.7\.5 is no address/);
   assert.deepEqual(addresses(withMore(more), "dcos", [ip("9.0.7.5")]), ["9.0.7.5"]);
+});
+
+test("a network that drains gives no addresses, and one that is unknown here is not its business", () => {
+  const { agent, ...rest } = DUAL;
+  const overlays = agent.overlays.map((overlay) => ({
+    ...overlay,
+    info: { ...overlay.info, phase: "draining" as const },
+  }));
+  const draining = { ...rest, agent: { ...agent, overlays } };
+  const name = agent.overlays[0]?.info.name ?? "";
+  assert.ok(containerHalves(DUAL, name), "it does before");
+  assert.throws(() => containerHalves(draining, name), { code: "forbidden", message: /is draining/ });
+  assert.throws(() => refuseDraining(draining, name), { code: "forbidden" });
+  refuseDraining(draining, "nobody's");
 });

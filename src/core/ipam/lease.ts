@@ -35,7 +35,8 @@ export type Halves = Readonly<Partial<Record<Family, readonly Cidr[]>>>;
  * @throws Fault unknown-network when the agent has none; forbidden when the network takes no more containers
  */
 export function containerHalves(assignment: Assignment, network: string, isLone = false): Halves {
-  const overlay = requireOpen(assignment, network);
+  const overlay = requireOverlay(assignment, network);
+  refuseDraining(assignment, network);
   const open = (name: "mesos" | "docker") => halvesOf(overlay, name).filter(({ draining }) => !draining);
   const lent = overlay.info.strictHalves === true ? [] : open("docker");
   const of = (family: Family): readonly Cidr[] => {
@@ -64,10 +65,10 @@ export function halfOf(assignment: Assignment, network: string, address: Ip): Ci
     ?.half;
 }
 
-/** @throws Fault unknown-network; forbidden when the network takes no more containers */
-export function requireOpen(assignment: Assignment, network: string): AgentOverlay {
-  const overlay = requireOverlay(assignment, network);
-  if (overlay.info.phase !== "draining") return overlay;
+/** Of a network that Weft knows nothing of it has nothing to say. @throws Fault forbidden when it takes no more containers */
+export function refuseDraining(assignment: Assignment, network: string): void {
+  const overlay = assignment.agent.overlays.find(({ info }) => info.name === network);
+  if (overlay?.info.phase !== "draining") return;
   throw new Fault(
     "forbidden",
     `network ${network} is draining: it takes no new containers; use another one, or 'weft network drain --undo ${network}'`,
