@@ -211,7 +211,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     find: "    const waiting = { message, bytes: messageBytes(message) };\n    const before",
     replace:
       '    if (message.type !== "join") return this.bulk(to, message);\n    const waiting = { message, bytes: messageBytes(message) };\n    const before',
-    seed: 6,
+    seed: 8,
   },
   {
     name: "the digest keeps what a member was before",
