@@ -10,7 +10,7 @@ import { createNetns, inNetns, type Netns } from "../../src/io/kernel/netns.ts";
 import type { Kernel } from "../../src/io/ports.ts";
 import { labOrReason } from "../support/lab.ts";
 import { leaseFailure } from "../support/lease-history.ts";
-import type { LeaseMachine } from "../support/lease-world.ts";
+import type { LeaseMachine } from "../support/lease-machine.ts";
 
 const skip = await labOrReason();
 const SEED = Number(process.env.WEFT_LEASE_SEED ?? Date.now() % 100_000);

@@ -9,7 +9,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cidr } from "../../src/model/ip.ts";
 import { leaseFailure } from "../support/lease-history.ts";
-import { type Flaws, fakeLeaseMachine } from "../support/lease-world.ts";
+import { fakeLeaseMachine } from "../support/lease-machine.ts";
+import type { Flaws } from "../support/lease-world.ts";
 
 const SEED = Number(process.env.WEFT_LEASE_SEED ?? Date.now() % 100_000);
 const STEPS = Number(process.env.WEFT_LEASE_STEPS ?? 10_000);

@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { messageOf } from "../../src/model/fault.ts";
 import type { TestCall } from "./cni.ts";
-import { type Flaws, type LeaseMachine, LeaseWorld } from "./lease-world.ts";
+import type { LeaseMachine } from "./lease-machine.ts";
+import { type Flaws, LeaseWorld } from "./lease-world.ts";
 import { seededRandom } from "./seeded-random.ts";
 
 const CONTAINERS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] as const;

@@ -11,7 +11,7 @@ import { formatHostState } from "../../src/core/host/format.ts";
 import type { HostState } from "../../src/core/host/host-state.ts";
 import type { OverlayContext } from "../../src/core/overlay/context.ts";
 import { desiredHost, sysctlPaths } from "../../src/core/overlay/desired.ts";
-import { FakeMachine, Killed } from "../../src/io/kernel/fake-kernel.ts";
+import { Killed } from "../../src/io/kernel/fake-kernel.ts";
 import { SILENT_LOG } from "../../src/io/log.ts";
 import type { AgentStore, Kernel } from "../../src/io/ports.ts";
 import { SimClock } from "../../src/io/sim-clock.ts";
@@ -23,6 +23,7 @@ import { OWNER } from "../../src/model/names.ts";
 import { rigAssignment } from "./attach-rig.ts";
 import { callBody, type TestCall } from "./cni.ts";
 import { NOBODY_ELSE } from "./host-world.ts";
+import type { LeaseMachine } from "./lease-machine.ts";
 import { Life, mortalKernel, mortalStore } from "./life.ts";
 import { seedContext } from "./seed-cluster.ts";
 import { Turns } from "./turns.ts";
@@ -39,47 +40,6 @@ export interface Flaws {
   readonly call?: (call: TestCall) => TestCall;
   /** The further slices as the agent sees them. */
   readonly slices?: (slices: readonly Slice[]) => readonly Slice[];
-}
-
-/** Where it happens. Containers go by their names. */
-export interface LeaseMachine {
-  /** Of the host, whose eth0 has 10.0.0.11/24. Another one after a reboot. */
-  kernel(): Promise<Kernel>;
-  /** The path of the container's namespace, with its loopback up; made when it is not there. */
-  netns(container: string): Promise<string>;
-  hasNetns(container: string): boolean;
-  loseNetns(container: string): void;
-  /** All namespaces are gone, and the host's is empty. */
-  reboot(): void;
-  /** What is lost is gone at once; else only a while after, as on Linux. */
-  readonly isPrompt: boolean;
-}
-
-/** On the fake kernel. */
-export function fakeLeaseMachine(): LeaseMachine {
-  const machine = new FakeMachine();
-  const pathOf = (container: string) => `/run/netns/${container}`;
-  const hasNetns = (container: string) => machine.netns(pathOf(container)) !== undefined;
-  return {
-    kernel: async () => {
-      const kernel = machine.kernel();
-      kernel.addDevice("eth0", ["10.0.0.11/24"]);
-      return kernel;
-    },
-    netns: async (container) => {
-      const path = pathOf(container);
-      if (hasNetns(container)) return path;
-      machine.newNetns(path);
-      const inside = await machine.kernel().enter(path);
-      assert.deepEqual(await inside.apply([{ op: "link.set", name: "lo", up: true }]), []);
-      inside.close();
-      return path;
-    },
-    hasNetns,
-    loseNetns: (container) => machine.deleteNetns(pathOf(container)),
-    reboot: () => machine.reboot(),
-    isPrompt: true,
-  };
 }
 
 /** What goes on while calls are carried out. */
