@@ -26,6 +26,7 @@ import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
 import { Policies } from "./policies.ts";
 import type { Presence } from "./presence.ts";
+import { Programs, type ProgramView } from "./programs.ts";
 import { Records } from "./records.ts";
 import { Sightings } from "./sightings.ts";
 
@@ -40,6 +41,7 @@ export interface ClusterDeps {
   readonly metrics: MasterMetrics;
   readonly trust: ClusterTrust;
   readonly presence: Presence;
+  readonly version: string;
 }
 
 /** Who has what, and what was given back and rests. */
@@ -49,7 +51,7 @@ export interface ClusterRecords {
 }
 
 /** An agent as `/v1/agents` shows it. */
-export interface AgentView extends AgentRecord {
+export interface AgentView extends AgentRecord, ProgramView {
   readonly connected: boolean;
   readonly statuses: readonly OverlayStatus[];
 }
@@ -60,6 +62,7 @@ export class Cluster {
   /** Further slices, and how much room there is. */
   readonly elastic: Elastic;
   readonly policies: Policies;
+  readonly #programs: Programs;
   #effective: Effective;
   #config: ClusterConfig;
   readonly #deps: ClusterDeps;
@@ -89,6 +92,7 @@ export class Cluster {
     });
     this.#presence = deps.presence;
     this.policies = new Policies(deps.records);
+    this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
@@ -144,6 +148,7 @@ export class Cluster {
     metrics.count("register_agent_messages_received");
     try {
       const token = this.trust.admit(request.agentId, caller);
+      this.#programs.requireNear(request);
       const known = this.#admit(request);
       this.elastic.wake();
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
@@ -157,6 +162,7 @@ export class Cluster {
       };
       undoing(registration.undo, commit);
       this.#sightings.registered(request.agentId, request.instanceId);
+      this.#programs.registered(request);
       this.elastic.registered(request.agentId);
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
@@ -262,6 +268,7 @@ export class Cluster {
   agents(): readonly AgentView[] {
     return this.#records.all().map((record) => ({
       ...record,
+      ...this.#programs.viewOf(record.id),
       connected: this.#presence.instanceOf(record.id) !== undefined,
       statuses: this.#sightings.statusesOf(record.id),
     }));
@@ -321,6 +328,7 @@ export class Cluster {
   #forget(id: string): void {
     this.#sightings.forget(id);
     this.elastic.forget(id);
+    this.#programs.forget(id);
   }
 
   get book(): Book {
