@@ -5,6 +5,7 @@
  * fault; an answer leaves, and others hear, only when all before it is durable. Everything here is synchronous, so that no
  * two requests ever see each other half done.
  */
+import { recordChangeText } from "../../core/control/record-change.ts";
 import { Allocator } from "../../core/ipam/allocate.ts";
 import { recordFor } from "../../core/ipam/identity.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
@@ -308,15 +309,11 @@ export class Cluster {
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
     const resting = this.#allocator.resting();
-    const how = known === undefined ? "added" : known.id === record.id ? "changed" : `takes over from ${known.id}`;
-    this.#write(
-      { who: `agent ${record.id}`, what: `agent ${record.id} (${record.hostname}, ${record.ip}) ${how}` },
-      (records) => {
-        records.putAgent(record, known?.id);
-        if (resting !== this.#resting) records.saveResting(resting);
-        if (trusted !== undefined) this.trust.write(trusted);
-      },
-    );
+    this.#write({ who: `agent ${record.id}`, what: recordChangeText(known, record) }, (records) => {
+      records.putAgent(record, known?.id);
+      if (resting !== this.#resting) records.saveResting(resting);
+      if (trusted !== undefined) this.trust.write(trusted);
+    });
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
     this.#resting = resting;
     if (isFloorDue) this.#presence.announce();
