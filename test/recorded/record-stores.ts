@@ -15,6 +15,15 @@ import { agentOf, createCluster, startContainer, weft } from "../support/lab-clu
 /** Longer than what was learnt of members waits to be written. */
 const SETTLED_MS = 3_000;
 
+const CONFIG = `
+dcos_overlay_network:
+  vtep_subnet: 44.128.0.0/20
+  vtep_subnet6: fd01:a::/64
+  vtep_mac_oui: 70:B3:D5:00:00:00
+  overlays:
+    - { name: dcos, subnet: 9.0.0.0/8, prefix: 24, more: [{ subnet: 10.64.0.0/16, prefix: 25 }], isolation: { allow: [dcos6] } }
+    - { name: dcos6, subnet6: "fd01:b::/64", prefix6: 80, egress: none }`;
+
 function record(from: string, to: string): void {
   const copy = join(LAB_DIR, "copy.db");
   const database = new DatabaseSync(from);
@@ -26,7 +35,7 @@ function record(from: string, to: string): void {
 
 await enterLab();
 const folder = resolve(process.argv[2] ?? ".");
-const cluster = await createCluster({ hosts: 2 });
+const cluster = await createCluster({ hosts: 2, config: CONFIG });
 const { master, agents } = cluster;
 const operator = async (...args: string[]) => {
   const { status, stderr } = await weft([...args, "--master", master.address]);
@@ -40,6 +49,7 @@ await callCni(agentOf(cluster, 1), "DEL", "dcos", {
   netns: gone.netns.path,
   ifname: "eth0",
 });
+await operator("policy", "add", "db", "--from", "app=web", "--to", "app=db", "--ports", "tcp/5432");
 await operator("token", "create", "--uses", "3", "--note", "recorded");
 await sleep(SETTLED_MS);
 await operator("gossip", "rotate-key");
