@@ -2,7 +2,7 @@
  * The messages between agents and master as they arrive over HTTP, for both ends: the shapes are those of io/ports.ts.
  */
 import { z } from "zod";
-import { ANNOUNCEMENT_MAX_CHARS } from "../model/limits.ts";
+import { ANNOUNCEMENT_MAX_CHARS, FEATURES_MAX, PROGRAM_WORD_MAX_CHARS } from "../model/limits.ts";
 import {
   agentIdSchema,
   agentNetworkConfigSchema,
@@ -16,12 +16,17 @@ import type { Admission, RegisterRequest, StatusReport } from "./ports.ts";
 
 export const instanceIdSchema = agentIdSchema;
 
+/** Of a version, and of a feature that this program may not know. */
+const programWordSchema = z.string().max(PROGRAM_WORD_MAX_CHARS);
+
 export const registerRequestSchema: z.ZodType<RegisterRequest> = z.object({
   agentId: agentIdSchema,
   instanceId: instanceIdSchema,
   ip: ipSchema,
   hostname: hostnameSchema,
   networkConfig: agentNetworkConfigSchema,
+  version: programWordSchema.regex(/^[!-~]*$/).optional(),
+  features: z.array(programWordSchema).max(FEATURES_MAX).optional(),
 });
 
 export const statusReportSchema: z.ZodType<StatusReport> = z.object({

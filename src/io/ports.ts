@@ -10,6 +10,7 @@ import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Membership } from "../model/trust/membership.ts";
 import type { NewestWord } from "../model/trust/standing.ts";
+import type { AgentProgram } from "../model/version.ts";
 
 // ---- kernel --------------------------------------------------------------------------------------------------------
 
@@ -300,7 +301,7 @@ export interface Random {
 
 // ---- the master as an agent sees it --------------------------------------------------------------------------------
 
-export interface RegisterRequest {
+export interface RegisterRequest extends AgentProgram {
   readonly agentId: string;
   /** New for each start of the agent's process: tells a restart from a second agent with the same identity. */
   readonly instanceId: string;

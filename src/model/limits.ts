@@ -290,6 +290,9 @@ export const STRANGER_QUEUE_MAX = 1_024;
 export const RECEIVE_STRETCH_MS = 2;
 /** A master's announcement: the id of its start and a count. */
 export const ANNOUNCEMENT_MAX_CHARS = 128;
+/** What an agent says of its program: characters of its version and of a feature's name, and how many of those. */
+export const PROGRAM_WORD_MAX_CHARS = 64;
+export const FEATURES_MAX = 64;
 /** What was learnt of members is written to disk this long after, all of it at once. */
 export const GOSSIP_SAVE_MS = 1_000;
 /** Bytes of a credential: it travels in gossip packets. */

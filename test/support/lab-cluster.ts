@@ -24,6 +24,9 @@ export interface ClusterOptions extends LabOptions {
   readonly agentArgs?: (host: number) => readonly string[];
   /** The underlay that the agents use; absent: 4. */
   readonly underlay?: 4 | 6;
+  /** Executables of another version; absent: this one's. */
+  readonly masterProgram?: string;
+  readonly agentProgram?: string;
 }
 
 export interface Cluster {
@@ -58,13 +61,15 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     folder: join(LAB_DIR, "master"),
     config: configFile(config),
     args,
+    ...(options.masterProgram !== undefined && { program: options.masterProgram }),
   });
   await master.start();
   const agents = lab.hosts.slice(0, count).map((host, i) => {
     const folder = join(LAB_DIR, host.name);
     const ip = underlay === 4 ? host.address : host.address6;
     const { joinTokenFile } = master;
-    return new Agent({ host, folder, masters: [master.url], ip, joinTokenFile, args: agentArgs(i + 1) });
+    const program = options.agentProgram === undefined ? {} : { program: options.agentProgram };
+    return new Agent({ host, folder, masters: [master.url], ip, joinTokenFile, args: agentArgs(i + 1), ...program });
   });
   for (const agent of agents) {
     await agent.start();

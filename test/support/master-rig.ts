@@ -186,7 +186,7 @@ export class MasterRig {
     return new Cluster(
       effective,
       { records: records.agents(), resting: records.resting() },
-      { ...deps, metrics: this.#metrics, trust, presence },
+      { ...deps, metrics: this.#metrics, trust, presence, version: "0.1.0" },
     );
   }
 }

@@ -16,6 +16,7 @@ import type {
 } from "../../io/ports.ts";
 import type { Fault } from "../../model/fault.ts";
 import type { Signer } from "../../model/trust/member.ts";
+import { AGENT_FEATURES } from "../../model/version.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import { AgentGossip } from "./agent-gossip.ts";
 import { createAgentApp } from "./app.ts";
@@ -77,7 +78,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     },
   );
   const session: Session = new Session(
-    { ...identity, ip, hostname, networkConfig },
+    { ...identity, ip, hostname, networkConfig, version, features: AGENT_FEATURES },
     {
       ...deps,
       metrics: agent.metrics,

@@ -1,17 +1,20 @@
 /**
  * `weft events` and `weft state`: what changed in the control plane, by whom, and how it was at any revision that is kept.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
+import { Fault } from "../../model/fault.ts";
 import { eventSchema, stateSchema } from "../master/history-routes.ts";
-import { callService } from "./api-client.ts";
+import { callService, type Service } from "./api-client.ts";
+import { type Event, eventsTitle, eventText } from "./events-text.ts";
 import { addMasterOption, type MasterFlags, masterOf } from "./master-option.ts";
-import { type Column, renderTable } from "./table.ts";
 
 interface EventFlags extends MasterFlags {
   readonly after?: number;
   readonly last: number;
   readonly changes?: true;
+  readonly follow?: true;
   readonly json?: true;
 }
 
@@ -19,8 +22,6 @@ interface StateFlags extends MasterFlags {
   readonly at?: number;
   readonly json?: true;
 }
-
-type Event = z.infer<typeof eventSchema>;
 
 const EVENTS_HELP = `
 Each change of networks, agents, tokens and keys has a revision, and is kept
@@ -34,12 +35,11 @@ two revisions is a diff of two outputs:
   diff <(weft state --at 17) <(weft state --at 21)
 Exit status: 0, 64 usage or a revision that is not kept, 75 nobody answers.`;
 
-const COLUMNS: readonly Column[] = [
-  { title: "REV", align: "right" },
-  { title: "TIME" },
-  { title: "WHO", cut: true },
-  { title: "WHAT", cut: true },
-];
+/** How often --follow asks. */
+const FOLLOW_MS = 1_000;
+const EVENTS_AT_ONCE = 1_000;
+/** What passes by itself. */
+const WAITED_FOR: ReadonlySet<string> = new Set(["not-ready", "not-leader", "storage"]);
 
 export function addHistoryCommands(program: Command): void {
   addMasterOption(program.command("events"))
@@ -47,13 +47,17 @@ export function addHistoryCommands(program: Command): void {
     .option("--last <number>", "so many of the last ones", parseRevision, 20)
     .option("--after <revision>", "those after this revision instead, at most 1000", parseRevision)
     .option("--changes", "print each entry before and after, too")
-    .option("--json", "print JSON")
+    .option("--follow", "go on with each change as it comes, until Ctrl-C")
+    .option("--json", "print JSON; with --follow one object a line")
     .addHelpText("after", EVENTS_HELP)
     .action(async (flags: EventFlags) => {
-      const query = flags.after === undefined ? `limit=${flags.last}` : `after=${flags.after}&limit=1000`;
-      const schema = z.object({ events: z.array(eventSchema) });
-      const { events } = await callService(masterOf(flags), "GET", `/v1/events?${query}`, schema);
-      print(flags, events, () => eventsText(events, flags.changes === true));
+      const { after, last, changes } = flags;
+      const query = after === undefined ? `limit=${last}` : `after=${after}&limit=${EVENTS_AT_ONCE}`;
+      const events = await getEvents(masterOf(flags), query);
+      if (flags.follow === true) return follow(flags, events);
+      print(flags, { events }, () =>
+        [eventsTitle(), ...events.map((event) => eventText(event, changes === true))].join("\n"),
+      );
     });
   addMasterOption(program.command("state"))
     .description("all that the masters decided, now or as of a revision")
@@ -67,18 +71,34 @@ export function addHistoryCommands(program: Command): void {
     });
 }
 
-function eventsText(events: readonly Event[], withChanges: boolean): string {
-  const rows = events.map(({ revision, at, who, what }) => [String(revision), at, who, what]);
-  const lines = renderTable(COLUMNS, rows).split("\n");
-  if (!withChanges) return lines.join("\n");
-  return [lines[0], ...events.flatMap((event, n) => [lines[n + 1], ...changeLines(event)])].join("\n");
+async function getEvents(master: Service, query: string): Promise<readonly Event[]> {
+  const schema = z.object({ events: z.array(eventSchema) });
+  return (await callService(master, "GET", `/v1/events?${query}`, schema)).events;
 }
 
-function changeLines({ changes }: Event): string[] {
-  return changes.flatMap(({ key, before, after }) => [
-    ...(before === undefined ? [] : [`  - ${key} ${JSON.stringify(before)}`]),
-    ...(after === undefined ? [] : [`  + ${key} ${JSON.stringify(after)}`]),
-  ]);
+/** Prints for as long as it runs. A master that is away is waited for: another one may begin to lead. */
+async function follow(flags: EventFlags, first: readonly Event[]): Promise<never> {
+  const { json, changes } = flags;
+  const master = masterOf(flags);
+  if (json !== true) console.log(eventsTitle());
+  let last = flags.after ?? 0;
+  let isAway = false;
+  for (let events = first; ; ) {
+    for (const event of events) {
+      console.log(json === true ? JSON.stringify(event) : eventText(event, changes === true));
+      last = event.revision;
+    }
+    if (events.length < EVENTS_AT_ONCE) await sleep(FOLLOW_MS);
+    try {
+      events = await getEvents(master, `after=${last}&limit=${EVENTS_AT_ONCE}`);
+      isAway = false;
+    } catch (thrown) {
+      if (!(thrown instanceof Fault) || !WAITED_FOR.has(thrown.code)) throw thrown;
+      if (!isAway) console.error(`weft: ${thrown.message}; waiting for it`);
+      isAway = true;
+      events = [];
+    }
+  }
 }
 
 function stateText({ revision, entries }: z.infer<typeof stateSchema>): string {

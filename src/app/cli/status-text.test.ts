@@ -151,6 +151,15 @@ problems:
   );
 });
 
+test("an agent of a version before, which does not enforce what it is asked for, is a problem", () => {
+  const old = agent(1, { lacks: ["isolation and egress of web, db", "policies"] });
+  assert.ok(
+    masterText("x", STATUS, NETWORKS, [old, agent(2, { version: "0.2.0" })]).endsWith(`problems:
+  host1 (10.0.0.11): does not enforce isolation and egress of web, db; policies: its agent is a weft from before 0.2, which names no version; upgrade it`),
+  );
+  assert.match(masterText("x", STATUS, NETWORKS, [{ ...old, version: "0.1.3" }]), /agent is weft 0\.1\.3; upgrade it$/);
+});
+
 test("a failed network is told to scripts, one that is being made is not", () => {
   assert.equal(
     hasFailed([

@@ -5,6 +5,7 @@
 import type { z } from "zod";
 import type { OverlayStatus } from "../../model/cluster.ts";
 import { prefixesOf } from "../../model/network.ts";
+import { programText } from "../../model/version.ts";
 import type { agentStatusSchema } from "../agent/app.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
 import { type Column, countText, renderTable } from "./table.ts";
@@ -96,10 +97,14 @@ export function hasFailed(statuses: readonly OverlayStatus[]): boolean {
   return statuses.some(({ status }) => status === "STATUS_FAILED");
 }
 
-function agentProblems({ hostname, ip, statuses }: AgentView): string[] {
-  return statuses
+function agentProblems(agent: AgentView): string[] {
+  const { hostname, ip, statuses, lacks } = agent;
+  const who = `${hostname} (${ip})`;
+  const failed = statuses
     .filter(({ status }) => status === "STATUS_FAILED")
-    .map(({ name, error }) => `${hostname} (${ip}): network ${name}: ${error ?? "failed without a reason"}`);
+    .map(({ name, error }) => `${who}: network ${name}: ${error ?? "failed without a reason"}`);
+  if (lacks === undefined) return failed;
+  return [...failed, `${who}: does not enforce ${lacks.join("; ")}: its agent is ${programText(agent)}; upgrade it`];
 }
 
 /** `weft status --agent`. */

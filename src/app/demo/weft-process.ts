@@ -20,19 +20,24 @@ export interface ProcessOptions {
   readonly folder: string;
   /** More of the command line. */
   readonly args?: readonly string[];
+  /** The executable; absent: this version's. */
+  readonly program?: string;
 }
 
 export abstract class WeftProcess {
   readonly host: LabHost;
   readonly folder: string;
+  /** What the next start runs. */
+  program: string;
   readonly #service: ServiceName;
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
 
-  constructor(service: ServiceName, { host, folder }: ProcessOptions, args: readonly string[]) {
+  constructor(service: ServiceName, { host, folder, program = WEFT }: ProcessOptions, args: readonly string[]) {
     this.#service = service;
     this.host = host;
     this.folder = folder;
+    this.program = program;
     this.#args = [service, ...args];
     mkdirSync(folder, { recursive: true });
   }
@@ -54,7 +59,7 @@ export abstract class WeftProcess {
   /** Starts the program; `args` replace what it was made with. @returns once it answers requests */
   async start(args: readonly string[] = this.#args): Promise<void> {
     const log = openSync(join(this.folder, "log"), "a");
-    const child = this.host.spawn(WEFT, args, { stdio: ["ignore", log, log] });
+    const child = this.host.spawn(this.program, args, { stdio: ["ignore", log, log] });
     this.#child = child;
     // It ends with the lab; whoever made the lab need not wait for it.
     child.unref();

@@ -5,6 +5,7 @@
  * fault; an answer leaves, and others hear, only when all before it is durable. Everything here is synchronous, so that no
  * two requests ever see each other half done.
  */
+import { recordChangeText } from "../../core/control/record-change.ts";
 import { Allocator } from "../../core/ipam/allocate.ts";
 import { recordFor } from "../../core/ipam/identity.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
@@ -26,6 +27,7 @@ import type { MasterMetrics } from "./metrics.ts";
 import { peerOf } from "./peer.ts";
 import { Policies } from "./policies.ts";
 import type { Presence } from "./presence.ts";
+import { Programs, type ProgramView } from "./programs.ts";
 import { Records } from "./records.ts";
 import { Sightings } from "./sightings.ts";
 
@@ -40,6 +42,7 @@ export interface ClusterDeps {
   readonly metrics: MasterMetrics;
   readonly trust: ClusterTrust;
   readonly presence: Presence;
+  readonly version: string;
 }
 
 /** Who has what, and what was given back and rests. */
@@ -49,7 +52,7 @@ export interface ClusterRecords {
 }
 
 /** An agent as `/v1/agents` shows it. */
-export interface AgentView extends AgentRecord {
+export interface AgentView extends AgentRecord, ProgramView {
   readonly connected: boolean;
   readonly statuses: readonly OverlayStatus[];
 }
@@ -60,6 +63,7 @@ export class Cluster {
   /** Further slices, and how much room there is. */
   readonly elastic: Elastic;
   readonly policies: Policies;
+  readonly #programs: Programs;
   #effective: Effective;
   #config: ClusterConfig;
   readonly #deps: ClusterDeps;
@@ -89,6 +93,7 @@ export class Cluster {
     });
     this.#presence = deps.presence;
     this.policies = new Policies(deps.records);
+    this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
@@ -144,6 +149,7 @@ export class Cluster {
     metrics.count("register_agent_messages_received");
     try {
       const token = this.trust.admit(request.agentId, caller);
+      this.#programs.requireNear(request);
       const known = this.#admit(request);
       this.elastic.wake();
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
@@ -157,6 +163,7 @@ export class Cluster {
       };
       undoing(registration.undo, commit);
       this.#sightings.registered(request.agentId, request.instanceId);
+      this.#programs.registered(request);
       this.elastic.registered(request.agentId);
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
@@ -262,6 +269,7 @@ export class Cluster {
   agents(): readonly AgentView[] {
     return this.#records.all().map((record) => ({
       ...record,
+      ...this.#programs.viewOf(record.id),
       connected: this.#presence.instanceOf(record.id) !== undefined,
       statuses: this.#sightings.statusesOf(record.id),
     }));
@@ -301,15 +309,11 @@ export class Cluster {
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
     const resting = this.#allocator.resting();
-    const how = known === undefined ? "added" : known.id === record.id ? "changed" : `takes over from ${known.id}`;
-    this.#write(
-      { who: `agent ${record.id}`, what: `agent ${record.id} (${record.hostname}, ${record.ip}) ${how}` },
-      (records) => {
-        records.putAgent(record, known?.id);
-        if (resting !== this.#resting) records.saveResting(resting);
-        if (trusted !== undefined) this.trust.write(trusted);
-      },
-    );
+    this.#write({ who: `agent ${record.id}`, what: recordChangeText(known, record) }, (records) => {
+      records.putAgent(record, known?.id);
+      if (resting !== this.#resting) records.saveResting(resting);
+      if (trusted !== undefined) this.trust.write(trusted);
+    });
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
     this.#resting = resting;
     if (isFloorDue) this.#presence.announce();
@@ -321,6 +325,7 @@ export class Cluster {
   #forget(id: string): void {
     this.#sightings.forget(id);
     this.elastic.forget(id);
+    this.#programs.forget(id);
   }
 
   get book(): Book {

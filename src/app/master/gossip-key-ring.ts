@@ -81,9 +81,7 @@ export class GossipKeyRing {
         continue;
       }
       try {
-        const { phase, current } = effect.ring;
-        const deed = { who, what: `change of the gossip's key: ${phase}, sending with key ${current.id}` };
-        records.change(deed, () => records.saveKeyRing(effect.ring));
+        records.change({ who, what: ringText(effect.ring) }, () => records.saveKeyRing(effect.ring));
       } catch (thrown) {
         this.#rotation = new KeyRotation(before, clock.now());
         throw thrown;
@@ -107,4 +105,11 @@ export class GossipKeyRing {
       }
     });
   }
+}
+
+/** The phase that begins, in the words of the event log. */
+function ringText({ phase, current, other }: KeyRing): string {
+  if (phase === "spreading") return `change of the gossip's key begins: key ${other?.id} is handed out`;
+  if (phase === "retiring") return `gossip is sent with key ${current.id}; key ${other?.id} is still taken`;
+  return `change of the gossip's key is over: key ${current.id} alone is taken`;
 }

@@ -2,6 +2,7 @@
  * The policies in force, in step with the store. Agents come for a change of them as for any other.
  */
 import type { Policy, PolicyBook } from "../../model/policy.ts";
+import { policyPortsText, selectorText } from "../../model/policy-text.ts";
 import type { ControlRecords } from "./control-records.ts";
 
 export class Policies implements PolicyBook {
@@ -21,7 +22,9 @@ export class Policies implements PolicyBook {
   }
 
   put(policy: Policy, who: string): void {
-    const what = `policy ${policy.name} ${this.#byName.has(policy.name) ? "changed" : "added"}`;
+    const { name, network, from, to, ports } = policy;
+    const rule = `${selectorText(from)} to ${selectorText(to)}${network === undefined ? "" : ` in ${network}`}`;
+    const what = `policy ${name} ${this.#byName.has(name) ? "changed" : "added"}: ${rule}, ports ${policyPortsText(ports)}`;
     this.#records.change({ who, what }, () => this.#records.putPolicy(policy));
     this.#byName.set(policy.name, policy);
     this.onChange();

@@ -53,6 +53,7 @@ export async function openSession(term: Term, options: MasterOptions, deps: Mast
       metrics,
       trust,
       presence: gossip,
+      version: options.version,
     },
   );
   const appDeps = { cluster, gossip, clock, metrics, version: options.version, warnings: options.warnings, onBug };

@@ -35,6 +35,10 @@ export const agentSchema = z
     ip: ipSchema,
     hostname: z.string(),
     connected: z.boolean(),
+    /** Of its program, as it told when it registered with this master; those before 0.2 do not tell. */
+    version: z.string().optional(),
+    /** What its program, being older, does not enforce of what is asked of it. */
+    lacks: z.array(z.string()).optional(),
     backend: backendSchema,
     overlays: z.array(agentOverlaySchema),
     statuses: z.array(overlayStatusSchema),
