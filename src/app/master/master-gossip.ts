@@ -23,6 +23,10 @@ export interface MasterGossipDependencies {
   readonly random: Random;
   readonly store: GossipStore;
   readonly log: Log;
+  /** Where agents may be found that this host never heard of: another master may have led so far. */
+  readonly seeds?: readonly string[];
+  /** Told where an agent speaks gossip. */
+  readonly onAddress?: (address: string, isAlive: boolean) => void;
   /** An agent came, went, or is another process than before. */
   readonly onAgent: (agentId: string) => void;
 }
@@ -51,7 +55,11 @@ export class MasterGossip {
     const { trust } = deps;
     const told = (id: MemberId) => {
       const agentId = member.directory.credentialOf(id)?.agentId;
-      if (agentId !== undefined) deps.onAgent(agentId);
+      if (agentId === undefined) return;
+      deps.onAgent(agentId);
+      const view = member.gossip.member(id);
+      const isAgent = trust.memberOf(agentId) !== undefined;
+      if (view !== undefined && isAgent) deps.onAddress?.(view.head.address, view.status === ALIVE);
     };
     const papers = {
       clusterKey: trust.clusterKey,
@@ -59,7 +67,7 @@ export class MasterGossip {
       removals: trust.removals,
       epochFloor: trust.epochFloor,
       keys: trust.keys,
-      seeds: [],
+      seeds: deps.seeds ?? [],
     };
     const member: ClusterMember = await ClusterMember.open(at, papers, {
       ...deps,
