@@ -75,6 +75,7 @@ export class ClusterTrust {
   readonly #byKey = new Map<string, MemberRecord>();
   #epochs: EpochRecord;
   #signed: SignedRefusals | undefined;
+  #issued = new Map<string, Uint8Array>();
 
   /** @throws Fault storage, corrupt-store */
   constructor(deps: ClusterTrustDeps) {
@@ -280,10 +281,17 @@ export class ClusterTrust {
 
   #words(): SignedRefusals {
     const { cluster } = this.#deps.secrets;
-    this.#signed ??= {
-      removals: this.#epochs.removals.map((removal) => issueRemoval(removal, cluster)),
-      floor: issueEpochFloor(this.#epochs.floor, cluster),
-    };
+    if (this.#signed !== undefined) return this.#signed;
+    // Each removal is told again with the next ones, and is signed once.
+    const before = this.#issued;
+    this.#issued = new Map();
+    const removals = this.#epochs.removals.map((removal) => {
+      const of = `${removal.epoch} ${removal.memberId} ${removal.agentId}`;
+      const bytes = before.get(of) ?? issueRemoval(removal, cluster);
+      this.#issued.set(of, bytes);
+      return bytes;
+    });
+    this.#signed = { removals, floor: issueEpochFloor(this.#epochs.floor, cluster) };
     return this.#signed;
   }
 
