@@ -146,10 +146,10 @@ export class MasterGossip {
       [FLOOR_KEY, this.#floor],
     ]);
     const { removals } = trust.refusals;
-    const keys = removals.map(({ memberId }) => REMOVAL_KEY + memberId);
-    for (const key of this.#published) if (!keys.includes(key)) changes.set(key, undefined);
-    for (const [n, key] of keys.entries()) changes.set(key, trust.removals[n]);
-    this.#published = new Set(keys);
+    const words = new Map(removals.map(({ memberId }, n) => [REMOVAL_KEY + memberId, trust.removals[n]]));
+    for (const key of this.#published) if (!words.has(key)) changes.set(key, undefined);
+    for (const [key, word] of words) changes.set(key, word);
+    this.#published = new Set(words.keys());
     this.member.publish(changes);
   }
 }
