@@ -9,6 +9,7 @@ import { verifyAssignmentStatement } from "../model/trust/assignment-statement.t
 import { fromText, sameBytes } from "../model/trust/bytes.ts";
 import { transcriptOf } from "../model/trust/call-proof.ts";
 import { verifyCredential } from "../model/trust/credential.ts";
+import type { Verify } from "../model/trust/member.ts";
 import { verifyEpochFloor, verifyRemoval } from "../model/trust/removal.ts";
 import type { Token } from "../model/trust/token.ts";
 import { answerBytes, answerKey, tokenKeyOf } from "./crypto/call-keys.ts";
@@ -25,6 +26,8 @@ export interface Expectation {
   readonly token: Token | undefined;
   /** Of the cluster that the agent belongs to. */
   readonly clusterKey: Uint8Array | undefined;
+  /** Absent: as the agent checks signatures. A process that plays thousands of agents need not check the same one for each. */
+  readonly verify?: Verify;
 }
 
 /** @throws Unanswered when it is no answer, Distrusted when it is none of the agent's master */
@@ -56,13 +59,18 @@ export function openAdmission(answer: unknown, registration: Proven, expected: E
   return checked(parseJson(Buffer.from(plain).toString()), registration, expected, clusterKey);
 }
 
-function checked(json: unknown, { proof }: Proven, { agentId }: Expectation, answeredBy: Uint8Array): Admission {
+function checked(
+  json: unknown,
+  { proof }: Proven,
+  { agentId, verify = verifySignature }: Expectation,
+  answeredBy: Uint8Array,
+): Admission {
   const parsed = admissionSchema.safeParse(json);
   if (!parsed.success) throw noAnswer(issuesOf(parsed.error));
   const { assignment, membership } = parsed.data;
   const { clusterKey, credential, statement, removals, epochFloor } = membership;
-  const own = verifyCredential(credential, clusterKey, verifySignature);
-  const said = verifyAssignmentStatement(statement, clusterKey, verifySignature);
+  const own = verifyCredential(credential, clusterKey, verify);
+  const said = verifyAssignmentStatement(statement, clusterKey, verify);
   const isOwn = (key: Uint8Array | undefined) =>
     key !== undefined && proof.publicKey !== undefined && sameBytes(key, proof.publicKey);
   const isMine =
@@ -74,8 +82,8 @@ function checked(json: unknown, { proof }: Proven, { agentId }: Expectation, ans
     isOwn(said.publicKey);
   const isSigned =
     sameBytes(clusterKey, answeredBy) &&
-    verifyEpochFloor(epochFloor, clusterKey, verifySignature) !== undefined &&
-    removals.every((removal) => verifyRemoval(removal, clusterKey, verifySignature) !== undefined);
+    verifyEpochFloor(epochFloor, clusterKey, verify) !== undefined &&
+    removals.every((removal) => verifyRemoval(removal, clusterKey, verify) !== undefined);
   if (!isMine || !isSigned) throw new Distrusted("its answer is not about this agent, or not signed by the cluster");
   return parsed.data;
 }

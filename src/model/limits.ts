@@ -345,6 +345,8 @@ export const CHANGES_MAX = 100;
 export const EVENTS_KEPT = 100_000;
 /** Events of one write to the store. */
 export const EVENTS_AT_ONCE_MAX = 100;
+/** Bytes of the file that `weft store export` writes: it is one string in memory. */
+export const STORE_FILE_MAX_BYTES = 400_000_000;
 /** Events of one answer. */
 export const EVENTS_SHOWN_MAX = 1_000;
 /** Bytes of one event and the entries that it writes: etcd takes 1.5 MiB in one request (--max-request-bytes). A value of

@@ -13,6 +13,7 @@ import { addMembersCommand } from "./members-command.ts";
 import { addNetworkCommands } from "./network-command.ts";
 import { addPolicyCommands } from "./policy-command.ts";
 import { addStatusCommands } from "./status-command.ts";
+import { addStoreCommands } from "./store-command.ts";
 import { addTrustCommands } from "./trust-command.ts";
 
 function packageVersion(): string {
@@ -40,6 +41,7 @@ export function createProgram(): Command {
   addNetworkCommands(program);
   addPolicyCommands(program);
   addHistoryCommands(program);
+  addStoreCommands(program);
   addConfigCommand(program);
   return program;
 }

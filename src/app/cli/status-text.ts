@@ -31,6 +31,7 @@ export function masterText(
   const vteps = status.vteps.map((pool) => `${usage(pool)} in ${pool.pool}`);
   return [
     `master ${address}, version ${status.version}`,
+    ...(status.leader === undefined ? [] : [`led by ${status.leader.url}, term ${status.leader.term}`]),
     `${connected} of ${known} agents connected`,
     `VTEP addresses: ${vteps.join(", ")}`,
     `\n${networksTable(networks)}`,

@@ -5,7 +5,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { admissionJson, registerRequestSchema, sealedAnswerSchema, statusReportSchema } from "../../io/messages.ts";
-import type { Clock } from "../../io/ports.ts";
+import type { Clock, MasterAddress } from "../../io/ports.ts";
 import { Fault } from "../../model/fault.ts";
 import { agentIdSchema, reportAnswerSchema } from "../../model/schemas.ts";
 import { toText } from "../../model/trust/bytes.ts";
@@ -26,6 +26,8 @@ export interface MasterApiDeps {
   readonly gossip?: MasterGossip;
   readonly clock: Clock;
   readonly version: string;
+  /** Who leads, where several masters share a store: this one. */
+  readonly leader?: MasterAddress & { readonly term: number };
   readonly warnings: readonly string[];
   /** Whether this is the Unix socket, which only root of this host can open. */
   readonly local: boolean;
@@ -113,10 +115,11 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   app.openapi(STATUS, (context) => context.json(statusView(deps), 200));
 }
 
-function statusView({ cluster, version, warnings }: MasterApiDeps): z.infer<typeof statusSchema> {
+function statusView({ cluster, version, leader, warnings }: MasterApiDeps): z.infer<typeof statusSchema> {
   const { network, defaultNetwork, enableIpv6, overlayMtu } = cluster.config;
   return {
     version,
+    ...(leader && { leader }),
     agents: cluster.counts(),
     networks: network.overlays.length,
     ...(defaultNetwork !== undefined && { defaultNetwork }),

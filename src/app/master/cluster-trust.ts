@@ -75,6 +75,7 @@ export class ClusterTrust {
   readonly #byKey = new Map<string, MemberRecord>();
   #epochs: EpochRecord;
   #signed: SignedRefusals | undefined;
+  #issued = new Map<string, Uint8Array>();
 
   /** @throws Fault storage, corrupt-store */
   constructor(deps: ClusterTrustDeps) {
@@ -85,8 +86,13 @@ export class ClusterTrust {
     this.callers = new Callers(clock, (id) => this.tokens.withId(id));
     this.#epochs = epochs ?? FIRST_EPOCH;
     for (const member of members) this.#put(member);
+    const own = toText(this.clusterKey);
+    const known = records.clusterKey();
+    if (known !== undefined && known !== own) throw foreignKey(known, own);
     const ring = keyRing ?? { phase: "steady", current: { id: 1, key: toText(newSecret(GOSSIP_KEY_BYTES)) } };
     if (epochs === undefined || keyRing === undefined) this.#begin(ring);
+    else if (known === undefined)
+      records.change({ who: "master", what: "the cluster's public key is kept" }, () => records.saveClusterKey(own));
     this.gossipKeys = new GossipKeyRing(ring, deps);
     this.gossipKeys.onChange = () => this.onChange();
   }
@@ -275,10 +281,17 @@ export class ClusterTrust {
 
   #words(): SignedRefusals {
     const { cluster } = this.#deps.secrets;
-    this.#signed ??= {
-      removals: this.#epochs.removals.map((removal) => issueRemoval(removal, cluster)),
-      floor: issueEpochFloor(this.#epochs.floor, cluster),
-    };
+    if (this.#signed !== undefined) return this.#signed;
+    // Each removal is told again with the next ones, and is signed once.
+    const before = this.#issued;
+    this.#issued = new Map();
+    const removals = this.#epochs.removals.map((removal) => {
+      const of = `${removal.epoch} ${removal.memberId} ${removal.agentId}`;
+      const bytes = before.get(of) ?? issueRemoval(removal, cluster);
+      this.#issued.set(of, bytes);
+      return bytes;
+    });
+    this.#signed = { removals, floor: issueEpochFloor(this.#epochs.floor, cluster) };
     return this.#signed;
   }
 
@@ -313,6 +326,7 @@ export class ClusterTrust {
     const { records, secrets, log } = this.#deps;
     const first = this.tokens.recordOf(secrets.firstToken(), { kind: "join", note: "first start" }, 0);
     records.change({ who: "master", what: "the cluster begins" }, () => {
+      records.saveClusterKey(toText(this.clusterKey));
       records.saveEpochs(this.#epochs);
       records.saveKeyRing(ring);
       records.putToken(first);
@@ -327,6 +341,16 @@ const NEVER: Age = { epoch: -1, revision: 0 };
 
 function reaching(epochs: EpochRecord, epoch: number): EpochRecord {
   return epoch > epochs.epoch ? { ...epochs, epoch } : epochs;
+}
+
+/** The store belongs to another cluster than the master's `cluster.key`. */
+export function foreignKey(stored: string, own: string | undefined): Fault {
+  return new Fault(
+    "bad-config",
+    `the store is that of the cluster ${stored}, and ${own === undefined ? "there is no cluster.key here" : `cluster.key here is of ${own}`}: all masters ` +
+      "of a cluster have the same one. Copy it from another master's data directory (mode 0600), or from the backup",
+    { stored, ...(own !== undefined && { own }) },
+  );
 }
 
 /** What an assignment statement is about. */

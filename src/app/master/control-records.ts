@@ -8,6 +8,7 @@ import { parseNetworkSource } from "../../core/config/cluster-config.ts";
 import { open, seal } from "../../io/crypto/keys.ts";
 import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
+import { GOSSIP_ADDRESS_MAX_LENGTH } from "../../model/limits.ts";
 import type { Elastic } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import { type Policy, policySchema } from "../../model/policy.ts";
@@ -19,11 +20,14 @@ import { epochRecordSchema, type MemberRecord, memberRecordSchema } from "../../
 import { type TokenRecord, tokenRecordSchema } from "../../model/trust/token.ts";
 import type { Book, Deed } from "./book.ts";
 
+/** The cluster's public key: which `cluster.key` all of this belongs to. */
+export const IDENTITY = "identity";
 const SETTINGS = "settings";
 const CLUSTER = "cluster";
 const NETWORK = "network/";
 const AGENT = "agent/";
 const RESTING = "resting";
+const GOSSIP = "gossip";
 const POLICY = "policy/";
 const MEMBER = "member/";
 const TOKEN = "token/";
@@ -60,6 +64,8 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
   file: z.string(),
   refused: z.array(z.string()),
 });
+const identitySchema = z.object({ clusterKey: z.string() });
+const gossipSchema = z.object({ addresses: z.array(z.string().max(GOSSIP_ADDRESS_MAX_LENGTH)) });
 const agentEntrySchema = z.object({ record: agentRecordSchema });
 
 /** Changes are made inside of `change`; what is read is checked, and damage is a fault that names the entry. */
@@ -164,6 +170,18 @@ export class ControlRecords {
     this.#book.delete(POLICY + name);
   }
 
+  // ---- gossip --------------------------------------------------------------------------------------------------------
+
+  /** Where some agents speak gossip that do so at another port than the usual one. @throws Fault corrupt-store */
+  gossipAddresses(): readonly string[] {
+    const value = this.#book.get(GOSSIP);
+    return value === undefined ? [] : decoded(gossipSchema, value, GOSSIP).addresses;
+  }
+
+  saveGossipAddresses(addresses: readonly string[]): void {
+    this.#book.put(GOSSIP, { addresses: [...addresses] });
+  }
+
   // ---- trust ---------------------------------------------------------------------------------------------------------
 
   /** @throws Fault corrupt-store */
@@ -175,6 +193,15 @@ export class ControlRecords {
       ...(epochs !== undefined && { epochs: decoded(epochRecordSchema, epochs, EPOCHS) }),
       ...(keyRing !== undefined && { keyRing: this.#keyRing(keyRing) }),
     };
+  }
+
+  /** The cluster's public key in base64url; `undefined` at first, and in a store from before it was kept. */
+  clusterKey(): string | undefined {
+    return clusterKeyOf(this.#book.get(IDENTITY));
+  }
+
+  saveClusterKey(clusterKey: string): void {
+    this.#book.put(IDENTITY, { clusterKey });
   }
 
   putMember(member: MemberRecord): void {
@@ -248,6 +275,11 @@ export class ControlRecords {
       { entry },
     );
   }
+}
+
+/** What the entry IDENTITY says. @throws Fault corrupt-store */
+export function clusterKeyOf(identity: unknown): string | undefined {
+  return identity === undefined ? undefined : decoded(identitySchema, identity, IDENTITY).clusterKey;
 }
 
 function orderOf(value: unknown): number {

@@ -23,6 +23,10 @@ export interface MasterGossipDependencies {
   readonly random: Random;
   readonly store: GossipStore;
   readonly log: Log;
+  /** Where agents may be found that this host never heard of: another master may have led so far. */
+  readonly seeds?: readonly string[];
+  /** Told where an agent speaks gossip. */
+  readonly onAddress?: (address: string, isAlive: boolean) => void;
   /** An agent came, went, or is another process than before. */
   readonly onAgent: (agentId: string) => void;
 }
@@ -51,7 +55,11 @@ export class MasterGossip {
     const { trust } = deps;
     const told = (id: MemberId) => {
       const agentId = member.directory.credentialOf(id)?.agentId;
-      if (agentId !== undefined) deps.onAgent(agentId);
+      if (agentId === undefined) return;
+      deps.onAgent(agentId);
+      const view = member.gossip.member(id);
+      const isAgent = trust.memberOf(agentId) !== undefined;
+      if (view !== undefined && isAgent) deps.onAddress?.(view.head.address, view.status === ALIVE);
     };
     const papers = {
       clusterKey: trust.clusterKey,
@@ -59,7 +67,7 @@ export class MasterGossip {
       removals: trust.removals,
       epochFloor: trust.epochFloor,
       keys: trust.keys,
-      seeds: [],
+      seeds: deps.seeds ?? [],
     };
     const member: ClusterMember = await ClusterMember.open(at, papers, {
       ...deps,
@@ -138,10 +146,10 @@ export class MasterGossip {
       [FLOOR_KEY, this.#floor],
     ]);
     const { removals } = trust.refusals;
-    const keys = removals.map(({ memberId }) => REMOVAL_KEY + memberId);
-    for (const key of this.#published) if (!keys.includes(key)) changes.set(key, undefined);
-    for (const [n, key] of keys.entries()) changes.set(key, trust.removals[n]);
-    this.#published = new Set(keys);
+    const words = new Map(removals.map(({ memberId }, n) => [REMOVAL_KEY + memberId, trust.removals[n]]));
+    for (const key of this.#published) if (!words.has(key)) changes.set(key, undefined);
+    for (const [key, word] of words) changes.set(key, word);
+    this.#published = new Set(words.keys());
     this.member.publish(changes);
   }
 }

@@ -32,6 +32,18 @@ export interface MasterGauges {
   }[];
 }
 
+/** `/metrics` of a master that stands by; what the cluster has is told by the leader. */
+export async function standbyMetrics(): Promise<Response> {
+  const registry = new Registry();
+  leadingGauge(registry).set(0);
+  return new Response(await registry.metrics(), { headers: { "content-type": registry.contentType } });
+}
+
+function leadingGauge(registry: Registry): Gauge {
+  const help = "1 while this master leads, 0 while it stands by.";
+  return new Gauge({ name: "weft_master_leading", help, registers: [registry] });
+}
+
 export class MasterMetrics {
   readonly #registry = new Registry();
   readonly #internal: ReadonlyMap<InternalName, Counter>;
@@ -65,6 +77,7 @@ export class MasterMetrics {
       ]),
     );
     this.#counter("overlay_master_process_restarts", "always 0: this master is no process inside another one");
+    leadingGauge(this.#registry).set(1);
     // State is read before the first request is served.
     this.#gauge("overlay_master_recovering", "always 0 while this answers");
   }

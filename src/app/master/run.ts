@@ -3,6 +3,7 @@
  */
 import { join } from "node:path";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
+import { signerOf } from "../../io/crypto/keys.ts";
 import { readSecretFile } from "../../io/crypto/secret-file.ts";
 import { parseTcpAddress } from "../../io/http-server.ts";
 import { createLog, type Log } from "../../io/log.ts";
@@ -14,10 +15,13 @@ import { openMasterDisk } from "../../io/store/sqlite-control-store.ts";
 import { SYSTEM_UDP } from "../../io/udp.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Ip, parseIp } from "../../model/ip.ts";
+import { toText } from "../../model/trust/bytes.ts";
 import { awaitEnding } from "../daemon.ts";
 import { readPem, tlsServerOf } from "../tls-options.ts";
+import { foreignKey } from "./cluster-trust.ts";
 import type { MasterFlags } from "./command.ts";
 import { readClusterConfig } from "./config-file.ts";
+import { clusterKeyOf, IDENTITY } from "./control-records.ts";
 import { masterIdIn, secretsIn } from "./secrets.ts";
 import { startMaster } from "./start.ts";
 import { etcdChoiceOf } from "./store-option.ts";
@@ -75,6 +79,8 @@ function sharedStoreOf(flags: MasterFlags, log: Log): ControlStore | undefined {
   const { text, ...access } = choice;
   return openEtcdControlStore({
     ...access,
+    // Refused at once, and not when this master leads: that may be the moment in which it is needed.
+    check: { entry: IDENTITY, accept: (identity) => requireSameCluster(identity, flags.dataDir) },
     onTrouble: ({ code, message }) => log.warn({ store: text, code }, message),
   });
 }
@@ -92,6 +98,15 @@ function requireClusterKey({ dataDir, newCluster }: MasterFlags): void {
       "master of a new cluster is started with --new-cluster and makes it",
     { path },
   );
+}
+
+/** @throws Fault bad-config */
+function requireSameCluster(identity: unknown, dataDir: string): void {
+  const stored = clusterKeyOf(identity);
+  const text = readSecretFile(join(dataDir, "cluster.key"));
+  const signer = text === undefined ? undefined : signerOf(text);
+  const own = signer && toText(signer.publicKey);
+  if (stored !== undefined && stored !== own) throw foreignKey(stored, own);
 }
 
 /** Where the other masters find this one, unless --advertise says so. */

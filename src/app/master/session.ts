@@ -11,6 +11,7 @@ import { Cluster } from "./cluster.ts";
 import { ClusterTrust } from "./cluster-trust.ts";
 import { ControlRecords } from "./control-records.ts";
 import { loadEffective } from "./effective.ts";
+import { gossipSeeds, KeptAddresses } from "./gossip-seeds.ts";
 import { MasterGossip } from "./master-gossip.ts";
 import { MasterMetrics } from "./metrics.ts";
 import type { Arrival, Serving } from "./role.ts";
@@ -27,6 +28,7 @@ export async function openSession(term: Term, options: MasterOptions, deps: Mast
   const agents = records.agents();
   const metrics = new MasterMetrics();
   const trust = new ClusterTrust({ records, clock, log, secrets });
+  const kept = new KeptAddresses(records);
   const gossip = await MasterGossip.open(options.gossip, {
     trust,
     udp,
@@ -34,6 +36,9 @@ export async function openSession(term: Term, options: MasterOptions, deps: Mast
     random,
     store: disk.gossip,
     log,
+    seeds: gossipSeeds(records, options.gossip),
+    // One master's own disk remembers where its agents are.
+    ...(store !== undefined && { onAddress: (address, isAlive) => kept.heard(address, isAlive) }),
     onAgent: (agentId) => cluster.presenceChanged(agentId),
   });
   try {
@@ -56,7 +61,17 @@ export async function openSession(term: Term, options: MasterOptions, deps: Mast
       version: options.version,
     },
   );
-  const appDeps = { cluster, gossip, clock, metrics, version: options.version, warnings: options.warnings, onBug };
+  const leader = store === undefined ? undefined : { ...options.self, term: term.number };
+  const appDeps = {
+    cluster,
+    gossip,
+    clock,
+    metrics,
+    version: options.version,
+    ...(leader && { leader }),
+    warnings: options.warnings,
+    onBug,
+  };
   const [here, afar] = [true, false].map((local) => createMasterApp({ ...appDeps, local }));
   gossip.start();
   for (const reason of effective.settings.refused) log.error({ reason }, "change of the configuration refused");

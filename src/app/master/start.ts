@@ -8,6 +8,7 @@ import type { Clock, ControlStore, MasterAddress, MasterDisk, Random, Udp, UdpAd
 import type { ClusterConfig } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import type { MasterSecrets } from "./cluster-trust.ts";
+import { standbyMetrics } from "./metrics.ts";
 import { MasterRole } from "./role.ts";
 import { openSession } from "./session.ts";
 
@@ -62,10 +63,13 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
   const tcp = parseTcpAddress(options.listen);
   const servers: HttpServer[] = [];
   const ending = new AbortController();
-  const role = new MasterRole({
+  const role: MasterRole = new MasterRole({
     store: store ?? disk.control,
     self: options.self,
     serve: (term) => openSession(term, options, deps),
+    // Whoever collects metrics asks each master for its own.
+    own: (request) =>
+      role.role === "standby" && new URL(request.url).pathname === "/metrics" ? standbyMetrics() : undefined,
     log,
     ...(options.peerCa !== undefined && { tls: { ca: options.peerCa } }),
   });

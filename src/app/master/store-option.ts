@@ -26,8 +26,13 @@ export interface EtcdChoice extends EtcdAccess {
 }
 
 export function addStoreOptions(command: Command): Command {
+  const what = "etcd://HOST:PORT[,…][/PREFIX]: where several masters share the cluster's state";
+  return addStoreAccessOptions(command.option("--store <url>", what));
+}
+
+/** How etcd is spoken to, wherever its address is given. */
+export function addStoreAccessOptions(command: Command): Command {
   return command
-    .option("--store <url>", "etcd://HOST:PORT[,…][/PREFIX]: where several masters share the cluster's state")
     .option("--store-ca <file>", "authority that signed etcd's certificate")
     .option("--store-cert <file>", "certificate to show etcd")
     .option("--store-key <file>", "its private key, mode 0600")

@@ -75,6 +75,8 @@ export const networkSchema = z
 export const statusSchema = z
   .object({
     version: z.string(),
+    /** Absent where one master has the state to itself. */
+    leader: z.object({ id: z.string(), url: z.string(), term: z.number() }).optional(),
     agents: z.object({ known: z.number(), connected: z.number() }),
     networks: z.number(),
     defaultNetwork: z.string().optional(),

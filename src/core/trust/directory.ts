@@ -6,6 +6,7 @@
 import type { Peer } from "../../model/cluster.ts";
 import { REMOVALS_MAX } from "../../model/limits.ts";
 import { type AssignmentStatement, verifyAssignmentStatement } from "../../model/trust/assignment-statement.ts";
+import { toText } from "../../model/trust/bytes.ts";
 import { type Credential, verifyCredential } from "../../model/trust/credential.ts";
 import { memberIdOf, type Verify } from "../../model/trust/member.ts";
 import { type Removal, verifyEpochFloor, verifyRemoval } from "../../model/trust/removal.ts";
@@ -57,6 +58,8 @@ export class Directory {
   readonly #newest = new Map<string, NewestWord>();
   readonly #unsaved = new Set<string>();
   readonly #removals = new Map<string, Removal>();
+  /** Removals as they came, in base64url, which were carried out. */
+  readonly #heeded = new Set<string>();
   #floor = 0;
 
   /**
@@ -124,6 +127,9 @@ export class Directory {
 
   /** Takes a removal from wherever it comes. @returns what changes by it; nothing when the cluster did not say so */
   remove(bytes: Uint8Array): DirectoryChange[] {
+    // Masters tell all removals with each change of one: a signature is checked once.
+    const text = toText(bytes);
+    if (this.#heeded.has(text)) return [];
     const removal = verifyRemoval(bytes, this.#clusterKey, this.#verify);
     if (removal === undefined) {
       this.disbelief["bad-signature"] += 1;
@@ -133,6 +139,8 @@ export class Directory {
     if (before !== undefined && before.epoch >= removal.epoch) return [];
     if (this.#removals.size >= 2 * REMOVALS_MAX && before === undefined) return [];
     this.#removals.set(removal.memberId, removal);
+    if (this.#heeded.size >= 2 * REMOVALS_MAX) this.#heeded.clear();
+    this.#heeded.add(text);
     return this.#sweep();
   }
 

@@ -35,7 +35,7 @@ const TO_ENTRIES = `${ENTRY_TABLES};
     DROP TABLE network; DROP TABLE agent; DROP TABLE member; DROP TABLE token`;
 
 /** "WftM". */
-const MASTER: DatabaseKind = {
+export const MASTER: DatabaseKind = {
   file: "master.db",
   applicationId: 0x5766744d,
   schemaVersion: 5,
@@ -136,8 +136,12 @@ class SqliteTerm implements LocalTerm {
           key,
           JSON.stringify(after),
         );
-    this.#db.run("INSERT INTO event (revision, value) VALUES (?, ?)", event.revision, JSON.stringify(event));
+    writeEvent(this.#db, event);
   }
+}
+
+export function writeEvent(db: SqliteDatabase, event: ControlEvent): void {
+  db.run("INSERT INTO event (revision, value) VALUES (?, ?)", event.revision, JSON.stringify(event));
 }
 
 /** What is thrown rejects. */

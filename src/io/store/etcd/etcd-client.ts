@@ -32,6 +32,7 @@ export interface CallOptions {
 }
 
 /** A line of a stream is one change of one small key. */
+const ALIVE_MS = 60_000;
 const LINE_MAX_BYTES = 1 << 20;
 /** gRPC's metadata `hasleader`: a member that is cut off from the others ends the watch instead of keeping silent. */
 const REQUIRE_LEADER = { "grpc-metadata-hasleader": "true" };
@@ -63,6 +64,16 @@ export class EtcdClient {
    * @throws EtcdError what etcd refused; EtcdUnreachable; EtcdAnswerTooLong; the signal's reason
    */
   async call<T>(path: string, body: unknown, schema: z.ZodType<T>, options: CallOptions = {}): Promise<T> {
+    // Between two tries nothing else keeps a process alive that has no socket open, such as a command.
+    const alive = setInterval(() => {}, ALIVE_MS);
+    try {
+      return await this.#insist(path, body, schema, options);
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  async #insist<T>(path: string, body: unknown, schema: z.ZodType<T>, options: CallOptions): Promise<T> {
     const { signal, totalMs = ETCD_CALL_MS, tryMs = ETCD_TRY_MS } = options;
     const { clock } = this;
     const end = clock.now() + totalMs;

@@ -8,18 +8,10 @@ import { TAKEOVER_CALM_MS, TAKEOVER_PAUSE_FIRST_MS, TAKEOVER_PAUSE_MAX_MS } from
 import type { ControlStore, MasterAddress } from "../../ports.ts";
 import { type EtcdAccess, EtcdClient, pause } from "./etcd-client.ts";
 import { etcdFault } from "./etcd-errors.ts";
-import {
-  compareWritten,
-  put,
-  range,
-  rangeBody,
-  rangeResponse,
-  rangesOf,
-  txnResponse,
-  versionResponse,
-} from "./etcd-messages.ts";
+import { compareWritten, put, range, rangeBody, rangeResponse, rangesOf, txnResponse } from "./etcd-messages.ts";
 import { EtcdTerm } from "./etcd-term.ts";
-import { endOf, Layout } from "./layout.ts";
+import { checkVersions } from "./etcd-version.ts";
+import { Layout } from "./layout.ts";
 import { deathOf, httpProbe, type Probe } from "./leader-probe.ts";
 import { LeaderWatch, type Standing } from "./leader-watch.ts";
 import { Lease } from "./lease.ts";
@@ -28,27 +20,36 @@ export interface EtcdStoreOptions extends EtcdAccess {
   /** All keys begin so: `/weft`. */
   readonly prefix?: string;
   readonly probe?: Probe;
+  /** Looks at an entry before this master waits for the lead; what it throws is what `lead` throws. */
+  readonly check?: EntryCheck;
   /** Told of what goes wrong while this master waits; the same may come again and again. */
   readonly onTrouble?: (fault: Fault) => void;
 }
 
-const OLDEST = [3, 4] as const;
+export interface EntryCheck {
+  readonly entry: string;
+  /** @param value `undefined`: there is none */
+  accept(value: unknown): void;
+}
+
 const RETRY_MS = 500;
 
 export class EtcdControlStore implements ControlStore {
   readonly #client: EtcdClient;
   readonly #layout: Layout;
   readonly #probe: Probe;
+  readonly #check: EntryCheck | undefined;
   readonly #onTrouble: (fault: Fault) => void;
   readonly #closed = new AbortController();
   #watch: LeaderWatch | undefined;
   #term: EtcdTerm | undefined;
   #takeovers = { count: 0, last: Number.NEGATIVE_INFINITY };
 
-  constructor({ prefix = "/weft", probe = httpProbe, onTrouble = () => {}, ...access }: EtcdStoreOptions) {
+  constructor({ prefix = "/weft", probe = httpProbe, check, onTrouble = () => {}, ...access }: EtcdStoreOptions) {
     this.#client = new EtcdClient(access);
     this.#layout = new Layout(prefix);
     this.#probe = probe;
+    this.#check = check;
     this.#onTrouble = onTrouble;
   }
 
@@ -60,7 +61,7 @@ export class EtcdControlStore implements ControlStore {
     const signal = AbortSignal.any([ended, this.#closed.signal]);
     try {
       if (this.#watch === undefined) {
-        await this.#insist(() => this.#checkVersions(signal), signal);
+        await this.#insist(() => this.#checkStore(signal), signal);
         this.#watch = new LeaderWatch(this.#client, this.#layout, this.#onTrouble);
       }
       for (;;) {
@@ -153,28 +154,13 @@ export class EtcdControlStore implements ControlStore {
       }
   }
 
-  async #checkVersions(signal: AbortSignal): Promise<void> {
-    const { etcdserver } = await this.#client.call("/version", {}, versionResponse, { signal });
-    const [major = 0, minor = 0] = etcdserver.split(".").map(Number);
-    if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
-      throw new Fault("unsupported-version", `etcd ${etcdserver} is too old; Weft needs ${OLDEST.join(".")} or newer`, {
-        version: etcdserver,
-      });
-    const { versions, versionsEnd, own } = this.#layout;
-    const before = await this.#firstKey(versions, own, signal);
-    const other = before ?? (await this.#firstKey(endOf(own), versionsEnd, signal));
-    if (other !== undefined && this.#layout.isForeign(other))
-      throw new Fault(
-        "unsupported-version",
-        `etcd holds ${other}, which another version of Weft wrote; run that one, or give another prefix in --store`,
-        { key: other },
-      );
-  }
-
-  async #firstKey(from: string, end: string, signal: AbortSignal): Promise<string | undefined> {
-    const body = rangeBody(from, { end, limit: 1, keysOnly: true });
+  async #checkStore(signal: AbortSignal): Promise<void> {
+    await checkVersions(this.#client, this.#layout, signal);
+    if (this.#check === undefined) return;
+    const { entry, accept } = this.#check;
+    const body = rangeBody(this.#layout.entry(entry));
     const { kvs } = await this.#client.call("/v3/kv/range", body, rangeResponse, { signal });
-    return kvs[0]?.key;
+    accept(kvs[0] && this.#layout.entryOf(kvs[0])[1]);
   }
 }
 

@@ -14,6 +14,8 @@ import type { MasterAddress } from "../../ports.ts";
 import type { KeyValue } from "./etcd-messages.ts";
 
 const VERSION = "v1";
+/** Stands in for the revision while an import writes: no master takes half of one for the whole. */
+export const IMPORTING = "importing";
 const REVISION_DIGITS = 16;
 
 export class Layout {
@@ -62,6 +64,12 @@ export class Layout {
   /** @param found what is at `revision` @throws Fault corrupt-store */
   headOf(found: KeyValue | undefined): number {
     if (found === undefined) return 0;
+    if (found.value === IMPORTING)
+      throw new Fault(
+        "corrupt-store",
+        "an import into etcd runs, or broke off; when none runs, import once more: weft store import --replace",
+        { key: this.revision },
+      );
     const head = Number(found.value);
     if (Number.isSafeInteger(head) && head > 0) return head;
     throw corrupt(this.revision);

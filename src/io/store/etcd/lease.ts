@@ -18,6 +18,7 @@ export class Lease {
   readonly ended: Promise<Fault>;
   readonly #client: EtcdClient;
   readonly #stop = new AbortController();
+  #given: Promise<void> | undefined;
 
   private constructor(client: EtcdClient, id: string, grantedAt: number) {
     this.#client = client;
@@ -37,11 +38,13 @@ export class Lease {
   }
 
   /** Stops the renewals, and ends the lease with what hangs on it, if etcd can be reached. */
-  async giveBack(): Promise<void> {
+  giveBack(): Promise<void> {
     this.#stop.abort();
-    await this.#client
-      .call("/v3/lease/revoke", { ID: this.id }, anyResponse, { totalMs: REVOKE_MS })
-      .catch(() => undefined);
+    this.#given ??= this.#client.call("/v3/lease/revoke", { ID: this.id }, anyResponse, { totalMs: REVOKE_MS }).then(
+      () => {},
+      () => {},
+    );
+    return this.#given;
   }
 
   async #renew(grantedAt: number): Promise<Fault | undefined> {
