@@ -140,8 +140,7 @@ export class Agent {
   /** The master's answer. It is durable before anything follows from it. */
   assigned(assignment: Assignment): void {
     if (JSON.stringify(assignment) !== JSON.stringify(this.#assignment)) {
-      this.#deps.store.saveAssignment(assignment);
-      this.#take(assignment);
+      this.#take(assignment, () => this.#deps.store.saveAssignment(assignment));
       this.#loop.changed();
     }
     this.#tell();
@@ -243,8 +242,11 @@ export class Agent {
 
   // ---- inside --------------------------------------------------------------------------------------------------------
 
-  #take(assignment: Assignment): void {
+  #take(assignment: Assignment, save: () => void = () => {}): void {
     const { cniConfDir, socketPath } = this.#settings;
+    // First: an agent that dies between the two has lost nothing, and goes on with it.
+    this.#attach.reassigned(assignment, this.#assignment);
+    save();
     this.#assignment = assignment;
     this.#statuses = uniformStatuses(assignment.agent.overlays, "STATUS_CONFIGURING");
     if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, assignment.agent.overlays);
