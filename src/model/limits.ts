@@ -141,6 +141,16 @@ export const AGENT_PREFIXES_MAX = 640;
  * that was sent to its last holders is on its way. By the wall clock, because it must outlast restarts. */
 export const SLICE_REST_S = 600;
 export const SLICE_REST_MAX_S = 30 * 24 * 3_600;
+/** What a removed agent had is given to nobody else for so long: it may not have heard of it, and its packets, and those
+ * that are sent to it, still be on their way. By the wall clock, as above. */
+export const AGENT_REST_S = 600;
+/** Items at rest, of all agents; what comes beyond them does not rest. */
+export const RESTING_MAX = 20_000;
+/** An agent that is to be removed by itself must have been away for at least so long. */
+export const AGENT_REMOVE_AFTER_MIN_S = 10;
+export const AGENT_REMOVE_AFTER_MAX_S = 365 * 24 * 3_600;
+/** How often it is looked for agents that have been away too long. */
+export const ABSENCE_CHECK_MS = 5_000;
 /** How long a further slice must have been empty before it goes back: as long as its last address rests. */
 export const SLICE_IDLE_S = 60;
 export const SLICE_IDLE_MAX_S = 24 * 3_600;

@@ -124,6 +124,11 @@ export class AttachService {
     this.#book.reassigned(assignment, before);
   }
 
+  /** See LeaseBook. @throws Fault storage */
+  dismissed(): void {
+    this.#book.dismissed();
+  }
+
   /** See AttachRepair; to be called from within a pass. */
   repair(observed: HostState): Promise<boolean> {
     return this.#repair.repair(observed);

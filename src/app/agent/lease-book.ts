@@ -150,6 +150,15 @@ export class LeaseBook {
     this.#ledger.forget(resting);
   }
 
+  /** The agent has nothing any more. @throws Fault storage; it may be called again */
+  dismissed(): void {
+    for (const lease of this.all()) this.leave(lease);
+    this.#slices = [];
+    const resting = this.#ledger.resting();
+    this.#store.forgetResting(resting);
+    this.#ledger.forget(resting);
+  }
+
   /** Gives the addresses back. @throws Fault storage; then it is still on its way out */
   remove(identity: Identity): void {
     const key = keyOf(identity);

@@ -17,6 +17,8 @@ export interface SessionDependencies {
   readonly log: Log;
   readonly metrics: AgentMetrics;
   readonly onAdmitted: (admission: Admission) => void;
+  /** A master refused to let the agent in. */
+  readonly onRefused?: (fault: Fault) => void;
   /** The agent cannot go on: somebody else has its identity, or its disk refused to write. */
   readonly onFatal: (fault: Fault) => void;
 }
@@ -102,6 +104,7 @@ export class Session {
       this.#isAway = true;
       this.#reporter.refuse();
       this.#step({ type: "register-failed", fault: answer });
+      this.#deps.onRefused?.(answer);
       return;
     }
     metrics.count("update_agent_overlays_messages_received");

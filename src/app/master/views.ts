@@ -37,6 +37,7 @@ export const agentSchema = z
     connected: z.boolean(),
     backend: backendSchema,
     overlays: z.array(agentOverlaySchema),
+    phase: z.literal("draining").optional(),
     statuses: z.array(overlayStatusSchema),
   })
   .openapi("Agent");

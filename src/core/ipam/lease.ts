@@ -84,7 +84,14 @@ export function isWithin(prefixes: readonly Cidr[], address: Ip): boolean {
 
 /** Of a network that Weft knows nothing of it has nothing to say. @throws Fault forbidden when it takes no more containers */
 export function refuseDraining(assignment: Assignment, network: string): void {
-  const overlay = assignment.agent.overlays.find(({ info }) => info.name === network);
+  const { overlays, phase, id } = assignment.agent;
+  if (phase === "draining")
+    throw new Fault(
+      "forbidden",
+      `this host is draining: it takes no new containers; use another one, or 'weft agent drain --undo ${id}'`,
+      { network, agent: id },
+    );
+  const overlay = overlays.find(({ info }) => info.name === network);
   if (overlay?.info.phase !== "draining") return;
   throw new Fault(
     "forbidden",
