@@ -109,6 +109,9 @@ export const STATUS_ERROR_MAX_LENGTH = 1_024;
 /** Registration back-off: the n-th wait is uniform in [0, min(MAX, FIRST · 2ⁿ)]. */
 export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
 export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
+/** Agents that are called at the same moment come within so long for each of them, and within FIRST however many: a
+ * registration costs the master a few milliseconds. */
+export const REGISTRATION_SPREAD_MS = 10;
 /** How long an agent is told "identity taken" before it believes it. After a crash its own last instance may still look
  * alive to its peers; they need a second or two to find that it is not. */
 export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;

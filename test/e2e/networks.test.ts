@@ -32,8 +32,8 @@ const WEB = /\b[md]-web\b|weft-web\.|\bweft web\b|"web"|\b10\.64\.\d+\.\d+/;
 const JOB = /\b[md]-job\b|weft-job\.|\bweft job\b|"job"|\b10\.80\.\d+\.\d+/;
 const OLD_DCOS = /\b9\.\d+\.\d+\.\d+/;
 const WAIT_MS = 15_000;
-/** "About a second", with room for a machine that does other things as well. */
-const SOON_MS = 3_000;
+/** Room for a machine that does other things as well; what is promised bench/network-add.ts measures. */
+const SOON_MS = 10_000;
 /** Passes notice that a slice is empty; a quiet host makes one each 30 s. */
 const BACK_MS = 75_000;
 
@@ -95,7 +95,9 @@ test("networks come, drain and go while containers talk", { skip }, async (t) =>
     await ok(cluster, "network", "drain", "web");
     await waitFor("new containers to be refused", WAIT_MS, async () => {
       const late = await startContainer(cluster, 3, `late-${Date.now() % 100_000}`, ["web"]).catch(String);
-      return typeof late === "string" && /draining/.test(late) ? true : undefined;
+      if (typeof late === "string") return /draining/.test(late) ? true : undefined;
+      await end(cluster, 3, "web", late);
+      return undefined;
     });
     assert.equal(await one.probe.ask(two.ip), one.ip, "those in it talk on");
     await waitFor("the holders to be known", WAIT_MS, async () =>
@@ -143,10 +145,10 @@ test("networks come, drain and go while containers talk", { skip }, async (t) =>
   });
 
   await t.test("a subnet is replaced: containers move over as they are replaced", async () => {
-    await ok(cluster, "network", "set", "dcos", "--add-subnet", "10.0.0.0/9/24", "--drain-subnet", "9.0.0.0/8");
+    await ok(cluster, "network", "set", "dcos", "--add-subnet", "12.0.0.0/8/24", "--drain-subnet", "9.0.0.0/8");
     const next = await waitFor("new containers to be in the new space", WAIT_MS, async () => {
       const made = await startContainer(cluster, 1, `next-${Date.now() % 100_000}`, ["dcos"]);
-      return made.ip.startsWith("10.0.") ? made : undefined;
+      return made.ip.startsWith("12.0.") ? made : undefined;
     });
     assert.equal(await near.probe.ask(far.ip), near.ip);
     await waitFor("the new container to be reached", WAIT_MS, async () =>
@@ -164,7 +166,7 @@ test("networks come, drain and go while containers talk", { skip }, async (t) =>
       (await run(cluster, "network", "set", "dcos", "--remove-subnet", "9.0.0.0/8")).status === 0 ? true : undefined,
     );
     await until("nothing of it to be left", WAIT_MS, agents, isWithout(OLD_DCOS));
-    assert.match((await startContainer(cluster, 2, "last", ["dcos"])).ip, /^10\.0\./);
+    assert.match((await startContainer(cluster, 2, "last", ["dcos"])).ip, /^12\.0\./);
   });
 
   await t.test("the disks hold nothing of what went", async () => {
@@ -174,7 +176,7 @@ test("networks come, drain and go while containers talk", { skip }, async (t) =>
       const addresses = [...store.leases().flatMap(addressesOf), ...store.resting()];
       store.close();
       assert.deepEqual(
-        addresses.filter((address) => !address.startsWith("10.0.")),
+        addresses.filter((address) => !address.startsWith("12.0.")),
         [],
         agent.host.name,
       );

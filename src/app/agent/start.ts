@@ -83,6 +83,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     {
       ...deps,
       metrics: agent.metrics,
+      crowd: () => (agent.arePeersComplete ? agent.peers().length + 1 : Number.POSITIVE_INFINITY),
       onRefused: (fault) => {
         if (provesRemoval(fault, store.membership())) leave(agent, gossip, session, deps);
       },
