@@ -43,6 +43,11 @@ export class FieldHost {
     this.#namespace = namespace;
   }
 
+  /** By which every process of this machine finds the namespace. */
+  get path(): string {
+    return this.#namespace.path;
+  }
+
   spawn(argv: readonly string[], env: Readonly<Record<string, string>> = {}): FieldProcess {
     // Whatever becomes of this process, nothing that it started stays.
     const args = ["--pdeathsig", "KILL", ...argv];

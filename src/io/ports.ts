@@ -184,7 +184,11 @@ export interface AgentStore extends GossipStore {
   identity(): string | undefined;
   saveIdentity(id: string): void;
   assignment(): Assignment | undefined;
+  /** The agent was not removed, then, or is admitted anew. */
   saveAssignment(assignment: Assignment): void;
+  /** The cluster removed this agent: the assignment is void. */
+  saveRemoval(): void;
+  wasRemoved(): boolean;
   /** Absent until a master let the agent in. */
   membership(): Membership | undefined;
   saveMembership(membership: Membership): void;

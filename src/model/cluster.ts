@@ -99,6 +99,8 @@ export interface AgentRecord {
   readonly hostname: string;
   readonly backend: Backend;
   readonly overlays: readonly AgentOverlay[];
+  /** It takes no new containers; those on it stay. */
+  readonly phase?: "draining";
 }
 
 /** What an agent wants to have when it registers (spec: overlay §1.6, AgentNetworkConfig). */
@@ -185,4 +187,6 @@ export interface RestingItem {
   readonly until: string;
   /** Who had it: as long as that agent may not know that it has it no more, nobody gets it. */
   readonly agent?: string;
+  /** Its agent was removed, and gets it back if it comes again before somebody else may have it. */
+  readonly removed?: true;
 }

@@ -109,6 +109,9 @@ export const STATUS_ERROR_MAX_LENGTH = 1_024;
 /** Registration back-off: the n-th wait is uniform in [0, min(MAX, FIRST · 2ⁿ)]. */
 export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
 export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
+/** Agents that are called at the same moment come within so long for each of them, and within FIRST however many: a
+ * registration costs the master a few milliseconds. */
+export const REGISTRATION_SPREAD_MS = 10;
 /** How long an agent is told "identity taken" before it believes it. After a crash its own last instance may still look
  * alive to its peers; they need a second or two to find that it is not. */
 export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;
@@ -141,6 +144,16 @@ export const AGENT_PREFIXES_MAX = 640;
  * that was sent to its last holders is on its way. By the wall clock, because it must outlast restarts. */
 export const SLICE_REST_S = 600;
 export const SLICE_REST_MAX_S = 30 * 24 * 3_600;
+/** What a removed agent had is given to nobody else for so long: it may not have heard of it, and its packets, and those
+ * that are sent to it, still be on their way. By the wall clock, as above. */
+export const AGENT_REST_S = 600;
+/** Items at rest, of all agents; what comes beyond them does not rest. */
+export const RESTING_MAX = 20_000;
+/** An agent that is to be removed by itself must have been away for at least so long. */
+export const AGENT_REMOVE_AFTER_MIN_S = 10;
+export const AGENT_REMOVE_AFTER_MAX_S = 365 * 24 * 3_600;
+/** How often it is looked for agents that have been away too long. */
+export const ABSENCE_CHECK_MS = 5_000;
 /** How long a further slice must have been empty before it goes back: as long as its last address rests. */
 export const SLICE_IDLE_S = 60;
 export const SLICE_IDLE_MAX_S = 24 * 3_600;

@@ -82,6 +82,14 @@ export interface Elastic {
   readonly restSeconds?: number;
 }
 
+/** What becomes of agents that are gone. */
+export interface Departure {
+  /** Seconds out of contact after which an agent is removed; absent: never. */
+  readonly removeAfterSeconds?: number;
+  /** Seconds for which what a removed agent had is given to nobody else; absent: AGENT_REST_S. */
+  readonly restSeconds?: number;
+}
+
 /** Everything that the master takes from its configuration file. */
 export interface ClusterConfig {
   readonly network: NetworkConfig;
@@ -91,6 +99,7 @@ export interface ClusterConfig {
   readonly enableIpv6: boolean;
   /** Absent: an agent has one slice of each network, and gets no further ones. */
   readonly elastic?: Elastic;
+  readonly agents?: Departure;
   /** `dcos_overlay_network_default_name`, checked to be one of the overlays. */
   readonly defaultNetwork?: string;
 }

@@ -22,7 +22,7 @@ import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterf
 import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
 import { OVERLAYS_MAX, POLICIES_MAX } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
-import type { Elastic, Overlay, Space } from "./network.ts";
+import type { Departure, Elastic, Overlay, Space } from "./network.ts";
 import { policySchema } from "./policy.ts";
 
 /** A string that `parse` gives back unchanged. */
@@ -113,6 +113,7 @@ export const agentRecordSchema: z.ZodType<AgentRecord> = z.object({
   hostname: hostnameSchema,
   backend: backendSchema,
   overlays: z.array(agentOverlaySchema),
+  phase: z.literal("draining").optional(),
 });
 
 export const restingItemSchema: z.ZodType<RestingItem> = z.object({
@@ -120,6 +121,7 @@ export const restingItemSchema: z.ZodType<RestingItem> = z.object({
   network: z.string().optional(),
   until: z.string(),
   agent: agentIdSchema.optional(),
+  removed: z.literal(true).optional(),
 });
 
 export const agentNetworkConfigSchema: z.ZodType<AgentNetworkConfig> = z.object({
@@ -132,6 +134,11 @@ export const elasticSchema: z.ZodType<Elastic> = z.object({
   threshold: z.number(),
   emptySeconds: z.number().optional(),
   restSeconds: z.number().optional(),
+});
+
+export const departureSchema: z.ZodType<Departure> = z.object({
+  removeAfterSeconds: z.number().exactOptional(),
+  restSeconds: z.number().exactOptional(),
 });
 
 export const assignmentSchema: z.ZodType<Assignment> = z.object({

@@ -4,119 +4,20 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Agent } from "../../src/app/agent/agent.ts";
 import type { KernelOp } from "../../src/core/host/host-state.ts";
-import { FakeMachine } from "../../src/io/kernel/fake-kernel.ts";
-import type { Log } from "../../src/io/log.ts";
-import type { AgentStore, Kernel } from "../../src/io/ports.ts";
-import { SimClock } from "../../src/io/sim-clock.ts";
-import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
-import type { OverlayStatus } from "../../src/model/cluster.ts";
+import { openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import { cidr, ip } from "../../src/model/ip.ts";
 import { RECONCILE_EVENT_GAP_MS, RECONCILE_GAP_PASSES } from "../../src/model/limits.ts";
 import { mac } from "../../src/model/mac.ts";
+import { AgentHost, settled } from "../support/agent-host.ts";
 import { callBody } from "../support/cni.ts";
-import { NOBODY_ELSE } from "../support/host-world.ts";
 import { peerOf, seedAgent, seedAssignment } from "../support/seed-cluster.ts";
 
 const SELF = 1;
 const PEERS = [peerOf(seedAgent(0)), peerOf(seedAgent(2))];
 
-/** One host with its disk; an agent can be started on it again and again. */
-class Host {
-  readonly machine = new FakeMachine();
-  readonly clock = new SimClock();
-  readonly disk = new MemoryDisk();
-  readonly errors: string[] = [];
-  passes = 0;
-  /** How long the kernel takes to be read. */
-  observeMs = 0;
-  statuses: readonly OverlayStatus[] = [];
-  agent: Agent;
-  #store: AgentStore | undefined;
-
-  constructor() {
-    const kernel = this.machine.kernel();
-    kernel.addDevice("eth0", ["10.0.0.11/24"]);
-    this.agent = this.newAgent();
-  }
-
-  async stop(): Promise<void> {
-    await this.agent.stop();
-    this.#store?.close();
-  }
-
-  newAgent(): Agent {
-    const log: Log = {
-      debug: (_, message) => {
-        if (message === "a pass changed the kernel") this.passes++;
-      },
-      info: () => {},
-      warn: () => {},
-      error: (_, message) => this.errors.push(message),
-    };
-    this.#store = openMemoryAgentStore(this.disk);
-    this.agent = new Agent(
-      {
-        ip: ip("10.0.0.11"),
-        hostname: "host1",
-        networkConfig: { allocateSubnet: true, mesosBridge: true, dockerBridge: true },
-        socketPath: "/run/weft/agent.sock",
-      },
-      {
-        kernel: this.#slowKernel(),
-        ...NOBODY_ELSE,
-        store: this.#store,
-        clock: this.clock,
-        log,
-        onStatus: (statuses) => {
-          this.statuses = statuses;
-        },
-      },
-    );
-    return this.agent;
-  }
-
-  #slowKernel(): Kernel {
-    const kernel = this.machine.kernel();
-    const observe = kernel.observe.bind(kernel);
-    kernel.observe = async (paths) => {
-      if (this.observeMs > 0) await new Promise<void>((resolve) => this.clock.after(this.observeMs, resolve));
-      return observe(paths);
-    };
-    return kernel;
-  }
-
-  /** Lets virtual time pass, and everything that is then due come to its end. */
-  async run(ms: number): Promise<void> {
-    for (let passed = 0; passed < ms; passed += 10) {
-      this.clock.advance(10);
-      await settled();
-    }
-  }
-
-  /** Somebody else's hand on the kernel. */
-  async damage(...ops: KernelOp[]): Promise<void> {
-    assert.deepEqual(await this.machine.kernel().apply(ops), []);
-    await settled();
-  }
-
-  /** The kernel's state as text, without the MACs that it makes up itself. */
-  dump(): string {
-    return this.machine
-      .kernel()
-      .dump()
-      .replaceAll(/0e:00:00:00:00:../g, "(any)");
-  }
-}
-
-/** All promises that can go on have gone on. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-async function assigned(): Promise<Host> {
-  const host = new Host();
+async function assigned(): Promise<AgentHost> {
+  const host = new AgentHost();
   await host.agent.start();
   host.agent.assigned(seedAssignment(SELF));
   host.agent.peersChanged({ type: "snapshot", peers: PEERS });
@@ -243,7 +144,7 @@ test("a restart without a master keeps what is there for peers, and touches noth
 });
 
 test("an assignment on the disk that was made for another address is not taken up", async () => {
-  const host = new Host();
+  const host = new AgentHost();
   await host.stop();
   const store = openMemoryAgentStore(host.disk);
   const assignment = seedAssignment(SELF);
@@ -286,7 +187,7 @@ test("one bad peer blocks no other, and is named once", async () => {
 });
 
 test("an operation that the kernel refuses fails its network alone, and is tried again", async () => {
-  const host = new Host();
+  const host = new AgentHost();
   // Somebody else's, under our name and of another kind.
   host.machine.newNetns("/run/netns/other");
   const peer = { netns: "/run/netns/other", name: "eth0", mac: mac("02:00:00:00:00:01"), mtu: 1_500 };
@@ -309,7 +210,7 @@ test("an operation that the kernel refuses fails its network alone, and is tried
 });
 
 test("a container is attached once the host is programmed, survives a restart, and its lost device is made again", async () => {
-  const host = new Host();
+  const host = new AgentHost();
   host.machine.newNetns("/run/netns/c1");
   const add = { command: "ADD", containerId: "c1", netns: "/run/netns/c1", requestId: "r1" };
   await host.agent.start();
@@ -346,7 +247,7 @@ test("a container that comes just when the host is damaged is attached all the s
 });
 
 test("an agent whose address no device has says so and how to mend it", async () => {
-  const host = new Host();
+  const host = new AgentHost();
   const namespace = host.machine.kernel().namespace;
   namespace.addresses.length = 0;
   await assert.rejects(host.agent.start(), /no device of this host holds the address 10\.0\.0\.11.*--ip/);

@@ -47,6 +47,7 @@ test("an announcement that the admission answered is not fetched again, the next
       onPeers: () => {},
       onMembers: () => {},
       onReassigned: () => asked.push(cluster.clock.now()),
+      onRemoved: () => {},
       onFatal: (fault) => assert.fail(fault),
     },
   );

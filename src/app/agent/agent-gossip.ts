@@ -31,6 +31,8 @@ export interface AgentGossipDependencies {
   readonly onMembers: (agentId: string, told: Uint8Array | undefined) => void;
   /** A master has something new for its agents. */
   readonly onReassigned: () => void;
+  /** The cluster removed this agent. */
+  readonly onRemoved: () => void;
   /** The agent cannot take part. */
   readonly onFatal: (fault: Fault) => void;
 }
@@ -40,6 +42,8 @@ export class AgentGossip {
   readonly #deps: AgentGossipDependencies;
   #member: ClusterMember | undefined;
   #opening: Promise<void> | undefined;
+  /** It was removed, and its socket is being closed. */
+  #closing: Promise<void> | undefined;
   #isComplete = false;
   #isClosed = false;
   #cancelComplete: (() => void) | undefined;
@@ -88,17 +92,40 @@ export class AgentGossip {
       this.#publish(membership);
       return;
     }
-    this.#opening ??= this.#open(membership).catch((thrown: unknown) => {
+    this.#opening ??= this.#openAfter(this.#closing, membership).catch((thrown: unknown) => {
       if (!(thrown instanceof Fault)) throw thrown;
       this.#deps.onFatal(thrown);
     });
+  }
+
+  /** Says nothing more until the agent is admitted anew. */
+  expelled(): void {
+    const [member, opening] = [this.#member, this.#opening];
+    this.#member = undefined;
+    this.#opening = undefined;
+    this.#isComplete = false;
+    this.#announced.clear();
+    this.#cancelComplete?.();
+    const close = async () => {
+      await opening;
+      // What it is told by came from the member itself, which is still at it.
+      await Promise.resolve();
+      await member?.close(false);
+    };
+    this.#closing = Promise.all([this.#closing, close()]).then(() => undefined);
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelComplete?.();
     await this.#opening;
+    await this.#closing;
     await this.#member?.close(true);
+  }
+
+  async #openAfter(closing: Promise<void> | undefined, membership: Membership): Promise<void> {
+    await closing;
+    if (!this.#isClosed) await this.#open(membership);
   }
 
   async #open(membership: Membership): Promise<void> {
@@ -108,6 +135,8 @@ export class AgentGossip {
       ownAgentId: agentId,
       onChanges: (changes) => this.#changed(changes),
       onRecords: (owner) => this.#recordsChanged(owner),
+      // Whoever was removed while it was not listening is answered by nobody; a master tells why.
+      onDeaf: () => this.#deps.onReassigned(),
     });
     if (this.#isClosed) {
       await member.close(false);

@@ -7,7 +7,7 @@
  * (docs/decisions/0008).
  */
 import type { CniReply } from "../../core/cni/reply.ts";
-import type { HostState } from "../../core/host/host-state.ts";
+import { EMPTY_HOST_STATE, type HostState } from "../../core/host/host-state.ts";
 import { type Capacity, capacities, rooms, usageOf } from "../../core/ipam/capacity.ts";
 import { commonPart } from "../../core/ipam/slices.ts";
 import { IdleSlices } from "../../core/ipam/usage-news.ts";
@@ -77,6 +77,8 @@ export class Agent {
   #features: KernelFeatures = { missing: [], ingressForward: false, bandwidth: false };
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
+  /** The cluster removed this agent, and has not let it in again. */
+  #isRemoved = false;
   readonly #peers = new Map<string, Peer>();
   readonly #members = new MemberBook();
   /** All peers are known; before, what the kernel holds for others stays. */
@@ -126,6 +128,7 @@ export class Agent {
     const stored = store.assignment();
     // One for another address would move the tunnel's end to a place where this host is not.
     if (stored?.agent.ip === this.#settings.ip) this.#take(stored);
+    if (store.wasRemoved()) this.#dismiss();
     await this.#attach.recover();
     await this.#loop.start();
   }
@@ -140,14 +143,28 @@ export class Agent {
   /** The master's answer. It is durable before anything follows from it. */
   assigned(assignment: Assignment): void {
     if (JSON.stringify(assignment) !== JSON.stringify(this.#assignment)) {
-      this.#deps.store.saveAssignment(assignment);
-      this.#take(assignment);
+      this.#take(assignment, () => this.#deps.store.saveAssignment(assignment));
       this.#loop.changed();
     }
     this.#tell();
   }
 
+  /** The cluster removed this agent. @returns whether that is news @throws Fault storage */
+  removed(): boolean {
+    if (this.#isRemoved) return false;
+    this.#deps.store.saveRemoval();
+    this.#deps.log.warn(
+      {},
+      "this agent was removed from the cluster: its networks are taken down, and its containers have none any more; " +
+        "to let it in again give it a token that is made now, with 'weft token create'",
+    );
+    this.#dismiss();
+    this.#loop.changed();
+    return true;
+  }
+
   peersChanged(update: PeerUpdate): void {
+    if (this.#isRemoved) return;
     if (update.type === "snapshot") {
       this.#peers.clear();
       for (const peer of update.peers) this.#peers.set(peer.id, peer);
@@ -243,11 +260,27 @@ export class Agent {
 
   // ---- inside --------------------------------------------------------------------------------------------------------
 
-  #take(assignment: Assignment): void {
+  #take(assignment: Assignment, save: () => void = () => {}): void {
     const { cniConfDir, socketPath } = this.#settings;
+    // First: an agent that dies between the two has lost nothing, and goes on with it.
+    this.#attach.reassigned(assignment, this.#assignment);
+    save();
+    this.#isRemoved = false;
     this.#assignment = assignment;
     this.#statuses = uniformStatuses(assignment.agent.overlays, "STATUS_CONFIGURING");
     if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, assignment.agent.overlays);
+  }
+
+  /** What was of the cluster goes with the next pass. */
+  #dismiss(): void {
+    const { cniConfDir, socketPath } = this.#settings;
+    this.#isRemoved = true;
+    this.#assignment = undefined;
+    this.#statuses = [];
+    this.#peers.clear();
+    this.#arePeersComplete = false;
+    this.#attach.dismissed();
+    if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, []);
   }
 
   #context(): OverlayContext | undefined {
@@ -260,9 +293,9 @@ export class Agent {
 
   #plan(): Plan | undefined {
     const context = this.#context();
-    if (context === undefined) return undefined;
+    this.#planned = context?.assignment;
+    if (context === undefined) return this.#isRemoved ? NOTHING : undefined;
     const attachments = this.#attach.attachments();
-    this.#planned = context.assignment;
     this.#members.tell(context.assignment, attachments, (told) => this.#deps.onMembers?.(told));
     return {
       sysctlPaths: sysctlPaths({ ...context, attachments }),
@@ -321,10 +354,11 @@ export class Agent {
     this.#deps.onStatus(statuses, this.#assignment);
   }
 
-  /** Of a network that drains the master waits for the last one. */
+  /** Of a network or a host that drains the master waits for the last one. */
   #containersIn(network: string): Pick<OverlayStatus, "containers"> {
-    const overlay = this.#assignment?.agent.overlays.find(({ info }) => info.name === network);
-    if (overlay?.info.phase !== "draining") return {};
+    const { phase, overlays = [] } = this.#assignment?.agent ?? {};
+    const overlay = overlays.find(({ info }) => info.name === network);
+    if (phase !== "draining" && overlay?.info.phase !== "draining") return {};
     return { containers: this.#attach.leases().filter((lease) => lease.network === network).length };
   }
 
@@ -344,6 +378,9 @@ export class Agent {
     return this.#room.more(network, deadline);
   }
 }
+
+/** Of a host that is no member: nothing of what ownership claims is to be there. */
+const NOTHING: Plan = { sysctlPaths: [], desired: () => EMPTY_HOST_STATE };
 
 function requireFeatures({ missing }: KernelFeatures): void {
   if (missing.length === 0) return;

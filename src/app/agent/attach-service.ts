@@ -15,7 +15,7 @@ import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
 import { type Attachment, addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
-import type { OverlayStatus } from "../../model/cluster.ts";
+import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
@@ -117,6 +117,16 @@ export class AttachService {
    */
   async recover(): Promise<void> {
     await this.repair(await this.#deps.kernel.observe([]));
+  }
+
+  /** See LeaseBook; the next pass takes back what is on its way out. @throws Fault storage */
+  reassigned(assignment: Assignment, before: Assignment | undefined): void {
+    this.#book.reassigned(assignment, before);
+  }
+
+  /** See LeaseBook. @throws Fault storage */
+  dismissed(): void {
+    this.#book.dismissed();
   }
 
   /** See AttachRepair; to be called from within a pass. */

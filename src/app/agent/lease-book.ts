@@ -5,14 +5,23 @@
  * so no address is ever held twice. A lease on its way out is `pending` on the disk, so that an agent that dies meanwhile
  * goes on with it; its addresses are held until it is removed, and rest after that.
  */
-import { attachmentOf, type LeaseRequest, leaseOf, pickAddresses, requireUnheld } from "../../core/ipam/lease.ts";
+import {
+  attachmentOf,
+  isStranded,
+  isWithin,
+  type LeaseRequest,
+  leaseOf,
+  pickAddresses,
+  requireUnheld,
+} from "../../core/ipam/lease.ts";
 import { Ledger } from "../../core/ipam/ledger.ts";
 import type { Pick as PickedAddress } from "../../core/ipam/pick-address.ts";
 import type { AgentStore, Clock } from "../../io/ports.ts";
 import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import type { Ip } from "../../model/ip.ts";
+import type { Cidr, Ip } from "../../model/ip.ts";
+import { prefixesOf } from "../../model/network.ts";
 
 type Identity = Pick<Lease, "containerId" | "ifname">;
 
@@ -24,6 +33,8 @@ export class LeaseBook {
   readonly #inNetns = new Map<string, Set<string>>();
   readonly #leaving = new Set<string>();
   readonly #ledger: Ledger;
+  /** What this agent has of all networks; absent: not known yet. */
+  #slices: readonly Cidr[] | undefined;
   #early = 0;
 
   /** What the store has as `pending` was left by an agent that died: it is on its way out. */
@@ -122,16 +133,48 @@ export class LeaseBook {
     this.#leaving.add(keyOf(lease));
   }
 
+  /**
+   * This is what the agent has from now on. Leases of what it has no more are on their way out, and nothing of that rests:
+   * whoever gets it next does not ask this host.
+   * @param before absent at the start
+   * @throws Fault storage; it may be called again
+   */
+  reassigned(assignment: Assignment, before: Assignment | undefined): void {
+    const names = new Set(assignment.agent.overlays.map(({ info }) => info.name));
+    const gone = new Set(before?.agent.overlays.map(({ info }) => info.name).filter((name) => !names.has(name)));
+    for (const lease of this.all()) if (gone.has(lease.network) || isStranded(lease, assignment)) this.leave(lease);
+    this.#slices = assignment.agent.overlays.flatMap(prefixesOf);
+    const resting = this.#ledger.resting().filter((address) => !this.#isOwn(address));
+    if (resting.length === 0) return;
+    this.#store.forgetResting(resting);
+    this.#ledger.forget(resting);
+  }
+
+  /** The agent has nothing any more. @throws Fault storage; it may be called again */
+  dismissed(): void {
+    for (const lease of this.all()) this.leave(lease);
+    this.#slices = [];
+    const resting = this.#ledger.resting();
+    this.#store.forgetResting(resting);
+    this.#ledger.forget(resting);
+  }
+
   /** Gives the addresses back. @throws Fault storage; then it is still on its way out */
   remove(identity: Identity): void {
     const key = keyOf(identity);
     const lease = this.#leases.get(key);
     if (lease === undefined) return;
-    this.#store.deleteLease(lease, lease.ipam === undefined ? addressesOf(lease) : []);
+    const addresses = addressesOf(lease);
+    this.#store.deleteLease(lease, lease.ipam === undefined ? addresses.filter((each) => this.#isOwn(each)) : []);
     this.#forget(lease);
     this.#leaving.delete(key);
     this.#ledger.release(lease, this.#clock.now());
+    this.#ledger.forget(addresses.filter((each) => !this.#isOwn(each)));
     this.#wake();
+  }
+
+  #isOwn(address: Ip): boolean {
+    return this.#slices === undefined || isWithin(this.#slices, address);
   }
 
   #put(lease: Lease): void {

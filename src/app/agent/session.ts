@@ -17,6 +17,10 @@ export interface SessionDependencies {
   readonly log: Log;
   readonly metrics: AgentMetrics;
   readonly onAdmitted: (admission: Admission) => void;
+  /** How many agents the cluster has, as far as that is known. */
+  readonly crowd?: () => number;
+  /** A master refused to let the agent in. */
+  readonly onRefused?: (fault: Fault) => void;
   /** The agent cannot go on: somebody else has its identity, or its disk refused to write. */
   readonly onFatal: (fault: Fault) => void;
 }
@@ -35,7 +39,7 @@ export class Session {
   constructor(request: RegisterRequest, deps: SessionDependencies) {
     this.#request = request;
     this.#deps = deps;
-    this.#machine = new Registration(() => deps.random.fraction());
+    this.#machine = new Registration(() => deps.random.fraction(), deps.crowd);
     const isRegistered = () => this.isRegistered && !this.#isStopped;
     const onReassigned = () => this.#step({ type: "called" });
     this.#reporter = new StatusReporter(request, { ...deps, isRegistered, onReassigned });
@@ -102,6 +106,7 @@ export class Session {
       this.#isAway = true;
       this.#reporter.refuse();
       this.#step({ type: "register-failed", fault: answer });
+      this.#deps.onRefused?.(answer);
       return;
     }
     metrics.count("update_agent_overlays_messages_received");

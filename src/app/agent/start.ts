@@ -14,13 +14,14 @@ import type {
   Random,
   Udp,
 } from "../../io/ports.ts";
-import type { Fault } from "../../model/fault.ts";
+import { Fault } from "../../model/fault.ts";
 import type { Signer } from "../../model/trust/member.ts";
 import { AGENT_FEATURES } from "../../model/version.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import { AgentGossip } from "./agent-gossip.ts";
 import { createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
+import { provesRemoval } from "./removal-proof.ts";
 import { Session } from "./session.ts";
 
 export interface AgentOptions extends AgentSettings {
@@ -75,6 +76,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       onPeers: (update) => agent.peersChanged(update),
       onMembers: (agentId, told) => agent.membersTold(agentId, told),
       onReassigned: () => session.reassigned(),
+      onRemoved: () => leave(agent, gossip, session, deps),
     },
   );
   const session: Session = new Session(
@@ -82,6 +84,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     {
       ...deps,
       metrics: agent.metrics,
+      crowd: () => (agent.arePeersComplete ? agent.peers().length + 1 : Number.POSITIVE_INFINITY),
+      onRefused: (fault) => {
+        if (provesRemoval(fault, store.membership())) leave(agent, gossip, session, deps);
+      },
       onAdmitted: ({ assignment, membership, announcement }) => {
         store.saveMembership(membership);
         agent.assigned(assignment);
@@ -121,6 +127,18 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   } catch (thrown) {
     await close();
     throw thrown;
+  }
+}
+
+/** The cluster removed this agent: it says nothing more in gossip, and goes on asking to be let in. */
+function leave(agent: Agent, gossip: AgentGossip, session: Session, { onFatal }: AgentDeps): void {
+  try {
+    if (!agent.removed()) return;
+    gossip.expelled();
+    session.reassigned();
+  } catch (thrown) {
+    if (!(thrown instanceof Fault)) throw thrown;
+    onFatal(thrown);
   }
 }
 

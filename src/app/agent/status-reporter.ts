@@ -178,6 +178,8 @@ export class StatusReporter {
       if (!(thrown instanceof Fault)) return undefined;
       metrics.count("agent_registered_messages_dropped");
       this.#refusals.note(thrown);
+      // It was removed, or the master forgot it: a registration settles that.
+      if (thrown.code === "unknown-agent") this.#deps.onReassigned();
       return undefined;
     }
   }

@@ -25,6 +25,13 @@ function end(thrown: unknown): never {
   process.exit(EXIT_BUG);
 }
 
+/** `weft agent` runs one and takes no words; with one it is about an agent of the cluster: `weft agent drain ID`. */
+function withAgentVerbs(argv: readonly string[]): string[] {
+  const [node = "", script = "", command, verb = "", ...rest] = argv;
+  if (command !== "agent" || !["drain", "rm", "remove"].includes(verb)) return [...argv];
+  return [node, script, "agents", verb, ...rest];
+}
+
 process.on("uncaughtException", end);
 // A reader that has seen enough, like `head`, is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -32,7 +39,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 try {
-  await createProgram().parseAsync();
+  await createProgram().parseAsync(withAgentVerbs(process.argv));
 } catch (thrown) {
   end(thrown);
 }

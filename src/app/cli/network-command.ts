@@ -2,8 +2,9 @@
  * `weft network add|set|disable|enable|drain|rm` and `weft apply`: networks while they carry traffic.
  */
 import { readFileSync } from "node:fs";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
+import type { SpaceEdit } from "../../core/ipam/spaces.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
 import { changesSchema, holdersSchema, planSchema } from "../master/network-routes.ts";
 import { callService, type Service } from "./api-client.ts";
@@ -18,6 +19,13 @@ interface DefinitionFlags extends MasterFlags {
   readonly strictHalves?: boolean;
 }
 
+interface SpaceFlags {
+  readonly addSubnet?: readonly SpaceEdit[];
+  readonly drainSubnet?: readonly SpaceEdit[];
+  readonly undrainSubnet?: readonly SpaceEdit[];
+  readonly removeSubnet?: readonly SpaceEdit[];
+}
+
 type Fields = Record<string, unknown>;
 
 const HELP = `
@@ -29,6 +37,15 @@ given is no valid network.`;
 const ADD_HELP = `
 Agents have the network in about a second, without a restart:
   weft network add web --subnet 10.64.0.0/12 --prefix 24
+${HELP}`;
+
+const SET_HELP = `
+A subnet is replaced while the network is used: agents get a slice of the new
+space, new containers an address of it, and the old space goes when the last
+container with an address of it has gone.
+  weft network set dcos --add-subnet 10.0.0.0/8/24 --drain-subnet 9.0.0.0/8
+  weft network set dcos --remove-subnet 9.0.0.0/8
+Where agents have slices of both families of a space, both must be added anew.
 ${HELP}`;
 
 const DRAIN_HELP = `
@@ -60,11 +77,13 @@ export function addNetworkCommands(program: Command): void {
       await callService(masterOf(flags), "POST", "/v1/networks", z.undefined(), { name, ...definitionOf(flags) });
       console.log(`network ${name} is added`);
     });
-  addDefinitionOptions(changing(network, "set"))
+  addSpaceOptions(addDefinitionOptions(changing(network, "set")))
     .description("change a network's definition, as far as that takes nothing from agents")
     .argument("<name>", "as 'weft networks' shows it")
-    .addHelpText("after", HELP)
-    .action((name: string, flags: DefinitionFlags) => set(name, definitionOf(flags), flags));
+    .addHelpText("after", SET_HELP)
+    .action((name: string, flags: DefinitionFlags & SpaceFlags) =>
+      set(name, { ...definitionOf(flags), ...spacesOf(flags) }, flags),
+    );
   changing(network, "disable")
     .description("give no more slices of a network to agents; what they have stays in use")
     .argument("<name>", "as 'weft networks' shows it")
@@ -116,6 +135,33 @@ function addDefinitionOptions(command: Command): Command {
     .option("--prefix6 <length>", "of the slice of that", Number)
     .option("--strict-halves", "the halves of a slice lend each other nothing")
     .option("--no-strict-halves", "they do");
+}
+
+function addSpaceOptions(command: Command): Command {
+  const collect =
+    (op: Exclude<SpaceEdit["op"], "add">) => (subnet: string, before: readonly SpaceEdit[] | undefined) => [
+      ...(before ?? []),
+      { op, subnet },
+    ];
+  return command
+    .option("--add-subnet <prefix/length>", "a further space: 10.0.0.0/8/24 gives each agent a /24 of it", addedSpace)
+    .option("--drain-subnet <prefix>", "agents give back what they have of this space", collect("drain"))
+    .option("--undrain-subnet <prefix>", "they get slices of it again", collect("resume"))
+    .option("--remove-subnet <prefix>", "a space of which no agent has a slice", collect("remove"));
+}
+
+function addedSpace(text: string, before: readonly SpaceEdit[] | undefined): readonly SpaceEdit[] {
+  const [, subnet = "", length] = /^([^/]+\/\d{1,3})\/(\d{1,3})$/.exec(text) ?? [];
+  if (subnet === "") throw new InvalidArgumentError("Give the space and the length of its slices: 10.0.0.0/8/24.");
+  const prefix = Number(length);
+  const space = subnet.includes(":") ? { subnet6: subnet, prefix6: prefix } : { subnet, prefix };
+  return [...(before ?? []), { op: "add", space }];
+}
+
+/** What is added is there before anything else drains. */
+function spacesOf({ addSubnet = [], drainSubnet = [], undrainSubnet = [], removeSubnet = [] }: SpaceFlags): Fields {
+  const spaces = [...addSubnet, ...drainSubnet, ...undrainSubnet, ...removeSubnet];
+  return spaces.length === 0 ? {} : { spaces };
 }
 
 /** In the file's own form; what is wrong with it the master says. */

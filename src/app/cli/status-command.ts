@@ -28,7 +28,15 @@ the environment names the master, too.
 Exit status: 0, 1 a network has failed ('weft status'), 64 usage, 75 nobody
 answers, 77 no rights.`;
 
+const DRAIN_HELP = `
+Runtimes are refused new containers there, until --undo. 'weft agents' tells how
+many are left; when none is, stop the agent and 'weft agent rm' it.
+Also: weft agent drain, by the master's socket or with --operator-token-file.
+${ADDRESS_HELP}`;
+
 const REMOVE_HELP = `
+Also: weft agent rm. What it had is given to nobody else for ten minutes, and
+the same agent gets it back if it is let in again until then.
 By the master's socket, or from afar with --operator-token-file. The host comes
 back only by a token that is made afterwards. It still knows the key of the
 gossip and any token that it was given: if it is not trusted any more, revoke
@@ -58,15 +66,30 @@ export function addStatusCommands(program: Command): void {
       const list = await getAgents(masterOf(flags));
       print(flags, list, () => agentsTable(list));
     });
-  addOperatorOptions(agents.command("remove"))
+  addOperatorOptions(agents.command("drain"))
+    .description("take no more containers on an agent's host; those on it stay")
+    .argument("<agent>", "its id, as 'weft agents' shows it")
+    .option("--undo", "take containers again")
+    .addHelpText("after", DRAIN_HELP)
+    .action(async (id: string, { undo }: { readonly undo?: true }, command: Command) => {
+      const phase = undo === true ? null : "draining";
+      await callService(masterOf(command.optsWithGlobals<Flags>()), "PATCH", agentPath(id), z.undefined(), { phase });
+      console.log(undo === true ? `${id} takes containers again` : `${id} takes no more containers`);
+    });
+  addOperatorOptions(agents.command("remove").alias("rm"))
     .description("forget an agent that is gone, and free its addresses; its key is refused from then on")
     .argument("<agent>", "its id, as 'weft agents' shows it")
+    .option("--force", "also while it is connected: its containers lose their networks at once")
     .addHelpText("after", REMOVE_HELP)
-    .action(async (id: string, _: unknown, command: Command) => {
-      const master = masterOf(command.optsWithGlobals<Flags>());
-      await callService(master, "DELETE", `/v1/agents/${encodeURIComponent(id)}`, z.undefined());
+    .action(async (id: string, { force }: { readonly force?: true }, command: Command) => {
+      const path = `${agentPath(id)}?force=${force === true}`;
+      await callService(masterOf(command.optsWithGlobals<Flags>()), "DELETE", path, z.undefined());
       console.log(`${id} is removed`);
     });
+}
+
+function agentPath(id: string): string {
+  return `/v1/agents/${encodeURIComponent(id)}`;
 }
 
 function asking(command: Command): Command {

@@ -88,9 +88,12 @@ export function agentsTable(agents: readonly AgentView[]): string {
   return renderTable(AGENT_COLUMNS, rows);
 }
 
-function agentState({ connected, statuses }: AgentView): string {
-  if (!connected) return "away";
-  return hasFailed(statuses) ? "FAILED" : "connected";
+function agentState({ connected, phase, statuses }: AgentView): string {
+  if (!connected) return phase === undefined ? "away" : "away, draining";
+  if (hasFailed(statuses)) return "FAILED";
+  if (phase === undefined) return "connected";
+  const left = statuses.reduce((sum, { containers = 0 }) => sum + containers, 0);
+  return left === 0 ? "drained" : `draining, ${left} left`;
 }
 
 /** Whether one of the networks is not in place; scripts are told by the exit status. */

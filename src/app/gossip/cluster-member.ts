@@ -11,6 +11,7 @@ import { type ClusterKeys, clusterKey } from "../../io/gossip/key-ring.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
 import { sameBytes } from "../../model/trust/bytes.ts";
+import { verifyCredential } from "../../model/trust/credential.ts";
 import type { GossipKeys } from "../../model/trust/key-ring.ts";
 import { memberIdOf, type Signer } from "../../model/trust/member.ts";
 import { logEvent, logMember } from "./gossip-log.ts";
@@ -41,6 +42,10 @@ export interface ClusterMemberDependencies {
   /** Status, address or presence of the member may have changed. */
   readonly onMember?: (id: MemberId) => void;
   readonly onRecords?: (owner: MemberId) => void;
+  /** The cluster removed this member itself: what it was issued is void. */
+  readonly onRemoved?: () => void;
+  /** Nobody answers any more. */
+  readonly onDeaf?: () => void;
   readonly soon?: (call: () => void) => void;
 }
 
@@ -50,8 +55,17 @@ export class ClusterMember {
   readonly #deps: ClusterMemberDependencies;
   readonly #node: GossipNode;
   #hasJoined = false;
+  /** Of the credential that this member shows. */
+  #ownEpoch: number;
 
-  private constructor(id: MemberId, directory: Directory, node: GossipNode, deps: ClusterMemberDependencies) {
+  private constructor(
+    id: MemberId,
+    directory: Directory,
+    node: GossipNode,
+    deps: ClusterMemberDependencies,
+    epoch: number,
+  ) {
+    this.#ownEpoch = epoch;
     this.id = id;
     this.directory = directory;
     this.#node = node;
@@ -86,7 +100,7 @@ export class ClusterMember {
         onSaveFailed: (fault) => log.warn({}, `what gossip told is not on disk yet: ${fault.message}`),
       },
     );
-    member = new ClusterMember(id, directory, node, deps);
+    member = new ClusterMember(id, directory, node, deps, epochOf(papers));
     return member;
   }
 
@@ -122,7 +136,8 @@ export class ClusterMember {
   }
 
   /** The cluster gave newer papers. */
-  renew(papers: Pick<MemberPapers, "credential" | "removals" | "epochFloor" | "keys">): void {
+  renew(papers: Pick<MemberPapers, "clusterKey" | "credential" | "removals" | "epochFloor" | "keys">): void {
+    this.#ownEpoch = epochOf(papers);
     const changes = papers.removals.flatMap((removal) => this.directory.remove(removal));
     changes.push(...this.directory.raiseFloor(papers.epochFloor));
     this.#node.replaceKeys(sealKeysOf(papers.keys));
@@ -162,6 +177,7 @@ export class ClusterMember {
 
   eventHappened(event: GossipEvent): void {
     if (event.type === "joined") this.#hasJoined = true;
+    if (event.type === "deaf") this.#deps.onDeaf?.();
     logEvent(this.#deps.log, event, (id) => this.nameOf(id));
   }
 
@@ -172,7 +188,14 @@ export class ClusterMember {
       this.#node.expel(change.memberId);
     }
     if (changes.length > 0) this.#deps.onChanges(changes);
+    const { ownAgentId, onRemoved } = this.#deps;
+    if (ownAgentId !== undefined && this.directory.isRemoved(ownAgentId, this.id, this.#ownEpoch)) onRemoved?.();
   }
+}
+
+/** A credential that nobody would believe is as old as can be. */
+function epochOf({ credential, clusterKey }: Pick<MemberPapers, "credential" | "clusterKey">): number {
+  return verifyCredential(credential, clusterKey, verifySignature)?.epoch ?? 0;
 }
 
 /** The transport takes the bytes over, so it gets copies. An id has one byte there. */

@@ -34,6 +34,7 @@ export interface MasterApiDeps {
   readonly onBug: (thrown: unknown) => void;
 }
 
+const phaseSchema = z.object({ phase: z.literal("draining").nullable() });
 const idParam = z.object({ id: agentIdSchema });
 
 const REGISTER = createRoute({
@@ -68,9 +69,21 @@ const AGENTS = createRoute({
 const DELETE_AGENT = createRoute({
   method: "delete",
   path: "/v1/agents/{id}",
-  summary: "Frees what an agent holds. By the Unix socket, or with an operator's token; refused while it is connected.",
-  request: { params: idParam },
+  summary:
+    "Frees what an agent holds. By the Unix socket, or with an operator's token; without force=true refused while it is connected.",
+  request: { params: idParam, query: z.object({ force: z.enum(["true", "false"]).default("false") }) },
   responses: { 204: { description: "Deleted." }, ...REFUSED },
+});
+const DRAIN_AGENT = createRoute({
+  method: "patch",
+  path: "/v1/agents/{id}",
+  summary:
+    "New containers are refused on the agent's host (phase: draining), or taken again (phase: null). For operators.",
+  request: {
+    params: idParam,
+    body: { required: true, content: { "application/json": { schema: phaseSchema } } },
+  },
+  responses: { 204: { description: "Done." }, ...REFUSED },
 });
 const STATUS = createRoute({
   method: "get",
@@ -108,7 +121,14 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   );
   app.openapi(DELETE_AGENT, (context) => {
     requireOperator(context, deps);
-    cluster.deleteOne(context.req.valid("param").id, operatorOf(callerOf(context)));
+    const isForced = context.req.valid("query").force === "true";
+    cluster.deleteOne(context.req.valid("param").id, operatorOf(callerOf(context)), isForced);
+    return context.body(null, 204);
+  });
+  app.openapi(DRAIN_AGENT, (context) => {
+    requireOperator(context, deps);
+    const isDraining = context.req.valid("json").phase === "draining";
+    cluster.drain(context.req.valid("param").id, isDraining, operatorOf(callerOf(context)));
     return context.body(null, 204);
   });
   app.openapi(CAPACITY, (context) => context.json(capacityView(cluster), 200));

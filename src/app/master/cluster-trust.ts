@@ -4,13 +4,13 @@
  * A change is planned first (`admission`, `removal`), written by the caller together with what it belongs to, and applied
  * when it is written; so a disk that refuses leaves nothing half done. It is told to nobody before it is durable.
  */
-import { isMember, refuseSecondId, type Voucher } from "../../core/trust/admission.ts";
+import { type Applicant, isMember, refuseSecondId, type Voucher } from "../../core/trust/admission.ts";
 import { FIRST_EPOCH, isFloorDue, withFloor, withRemovals } from "../../core/trust/epochs.ts";
 import { newSecret, sha256 } from "../../io/crypto/keys.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock } from "../../io/ports.ts";
 import type { Peer } from "../../model/cluster.ts";
-import { assert, Fault } from "../../model/fault.ts";
+import { assert, Fault, type FaultFacts } from "../../model/fault.ts";
 import { assignmentText, issueAssignmentStatement } from "../../model/trust/assignment-statement.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import { issueCredential } from "../../model/trust/credential.ts";
@@ -162,12 +162,17 @@ export class ClusterTrust {
       );
     const text = toText(publicKey);
     const voucher = voucherOf(caller);
-    const isKnown = isMember({ agentId, publicKey: text, memberId: memberIdOf(publicKey) }, voucher, {
+    const applicant = { agentId, publicKey: text, memberId: memberIdOf(publicKey) };
+    const known = {
       ofAgent: this.#members.get(agentId),
       ofKey: this.#byKey.get(text),
       removals: this.#epochs.removals,
       date: this.#deps.clock.date(),
-    });
+    };
+    const isKnown = withProof(
+      () => isMember(applicant, voucher, known),
+      () => this.#proofOfRemoval(applicant),
+    );
     caller.accept();
     return isKnown || voucher.type !== "token" ? undefined : voucher.token;
   }
@@ -309,6 +314,14 @@ export class ClusterTrust {
     return [...this.#members.values()].filter(({ agentId }) => !agentIds.includes(agentId));
   }
 
+  /** By which an agent believes that it was removed: the cluster's word, whoever carries it. */
+  #proofOfRemoval({ agentId, memberId }: Pick<Applicant, "agentId" | "memberId">): FaultFacts {
+    const { removals } = this.#epochs;
+    const at = removals.findLastIndex((each) => each.agentId === agentId || each.memberId === memberId);
+    const removal = this.removals[at];
+    return { epochFloor: toText(this.epochFloor), ...(removal !== undefined && { removal: toText(removal) }) };
+  }
+
   #put(member: MemberRecord): void {
     this.#forget(member.agentId);
     this.#members.set(member.agentId, member);
@@ -333,6 +346,16 @@ export class ClusterTrust {
     });
     this.tokens.put(first);
     log.debug({ token: first.id }, "join token made for this cluster");
+  }
+}
+
+/** Adds the proof to the refusal of somebody who was not admitted. */
+function withProof<T>(ask: () => T, proof: () => FaultFacts): T {
+  try {
+    return ask();
+  } catch (thrown) {
+    if (!(thrown instanceof Fault) || thrown.code !== "not-admitted") throw thrown;
+    throw new Fault(thrown.code, thrown.message, { ...thrown.facts, ...proof() });
   }
 }
 

@@ -21,6 +21,7 @@ import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
 import type { ControlRecords } from "./control-records.ts";
+import { Departures } from "./departures.ts";
 import { configOf, type Effective } from "./effective.ts";
 import { Elastic } from "./elastic.ts";
 import type { MasterMetrics } from "./metrics.ts";
@@ -71,6 +72,7 @@ export class Cluster {
   #allocator: Allocator;
   readonly #presence: Presence;
   readonly #sightings = new Sightings();
+  readonly #departures: Departures;
   #stateJson: string | undefined;
   /** As the store has it. */
   #resting: readonly RestingItem[];
@@ -92,6 +94,16 @@ export class Cluster {
       isKnown: (id) => this.#records.withId(id) !== undefined,
     });
     this.#presence = deps.presence;
+    this.#departures = new Departures({
+      ...deps,
+      records: this.#records,
+      config: () => this.#config,
+      allocator: () => this.#allocator,
+      write: (deed, make) => this.#write(deed, make),
+      wake: () => this.elastic.wake(),
+      onGone: (id, resting) => this.#gone(id, resting),
+      onChanged: (record) => this.#changed(record),
+    });
     this.policies = new Policies(deps.records);
     this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
@@ -211,42 +223,19 @@ export class Cluster {
     this.#deps.log.info({ agent: agentId }, isConnected ? "agent connected" : "agent disconnected");
   }
 
-  /**
-   * Frees what the agents hold and tells their peers. Unknown ones are left out.
-   * @throws Fault in-use when one of them is connected: nobody is deleted then; storage
-   */
+  /** See Departures. @throws Fault in-use when one of them is connected, storage */
   delete(ids: readonly string[], who: string): void {
-    const records = [...new Set(ids)].flatMap((id) => this.#records.withId(id) ?? []);
-    for (const record of records)
-      if (this.#presence.instanceOf(record.id) !== undefined)
-        throw new Fault(
-          "in-use",
-          `agent ${record.id} (${record.hostname}, ${record.ip}) is connected, and would keep using its subnets; ` +
-            "stop it first",
-          { agent: record.id },
-        );
-    for (const record of records) this.#deleteRecord(record, who);
-  }
-
-  #deleteRecord(record: AgentRecord, who: string): void {
-    const trusted = this.trust.removal([record.id]);
-    this.#write({ who, what: `agent ${record.id} (${record.hostname}, ${record.ip}) deleted` }, (records) => {
-      records.deleteAgent(record.id);
-      this.trust.write(trusted);
-    });
-    const isFloorDue = this.trust.apply(trusted);
-    this.#allocator.release(record);
-    this.#records.delete(record.id);
-    this.#forget(record.id);
-    this.elastic.noteRoom();
-    this.#stateJson = undefined;
-    this.#deps.log.info({ agent: record.id, ip: record.ip, epoch: this.trust.epoch }, "agent deleted");
-    if (isFloorDue) this.#presence.announce();
+    this.#departures.remove(ids, who);
   }
 
   /** @throws Fault unknown-agent */
-  deleteOne(id: string, who: string): void {
-    this.delete([this.#known(id).id], who);
+  deleteOne(id: string, who: string, isForced = false): void {
+    this.#departures.remove([this.#known(id).id], who, isForced);
+  }
+
+  /** New containers are refused on the agent's host, or no more so. @throws Fault unknown-agent, storage */
+  drain(id: string, isDraining: boolean, who: string): void {
+    this.#departures.drain(this.#known(id), isDraining, who);
   }
 
   /** Deletes by address, as the original did. @throws as `delete` */
@@ -286,6 +275,7 @@ export class Cluster {
 
   /** Ends what it waits for. */
   close(): void {
+    this.#departures.close();
     this.trust.gossipKeys.close();
   }
 
@@ -319,6 +309,19 @@ export class Cluster {
     if (isFloorDue) this.#presence.announce();
     this.#records.put(record, known?.id ?? record.id);
     if (known !== undefined && known.id !== record.id) this.#forget(known.id);
+    this.#stateJson = undefined;
+  }
+
+  #gone(id: string, resting: readonly RestingItem[]): void {
+    this.#resting = resting;
+    this.#records.delete(id);
+    this.#forget(id);
+    this.elastic.noteRoom();
+    this.#stateJson = undefined;
+  }
+
+  #changed(record: AgentRecord): void {
+    this.#records.put(record, record.id);
     this.#stateJson = undefined;
   }
 

@@ -9,10 +9,10 @@ import { open, seal } from "../../io/crypto/keys.ts";
 import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
 import { GOSSIP_ADDRESS_MAX_LENGTH } from "../../model/limits.ts";
-import type { Elastic } from "../../model/network.ts";
+import type { Departure, Elastic } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import { type Policy, policySchema } from "../../model/policy.ts";
-import { agentRecordSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
+import { agentRecordSchema, departureSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
@@ -50,6 +50,7 @@ export interface ClusterSettings {
   readonly enableIpv6: boolean;
   readonly defaultNetwork?: string;
   readonly elastic?: Elastic;
+  readonly agents?: Departure;
   /** A digest of all that was read of the file. */
   readonly file: string;
   /** What of it is not in force, one sentence each. */
@@ -61,6 +62,7 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
   enableIpv6: z.boolean(),
   defaultNetwork: z.string().optional(),
   elastic: elasticSchema.optional(),
+  agents: departureSchema.optional(),
   file: z.string(),
   refused: z.array(z.string()),
 });

@@ -45,16 +45,17 @@ export function loadEffective(
 /** A configuration file laid over what is in force. */
 export function laidOver(
   stored: NetworkSource | undefined,
-  agents: Parameters<typeof reconfigure>[1],
+  records: Parameters<typeof reconfigure>[1],
   { config, source }: Pick<ParsedConfig, "config" | "source">,
 ): Effective {
-  const merged = reconfigure(stored, agents, source);
-  const { overlayMtu, enableIpv6, defaultNetwork, elastic } = config;
+  const merged = reconfigure(stored, records, source);
+  const { overlayMtu, enableIpv6, defaultNetwork, elastic, agents } = config;
   const settings: ClusterSettings = {
     ...(overlayMtu !== undefined && { overlayMtu }),
     enableIpv6,
     ...(defaultNetwork !== undefined && { defaultNetwork }),
     ...(elastic !== undefined && { elastic }),
+    ...(agents !== undefined && { agents }),
     file: digestOf({ config, source }),
     refused: merged.refused,
   };
@@ -69,12 +70,13 @@ export function digestOf({ config, source }: Pick<ParsedConfig, "config" | "sour
 
 /** The configuration as everything that calculates uses it. */
 export function configOf({ source, settings }: Effective): ClusterConfig {
-  const { overlayMtu, enableIpv6, defaultNetwork, elastic } = settings;
+  const { overlayMtu, enableIpv6, defaultNetwork, elastic, agents } = settings;
   return {
     network: networkOfSource(source),
     ...(overlayMtu !== undefined && { overlayMtu }),
     enableIpv6,
     ...(defaultNetwork !== undefined && { defaultNetwork }),
     ...(elastic !== undefined && { elastic }),
+    ...(agents !== undefined && { agents }),
   };
 }

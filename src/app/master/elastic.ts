@@ -177,6 +177,6 @@ function fieldsOf(key: string): { readonly network: string; readonly family: str
 }
 
 /** The time `seconds` after `date`, both as `Clock.date` writes them. */
-function later(date: string, seconds: number): string {
+export function later(date: string, seconds: number): string {
   return `${new Date(Date.parse(date) + seconds * 1_000).toISOString().slice(0, 19)}Z`;
 }

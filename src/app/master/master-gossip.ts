@@ -118,9 +118,10 @@ export class MasterGossip {
   }
 
   #renew(): void {
-    const { credential, removals, keys } = this.#deps.trust;
-    this.member.renew({ credential, removals, keys, epochFloor: this.#floor });
+    const { clusterKey, credential, removals, keys } = this.#deps.trust;
+    // First: who was removed hears it too, if it listens. Once it is expelled nobody tells it anything.
     this.#publish();
+    this.member.renew({ clusterKey, credential, removals, keys, epochFloor: this.#floor });
     this.#raiseFloor();
   }
 

@@ -140,3 +140,16 @@ dcos_overlay_network:
   const [status, message] = await refusal(await operator(rig, "POST", "/v1/plan", { config: "dcos_overlay_mtu: x" }));
   assert.deepEqual([status, /dcos_overlay_mtu/.test(message)], [400, true]);
 });
+
+test("a subnet is replaced by steps: what agents still have of it is not taken from them", async () => {
+  const rig = new MasterRig();
+  await rig.register(request(1));
+  const set = (...spaces: unknown[]) => operator(rig, "PATCH", "/v1/networks/dcos", { spaces });
+  const [drain, remove] = ["drain", "remove"].map((op) => ({ op, subnet: "9.0.0.0/8" }));
+  assert.match((await refusal(await set(remove)))[1], /no address space left/);
+  assert.match((await refusal(await set({ op: "add", space: { subnet: 5 } })))[1], /^spaces: /);
+  assert.match((await refusal(await set(drain)))[1], /no subnet is left that is not draining/);
+  assert.equal((await set({ op: "add", space: { subnet: "10.0.0.0/8", prefix: 24 } }, drain)).status, 200);
+  assert.match((await refusal(await set(remove)))[1], /cannot change from 9\.0\.0\.0\/8 in \/24 to 10\.0\.0\.0\/8/);
+  assert.equal((await rig.register(request(2))).agent.overlays[0]?.subnet, "10.0.0.0/24", "newcomers get the new one");
+});

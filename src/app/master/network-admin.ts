@@ -3,11 +3,15 @@
  * is never taken from them by a change; what would do so is refused with the reason, and a removal goes by draining:
  * no new containers, then none at all, then no agent has it any more.
  */
+import { z } from "zod";
 import { parseClusterConfig, parseNetworkSource } from "../../core/config/cluster-config.ts";
 import { differences, networkChanges } from "../../core/ipam/network-changes.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
+import { type SpaceEdit, withSpaces } from "../../core/ipam/spaces.ts";
 import { Fault } from "../../model/fault.ts";
+import { SPACES_MAX } from "../../model/limits.ts";
 import type { OverlaySource } from "../../model/network-source.ts";
+import { issuesOf } from "../../model/schemas.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Effective, laidOver } from "./effective.ts";
 
@@ -28,7 +32,7 @@ export interface Holder {
   readonly connected: boolean;
 }
 
-/** Changes of a network's definition; `null` takes a field away. */
+/** Changes of a network's definition; `null` takes a field away, `spaces` holds steps for its address spaces. */
 export type NetworkPatch = Readonly<Record<string, unknown>>;
 
 export class NetworkAdmin {
@@ -49,8 +53,8 @@ export class NetworkAdmin {
   }
 
   /** @throws Fault unknown-network, bad-config, in-use */
-  set(name: string, patch: NetworkPatch, who: string): readonly string[] {
-    const known = this.#known(name);
+  set(name: string, { spaces, ...patch }: NetworkPatch, who: string): readonly string[] {
+    const known = withSpaces(this.#known(name), editsOf(spaces));
     if ("name" in patch) throw new Fault("bad-request", "a network keeps its name; add another one and drain this one");
     const changed = Object.entries({ ...known, ...patch }).filter(([, value]) => value !== null && value !== undefined);
     const overlays = this.#cluster.effective.source.overlays.map((overlay) =>
@@ -134,6 +138,30 @@ export class NetworkAdmin {
     const names = overlays.map((overlay) => overlay.name).join(", ");
     throw new Fault("unknown-network", `there is no network ${name}; there are ${names}`, { network: name });
   }
+}
+
+const editsSchema: z.ZodType<readonly SpaceEdit[]> = z
+  .array(
+    z.union([
+      z.object({
+        op: z.literal("add"),
+        space: z.strictObject({
+          subnet: z.string().exactOptional(),
+          prefix: z.int().exactOptional(),
+          subnet6: z.string().exactOptional(),
+          prefix6: z.int().exactOptional(),
+        }),
+      }),
+      z.object({ op: z.enum(["drain", "resume", "remove"]), subnet: z.string() }),
+    ]),
+  )
+  .max(2 * SPACES_MAX);
+
+/** @throws Fault bad-request */
+function editsOf(spaces: unknown): readonly SpaceEdit[] {
+  const parsed = editsSchema.safeParse(spaces ?? []);
+  if (parsed.success) return parsed.data;
+  throw new Fault("bad-request", `spaces: ${issuesOf(parsed.error)[0] ?? "not a list of steps"}`);
 }
 
 function stillHeld(name: string, held: readonly Holder[]): Fault {

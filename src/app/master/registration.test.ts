@@ -132,6 +132,8 @@ test("without a free VTEP there is one clear refusal, and a place that becomes f
     /^agent agent-3 \(10\.0\.0\.3\): there is no free VTEP IPv4 address in 44\.128\.0\.0\/30 \(2 of 2 given out\)/,
   );
   assert.equal((await rig.call("DELETE", "/v1/agents/agent-1", undefined, true)).status, 204);
+  assert.match((await refusal(rig, request(3))).message, /1 of 2 given out, 1 at rest/);
+  rig.clock.advance(600_000);
   assert.equal((await rig.register(request(3))).agent.backend.vtepIp, "44.128.0.1/30");
 });
 

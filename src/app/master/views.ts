@@ -41,6 +41,7 @@ export const agentSchema = z
     lacks: z.array(z.string()).optional(),
     backend: backendSchema,
     overlays: z.array(agentOverlaySchema),
+    phase: z.literal("draining").optional(),
     statuses: z.array(overlayStatusSchema),
   })
   .openapi("Agent");

@@ -8,6 +8,8 @@
 import { Fault } from "../../model/fault.ts";
 import { type Cidr, cidr } from "../../model/ip.ts";
 import {
+  AGENT_REMOVE_AFTER_MAX_S,
+  AGENT_REMOVE_AFTER_MIN_S,
   CONFIG_ATTEMPTS_MAX,
   ELASTIC_THRESHOLD,
   MTU_MAX,
@@ -17,7 +19,7 @@ import {
   VNI_MAX,
 } from "../../model/limits.ts";
 import { VNI } from "../../model/names.ts";
-import type { ClusterConfig, Elastic } from "../../model/network.ts";
+import type { ClusterConfig, Departure, Elastic } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource, spaceSourcesOf } from "../../model/network-source.ts";
 import { checkAddressSpace } from "./address-space.ts";
 import { DEFAULT_NETWORK } from "./default-network.ts";
@@ -91,6 +93,7 @@ function readRoot(root: Section): ParsedConfig {
   checkMtus(root, overlayMtu, network.source.vtep_mtu);
   const defaultNetwork = readDefaultNames(root, network.source);
   const elastic = readElastic(root);
+  const agents = readAgents(root);
   problems.throwIfAny();
 
   const source = enableIpv6 ? network.source : withoutIpv6(network.source);
@@ -102,6 +105,7 @@ function readRoot(root: Section): ParsedConfig {
       ...(overlayMtu !== undefined && { overlayMtu }),
       enableIpv6,
       ...(elastic !== undefined && { elastic }),
+      ...(agents !== undefined && { agents }),
       ...(defaultNetwork !== undefined && { defaultNetwork }),
     },
     source: effective,
@@ -183,6 +187,22 @@ function readElastic(root: Section): Elastic | undefined {
       ...(restSeconds !== undefined && { restSeconds }),
     };
   return section.refuse("threshold", `${quote(threshold)} is not a share above 0 and at most 1`, right);
+}
+
+/** Weft's own: `agents: { remove_after: 24h, rest: 10m }`; by default no agent is removed by itself. */
+function readAgents(root: Section): Departure | undefined {
+  const value = root.raw("agents");
+  if (value === undefined) return undefined;
+  if (!isMapping(value))
+    return root.refuse("agents", `${quote(value)} is not a mapping`, "give agents: { remove_after: 24h }");
+  const section = new Section("agents", value, root.problems);
+  section.warnUnknown(["remove_after", "rest"]);
+  const removeAfterSeconds = section.duration("remove_after", AGENT_REMOVE_AFTER_MIN_S, AGENT_REMOVE_AFTER_MAX_S);
+  const restSeconds = section.duration("rest", 0, SLICE_REST_MAX_S);
+  return {
+    ...(removeAfterSeconds !== undefined && { removeAfterSeconds }),
+    ...(restSeconds !== undefined && { restSeconds }),
+  };
 }
 
 /** @returns the network that Calico uses on the same hosts, if it is switched on */

@@ -5,6 +5,8 @@
 import { type Cidr, type Family, familyOf, networkOf, parseCidr, parseIp, parseIpInterface } from "../../model/ip.ts";
 import { type Problems, quote } from "./problems.ts";
 
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
 export class Section {
   readonly path: string;
   readonly problems: Problems;
@@ -60,6 +62,17 @@ export class Section {
     if (typeof number === "number" && Number.isSafeInteger(number) && number >= min && number <= max) return number;
     const wrong = typeof number === "number" && Number.isInteger(number) ? "is out of range" : "is not an integer";
     return this.refuse(key, `${quote(value)} ${wrong}`, `give an integer from ${min} to ${max}`);
+  }
+
+  /** Seconds, written with a unit: `30s`, `10m`, `24h`, `7d`. */
+  duration(key: string, min: number, max: number): number | undefined {
+    const value = this.raw(key);
+    if (value === undefined) return undefined;
+    const [, number, unit] = typeof value === "string" ? (/^(\d{1,9})([smhd])$/.exec(value) ?? []) : [];
+    const seconds = Number(number) * (UNIT_SECONDS[unit ?? ""] ?? Number.NaN);
+    if (seconds >= min && seconds <= max) return seconds;
+    const wrong = Number.isNaN(seconds) ? "is no time with a unit" : "is out of range";
+    return this.refuse(key, `${quote(value)} ${wrong}`, `give one such as 10m or 24h, from ${min}s to ${max}s`);
   }
 
   boolean(key: string): boolean | undefined {

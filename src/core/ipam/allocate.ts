@@ -18,12 +18,13 @@ import {
   slicesOf,
 } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { type Family, familyOf, type Ip } from "../../model/ip.ts";
+import { type Cidr, type Family, familyOf, type Ip, type IpInterface } from "../../model/ip.ts";
+import { RESTING_MAX } from "../../model/limits.ts";
 import { VNI, VTEP_NAME } from "../../model/names.ts";
 import { type NetworkConfig, prefixesOf } from "../../model/network.ts";
 import type { SliceChange } from "./growth.ts";
 import type { Pool, PoolItem, PoolUsage } from "./pool.ts";
-import { freshPool, type IsSettled, Pools } from "./pools.ts";
+import { freshPool, type IsSettled, isStale, Pools } from "./pools.ts";
 import { agentOverlay, bridgesOf, nameOf, sliceOf, withDraining, withoutSlice } from "./slices.ts";
 import { vtepMac } from "./vtep.ts";
 
@@ -97,20 +98,38 @@ export class Allocator {
   /** @param known the record that the agent has, or that it takes over from an agent of its address */
   register(agent: Registrant, known: AgentRecord | undefined): Registration {
     const draft = new Draft();
-    const backend = this.#backend(known?.backend, draft);
+    const had = known === undefined ? this.#pools.removedFrom(agent.id) : [];
+    const backend = this.#backend(known?.backend, had, draft);
     if (backend === undefined) return { shortages: draft.shortages };
     const kept = (known?.overlays ?? []).map((overlay) => this.#renewed(overlay, draft));
-    const added = this.#newOverlays(agent.networkConfig, kept, draft);
+    const added = this.#newOverlays(agent.networkConfig, kept, had, draft);
     const { id, ip, hostname } = agent;
-    const record: AgentRecord = { id, ip, hostname, backend, overlays: [...kept, ...added] };
+    const phase = known?.phase;
+    const overlays = [...kept, ...added];
+    const record: AgentRecord = { id, ip, hostname, backend, overlays, ...(phase !== undefined && { phase }) };
     return { record, changed: !sameRecord(record, known), shortages: draft.shortages, undo: () => draft.undo() };
   }
 
-  /** Frees everything that the record holds: at once, or after a rest. */
-  release(record: AgentRecord, until?: string): void {
-    for (const { pool, item, network } of [...this.#holdings(record)])
-      if (until === undefined) pool?.release(item);
-      else this.#pools.rest({ item, ...(network !== undefined && { network }), until });
+  /** Frees everything that the record holds. */
+  release(record: AgentRecord): void {
+    for (const { pool, item } of [...this.#holdings(record)]) pool?.release(item);
+  }
+
+  /**
+   * Takes back everything that the record of a removed agent holds; it rests until then, and the same agent gets it again.
+   * @returns what undoes that, for when it could not be stored
+   */
+  retire(record: AgentRecord, until: string): () => void {
+    const draft = new Draft();
+    for (const { pool, item, network } of [...this.#holdings(record)]) {
+      if (this.#pools.resting.length >= RESTING_MAX) {
+        if (pool !== undefined) draft.release(pool, item);
+        continue;
+      }
+      const of = network === undefined ? {} : { network };
+      draft.rest(this.#pools, { item, ...of, until, agent: record.id, removed: true });
+    }
+    return () => draft.undo();
   }
 
   /** Gives the agent slices and takes others back, which then rest. @param until see RestingItem */
@@ -160,13 +179,19 @@ export class Allocator {
   }
 
   /** What the agent has, and from the pools what it has not; `undefined` when there is no VTEP for it. */
-  #backend(known: Backend | undefined, draft: Draft): Backend | undefined {
+  #backend(known: Backend | undefined, had: readonly RestingItem[], draft: Draft): Backend | undefined {
+    const regained = draft.regain(
+      this.#pools,
+      had.filter(({ network }) => network === undefined),
+    ) as IpInterface[];
+    const hasIp = known?.vtepIp ?? regained.find((item) => familyOf(item) === 4);
+    const hasIp6 = known?.vtepIp6 ?? regained.find((item) => familyOf(item) === 6);
     const [freshIp, freshIp6] = draft.take(
-      known === undefined ? this.#pools.vteps : undefined,
-      known?.vtepIp6 === undefined ? this.#pools.vteps6 : undefined,
+      hasIp === undefined ? this.#pools.vteps : undefined,
+      hasIp6 === undefined ? this.#pools.vteps6 : undefined,
     );
-    const vtepIp = known?.vtepIp ?? freshIp;
-    const vtepIp6 = known?.vtepIp6 ?? freshIp6;
+    const vtepIp = hasIp ?? freshIp;
+    const vtepIp6 = hasIp6 ?? freshIp6;
     if (vtepIp === undefined) return undefined;
     return {
       vni: known?.vni ?? VNI,
@@ -178,15 +203,29 @@ export class Allocator {
     };
   }
 
-  #newOverlays(config: AgentNetworkConfig, kept: readonly AgentOverlay[], draft: Draft): AgentOverlay[] {
+  #newOverlays(
+    config: AgentNetworkConfig,
+    kept: readonly AgentOverlay[],
+    had: readonly RestingItem[],
+    draft: Draft,
+  ): AgentOverlay[] {
     const names = new Set(kept.map(({ info }) => info.name));
     return this.#pools
       .networks()
       .filter(({ overlay }) => overlay.enabled && !names.has(overlay.name))
       .flatMap((pools) => {
         if (!config.allocateSubnet) return [{ info: pools.overlay }];
-        const taken = sliceOf(...draft.take(freshPool(pools, 4), freshPool(pools, 6)));
-        return prefixesOf(taken).length > 0 ? [agentOverlay(pools.overlay, [taken], config)] : [];
+        const before = had.filter(({ item, network }) => network === pools.overlay.name && !isStale(pools, item));
+        const regained = draft.regain(this.#pools, before) as Cidr[];
+        const [fours, sixes] = ([4, 6] as const).map((family) => regained.filter((item) => familyOf(item) === family));
+        const [four, ...more4] = fours ?? [];
+        const [six, ...more6] = sixes ?? [];
+        const fresh = (family: Family, has: Cidr | undefined) =>
+          has === undefined ? freshPool(pools, family) : undefined;
+        const [fresh4, fresh6] = draft.take(fresh(4, four), fresh(6, six));
+        const taken = sliceOf(four ?? fresh4, six ?? fresh6);
+        const more = [...more4.map((subnet) => ({ subnet })), ...more6.map((subnet6) => ({ subnet6 }))];
+        return prefixesOf(taken).length > 0 ? [agentOverlay(pools.overlay, [taken, ...more], config)] : [];
       });
   }
 
@@ -252,6 +291,19 @@ class Draft {
     this.shortages.push(...[short4, short6].flatMap((pool) => pool?.usage() ?? []));
     giveBack();
     return [];
+  }
+
+  release(pool: Pool<PoolItem>, item: PoolItem): void {
+    if (pool.release(item)) this.#giveBacks.push(() => pool.reserve(item));
+  }
+
+  /** What rests for this agent is its own again. */
+  regain(pools: Pools, items: readonly RestingItem[]): readonly PoolItem[] {
+    for (const item of items) pools.unrest(item);
+    this.#giveBacks.push(() => {
+      for (const item of items) pools.rest(item);
+    });
+    return items.map(({ item }) => item);
   }
 
   rest(pools: Pools, item: RestingItem): void {

@@ -5,13 +5,14 @@
  * that is made again is the same one.
  */
 import { createHash } from "node:crypto";
-import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { type AgentOverlay, type Assignment, halvesOf } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { isLeasable, leasableCount } from "../../model/half.ts";
 import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
+import { prefixesOf } from "../../model/network.ts";
 import type { Ledger } from "./ledger.ts";
 import { type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
 
@@ -65,9 +66,32 @@ export function halfOf(assignment: Assignment, network: string, address: Ip): Ci
     ?.half;
 }
 
+/**
+ * Whether the lease stands on what this agent does not have any more: its network was removed, or the slice went to
+ * nobody or to another agent. What another plugin gave is no matter of slices.
+ */
+export function isStranded(lease: Lease, { agent }: Assignment): boolean {
+  if (lease.ipam !== undefined) return false;
+  const overlay = agent.overlays.find(({ info }) => info.name === lease.network);
+  const slices = overlay === undefined ? [] : prefixesOf(overlay);
+  return overlay === undefined || addressesOf(lease).some((address) => !isWithin(slices, address));
+}
+
+/** Whether one of the prefixes holds the address. */
+export function isWithin(prefixes: readonly Cidr[], address: Ip): boolean {
+  return prefixes.some((prefix) => contains(prefix, address));
+}
+
 /** Of a network that Weft knows nothing of it has nothing to say. @throws Fault forbidden when it takes no more containers */
 export function refuseDraining(assignment: Assignment, network: string): void {
-  const overlay = assignment.agent.overlays.find(({ info }) => info.name === network);
+  const { overlays, phase, id } = assignment.agent;
+  if (phase === "draining")
+    throw new Fault(
+      "forbidden",
+      `this host is draining: it takes no new containers; use another one, or 'weft agent drain --undo ${id}'`,
+      { network, agent: id },
+    );
+  const overlay = overlays.find(({ info }) => info.name === network);
   if (overlay?.info.phase !== "draining") return;
   throw new Fault(
     "forbidden",

@@ -96,6 +96,19 @@ export class Ledger {
     return awake;
   }
 
+  /** They rest no more, and nobody gets them: this host does not have them any more. */
+  forget(addresses: readonly Ip[]): void {
+    for (const address of addresses) {
+      if (!this.#resting.delete(address)) continue;
+      for (const tally of this.#talliesOf(address)) tally.resting.delete(address);
+    }
+  }
+
+  /** What rests, the one that was released first first. */
+  resting(): readonly Ip[] {
+    return [...this.#resting.keys()];
+  }
+
   gave(half: Cidr, address: Ip): void {
     this.#learn(half);
     this.#tally(half).last = address;

@@ -60,6 +60,11 @@ export class Pools {
     return this.#resting;
   }
 
+  /** What the agent had when it was removed, as far as nobody else may have it yet. */
+  removedFrom(agentId: string): readonly RestingItem[] {
+    return this.#resting.filter(({ agent, removed }) => removed === true && agent === agentId);
+  }
+
   /** @returns false when it is not given out, or no pool has it any more */
   rest(item: RestingItem): boolean {
     if (this.find(item.item, item.network)?.rest(item.item) !== true) return false;
@@ -97,6 +102,13 @@ export class Pools {
 export function freshPool({ spaces }: NetworkPools, family: Family): Pool<Cidr> | undefined {
   const pools = spaces.flatMap(({ draining, pools }) => (draining ? [] : (pools[family] ?? [])));
   return pools.find(({ hasFree }) => hasFree) ?? pools[0];
+}
+
+/** Whether the item lies in a space of the network that is draining. */
+export function isStale({ spaces }: NetworkPools, item: PoolItem): boolean {
+  return spaces.some(
+    ({ draining, pools }) => draining && [pools[4], pools[6]].some((pool) => pool?.has(item) === true),
+  );
 }
 
 function allOf(network: NetworkPools | undefined): Pool<PoolItem>[] {

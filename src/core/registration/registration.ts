@@ -14,6 +14,7 @@ import {
   REGISTRATION_BACKOFF_FIRST_MS,
   REGISTRATION_BACKOFF_MAX_MS,
   REGISTRATION_IDENTITY_GRACE_MS,
+  REGISTRATION_SPREAD_MS,
 } from "../../model/limits.ts";
 
 export type RegistrationInput =
@@ -44,15 +45,20 @@ const BACKOFF: Backoff = { firstMs: REGISTRATION_BACKOFF_FIRST_MS, maxMs: REGIST
 
 export class Registration {
   readonly #fraction: () => number;
+  readonly #crowd: () => number;
   #phase: Phase = { type: "idle" };
   #attempts = 0;
   #failures = 0;
   /** When the master first said "identity taken", if it has said nothing else since. */
   #takenSince: number | undefined;
 
-  /** @param fraction uniform in [0, 1) */
-  constructor(fraction: () => number) {
+  /**
+   * @param fraction uniform in [0, 1)
+   * @param crowd how many agents may have been called at the same moment: a few need no long time to come one by one
+   */
+  constructor(fraction: () => number, crowd: () => number = () => Number.POSITIVE_INFINITY) {
     this.#fraction = fraction;
+    this.#crowd = crowd;
   }
 
   step(input: RegistrationInput, nowMs: number): RegistrationEffect[] {
@@ -134,7 +140,8 @@ export class Registration {
 
   #registerAfresh(nowMs: number): void {
     this.#attempts = 0;
-    this.#phase = { type: "waiting", until: nowMs + this.#wait(0) };
+    const spread = Math.min(REGISTRATION_BACKOFF_FIRST_MS, this.#crowd() * REGISTRATION_SPREAD_MS);
+    this.#phase = { type: "waiting", until: nowMs + this.#fraction() * spread };
   }
 
   #wait(retry: number): number {

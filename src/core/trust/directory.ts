@@ -101,6 +101,11 @@ export class Directory {
     return this.#statements.get(memberId);
   }
 
+  /** Whether a removal names this agent or this member, and voids what it was issued up to that epoch. */
+  isRemoved(agentId: string, memberId: string, epoch: number): boolean {
+    return isRefused({ agentId, memberId, epoch }, { ...this.#refusals(), floor: 0 });
+  }
+
   /** How old the newest word on the agent is, whoever it is that speaks for it now. */
   newestOf(agentId: string): Age | undefined {
     return this.#newest.get(agentId);

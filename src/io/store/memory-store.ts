@@ -18,6 +18,7 @@ interface Contents {
   events: ControlEvent[];
   identity?: string;
   assignment?: Assignment;
+  removed?: true;
   leases: Lease[];
   resting: Ip[];
   /** As JSON, because it holds bytes. */
@@ -175,7 +176,14 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
     saveAssignment: (assignment) =>
       file.change((contents) => {
         contents.assignment = assignment;
+        delete contents.removed;
       }, true),
+    saveRemoval: () =>
+      file.change((contents) => {
+        contents.removed = true;
+        delete contents.assignment;
+      }, true),
+    wasRemoved: () => file.read().removed === true,
     membership: () => {
       const { membership } = file.read();
       return membership === undefined ? undefined : membershipSchema.parse(membership);

@@ -57,7 +57,21 @@ export function openAgentStore(dir: string): AgentStore {
     identity: () => readFact<string>(db, "identity", agentIdSchema),
     saveIdentity: (id) => writeFact(db, "identity", id),
     assignment: () => readFact<Assignment>(db, "assignment", assignmentSchema),
-    saveAssignment: (assignment) => writeFact(db, "assignment", assignment),
+    saveAssignment: (assignment) =>
+      db.synced(() =>
+        db.transaction(() => {
+          putValue(db, "fact", "name", "assignment", assignment);
+          db.run("DELETE FROM fact WHERE name = 'removed'");
+        }),
+      ),
+    saveRemoval: () =>
+      db.synced(() =>
+        db.transaction(() => {
+          putValue(db, "fact", "name", "removed", true);
+          db.run("DELETE FROM fact WHERE name = 'assignment'");
+        }),
+      ),
+    wasRemoved: () => readFact<boolean>(db, "removed", z.boolean()) === true,
     membership: () => readFact<Membership>(db, "membership", membershipSchema),
     saveMembership: (membership) => writeFact(db, "membership", membershipJson(membership)),
     forgetMembership: () =>

@@ -1,0 +1,99 @@
+/**
+ * A network that is added to a cluster that runs, and removed from it again: 20 real agents, each on a host of its own, and
+ * a master. Times count from the operator's call until the last host's kernel has all of it (both bridges, the routes to
+ * the 19 others), or nothing of it any more. Kernels are read here, host by host, only those that are not so yet.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import { callService, parseService, type Service } from "../src/app/cli/api-client.ts";
+import type { HostState } from "../src/core/host/host-state.ts";
+import { openLinuxKernel } from "../src/io/kernel/linux-kernel.ts";
+import type { ContainerKernel } from "../src/io/ports.ts";
+import { assert } from "../src/model/fault.ts";
+import { atEnd, bench, median } from "./figures.ts";
+import { Field } from "./gossip-field.ts";
+import { AGENTS } from "./gossip-sides.ts";
+
+const HOSTS = 20;
+const WEB = { name: "web", subnet: "10.64.0.0/12", prefix: 24 };
+const TRACE = /\b[md]-web\b|\b10\.6[4-9]\.\d|\b10\.7\d\.\d/;
+const PEER_ROUTE = /^10\.64\./;
+const WAIT_MS = 60_000;
+const POLL_MS = 10;
+const JOIN_MS = 180_000;
+const CALM_MS = 12_000;
+
+type Eye = Pick<ContainerKernel, "observe" | "close">;
+
+function hasAll({ links, routes }: HostState): boolean {
+  const bridges = ["m-web", "d-web"].every((name) => links.some((link) => link.name === name && link.up));
+  return bridges && routes.filter(({ dst, via }) => via !== undefined && PEER_ROUTE.test(dst)).length === HOSTS - 1;
+}
+
+const hasNothing = (state: HostState) => !TRACE.test(JSON.stringify(state));
+
+/** @returns after how many ms the last of them was so */
+async function untilAll(eyes: readonly Eye[], what: string, isSo: (state: HostState) => boolean): Promise<number> {
+  const begin = performance.now();
+  let pending = eyes;
+  for (;;) {
+    const left: Eye[] = [];
+    for (const eye of pending) if (!isSo(await eye.observe([]))) left.push(eye);
+    const passed = performance.now() - begin;
+    if (left.length === 0) return passed;
+    assert(passed < WAIT_MS, `${what} on all hosts; ${left.length} are missing`);
+    pending = left;
+    await sleep(POLL_MS);
+  }
+}
+
+async function allConnected(master: Service): Promise<void> {
+  const schema = z.object({ agents: z.array(z.object({ connected: z.boolean() })) });
+  for (const begin = performance.now(); ; await sleep(250)) {
+    const { agents } = await callService(master, "GET", "/v1/agents", schema);
+    if (agents.filter(({ connected }) => connected).length === HOSTS) return;
+    assert(performance.now() - begin < JOIN_MS, "all agents are connected");
+  }
+}
+
+await bench(
+  "network-add",
+  async ({ quick, figure, number }) => {
+    const rounds = number("rounds", quick ? 2 : 7);
+    const dir = mkdtempSync(join(tmpdir(), "weft-bench-nets-"));
+    atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
+    const field = new Field(HOSTS + 1);
+    const { nodes, others } = await AGENTS.start(field.hosts, dir);
+    const master = parseService("master", `unix:${join(dir, "master.sock")}`);
+    await allConnected(master);
+    const root = openLinuxKernel();
+    const eyes = await Promise.all(field.hosts.slice(0, HOSTS).map(({ path }) => root.enter(path)));
+    // Until then what is not known of peers stays, whatever it is.
+    await sleep(CALM_MS);
+    const [added, removed, load]: [number[], number[], number[]] = [[], [], []];
+    for (let n = 0; n < rounds; n++) {
+      load.push(loadavg()[0] as number);
+      let call = callService(master, "POST", "/v1/networks", z.undefined(), WEB);
+      added.push(await untilAll(eyes, "the network is there", hasAll));
+      await call;
+      await sleep(2_000);
+      call = callService(master, "DELETE", "/v1/networks/web?force=true", z.undefined());
+      removed.push(await untilAll(eyes, "the network is gone", hasNothing));
+      await call;
+      await sleep(2_000);
+    }
+    const unit = "ms";
+    figure({ figure: "add.all", unit, ours: median(added), peer: null, target: "ours<=1500" });
+    figure({ figure: "add.all.worst", unit, ours: Math.max(...added), peer: null, target: "" });
+    figure({ figure: "rm.all", unit, ours: median(removed), peer: null, target: "ours<=3000" });
+    figure({ figure: "rm.all.worst", unit, ours: Math.max(...removed), peer: null, target: "" });
+    figure({ figure: "load", unit: "1 min", ours: median(load), peer: null, target: "" });
+    for (const eye of eyes) eye.close();
+    root.close();
+    for (const node of [...nodes, ...others]) await node.kill();
+  },
+  ["rounds"],
+);

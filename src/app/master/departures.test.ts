@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MasterRig, request } from "../../../test/support/master-rig.ts";
+import { parseToken } from "../../model/trust/token.ts";
+
+const operator = (rig: MasterRig, method: string, path: string, body?: unknown) => rig.call(method, path, body, true);
+const TEN_MINUTES_MS = 600_000;
+
+interface Told {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly facts: Readonly<Record<string, unknown>>;
+  };
+}
+
+/** Registers again by a token that was made after the removal. */
+async function comeBack(rig: MasterRig, n: number) {
+  const made = (await (await operator(rig, "POST", "/v1/tokens", { kind: "join" })).json()) as { text: string };
+  const token = parseToken(made.text);
+  assert(token !== undefined);
+  return (await rig.admission(request(n), rig.proverOf(request(n), token))).assignment.agent;
+}
+
+test("what a removed agent had is nobody else's for a while, and its own again when it comes back", async () => {
+  const rig = new MasterRig();
+  const first = (await rig.register(request(1))).agent;
+  assert.equal((await operator(rig, "DELETE", "/v1/agents/agent-1")).status, 204);
+  const second = (await rig.register(request(2))).agent;
+  assert.equal(second.backend.vtepIp, "44.128.0.2/20");
+  assert.equal(second.overlays[0]?.subnet, "9.0.1.0/24");
+  rig.restart();
+  assert.deepEqual(await comeBack(rig, 1), first, "VTEP, slices and MAC, after a restart of the master as well");
+
+  assert.equal((await operator(rig, "DELETE", "/v1/agents/agent-1")).status, 204);
+  rig.clock.advance(TEN_MINUTES_MS);
+  const third = (await rig.register(request(3))).agent;
+  assert.deepEqual([third.backend.vtepIp, third.overlays[0]?.subnet], ["44.128.0.1/20", "9.0.0.0/24"]);
+  assert.equal((await comeBack(rig, 1)).overlays[0]?.subnet, "9.0.2.0/24", "too late");
+});
+
+test("what an agent had does not come back to it where the space drains", async () => {
+  const rig = new MasterRig();
+  await rig.register(request(1));
+  await operator(rig, "DELETE", "/v1/agents/agent-1");
+  const spaces = [
+    { op: "add", space: { subnet: "10.0.0.0/8", prefix: 24 } },
+    { op: "drain", subnet: "9.0.0.0/8" },
+  ];
+  assert.equal((await operator(rig, "PATCH", "/v1/networks/dcos", { spaces })).status, 200);
+  assert.equal((await comeBack(rig, 1)).overlays[0]?.subnet, "10.0.0.0/24");
+});
+
+test("one that is connected is removed only by force, and its next call is answered with the cluster's word on it", async () => {
+  const rig = new MasterRig();
+  await rig.register(request(1));
+  rig.connect(request(1));
+  const refused = (await (await operator(rig, "DELETE", "/v1/agents/agent-1")).json()) as Told;
+  assert.match(refused.error.message, /is connected.*--force/);
+  assert.equal((await operator(rig, "DELETE", "/v1/agents/agent-1?force=true")).status, 204);
+  const { error } = (await (await rig.tryRegister(request(1))).json()) as Told;
+  assert.equal(error.code, "not-admitted");
+  assert.equal(typeof error.facts.removal, "string");
+  assert.equal(typeof error.facts.epochFloor, "string");
+});
+
+test("a drained agent hears of it, keeps it over restarts of both, and is told when it is over", async () => {
+  const rig = new MasterRig();
+  await rig.register(request(1));
+  assert.equal((await rig.call("PATCH", "/v1/agents/agent-1", { phase: "draining" })).status, 403, "from afar");
+  assert.equal((await operator(rig, "PATCH", "/v1/agents/agent-1", { phase: "draining" })).status, 204);
+  assert.equal(rig.announcements, 1);
+  rig.restart();
+  assert.equal((await rig.register(request(1))).agent.phase, "draining");
+  assert.equal((await operator(rig, "PATCH", "/v1/agents/agent-1", { phase: null })).status, 204);
+  assert.equal((await rig.register(request(1))).agent.phase, undefined);
+  assert.equal((await operator(rig, "PATCH", "/v1/agents/agent-9", { phase: null })).status, 404);
+});
+
+test("an agent that is away for too long is removed; not while it is the master that is alone", async () => {
+  const rig = new MasterRig("agents: { remove_after: 1h, rest: 0s }");
+  for (const n of [1, 2]) await rig.register(request(n));
+  const known = async () => ((await rig.json("/v1/agents")) as { agents: { id: string }[] }).agents.map(({ id }) => id);
+  rig.clock.advance(2 * 3_600_000);
+  assert.deepEqual(await known(), ["agent-1", "agent-2"], "nobody is there");
+  rig.connect(request(2));
+  rig.restart("agents: { remove_after: 1h, rest: 0s }");
+  rig.clock.advance(3_590_000);
+  assert.deepEqual(await known(), ["agent-1", "agent-2"], "a master that begins has seen nobody go");
+  rig.clock.advance(20_000);
+  assert.deepEqual(await known(), ["agent-2"]);
+  assert.equal((await rig.register(request(3))).agent.overlays[0]?.subnet, "9.0.0.0/24");
+});
