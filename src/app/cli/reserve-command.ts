@@ -33,9 +33,9 @@ at most one of each family is given to an interface.
 export function addReserveCommands(program: Command): void {
   addOperatorOptions(program.command("reserve"))
     .description("keep addresses for the containers of a name")
-    .argument("<network>", "as 'weft networks' shows it")
+    .argument("<net>", "network, as 'weft networks' shows it")
     .argument("<name>", "what the runtime calls the container")
-    .argument("[addresses]", "9.0.1.77, 9.0.1.80-9.0.1.83; several with commas", readAddresses)
+    .argument("[ips]", "9.0.1.77, 9.0.1.80-9.0.1.83; several with commas", readAddresses)
     .option("--remove", "end the reservation")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)

@@ -13,8 +13,9 @@ import type { Log } from "../../io/log.ts";
 import type { Admission, ClaimRequest, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import type { AgentRecord, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import type { ClusterConfig } from "../../model/network.ts";
-import type { Claim } from "../../model/reservation.ts";
+import type { Ip } from "../../model/ip.ts";
+import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
+import { type Claim, isWithin } from "../../model/reservation.ts";
 import { assignmentOf } from "./assignment.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
@@ -93,7 +94,9 @@ export class Cluster {
     this.policies = new Policies(deps.records);
     this.policies.onChange = () => this.#presence.announce();
     const told = () => this.#sightings.toldByConnected();
-    this.reservations = new Reservations({ records: deps.records, told });
+    const isOf = (agent: string, address: Ip) =>
+      isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
+    this.reservations = new Reservations({ records: deps.records, told, isOf });
     this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();

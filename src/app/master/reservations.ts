@@ -22,6 +22,8 @@ export interface ReservationsDeps {
   readonly records: ControlRecords;
   /** What connected agents say of their networks. */
   readonly told: () => Iterable<readonly [agent: string, statuses: readonly OverlayStatus[]]>;
+  /** Whether the address lies in a slice of the agent. */
+  readonly isOf: (agent: string, address: Ip) => boolean;
 }
 
 export class Reservations implements ReservationBook {
@@ -58,11 +60,19 @@ export class Reservations implements ReservationBook {
       .map(({ agent: _, ...claim }) => claim);
   }
 
-  /** Which reserved addresses containers have, as far as connected agents told. */
+  /** Which reserved addresses containers have, as far as connected agents told, each of what it has or hosts. */
   uses(): readonly Use[] {
     return [...this.#deps.told()].flatMap(([agent, statuses]) =>
-      statuses.flatMap(({ reserved = [] }) => reserved.map((use) => ({ agent, ...use }))),
+      statuses
+        .flatMap(({ reserved = [] }) => reserved.map((use) => ({ agent, ...use })))
+        .filter(({ address }) => this.#hasIt(agent, address)),
     );
+  }
+
+  /** What one agent says of another's addresses counts for nothing. */
+  #hasIt(agent: string, address: Ip): boolean {
+    const claim = this.#claims.get(address);
+    return claim === undefined ? this.#deps.isOf(agent, address) : claim.agent === agent;
   }
 
   /** @throws Fault in-use when a container of the name has an address that is reserved no more; storage */
@@ -100,8 +110,7 @@ export class Reservations implements ReservationBook {
       throw new Fault("bad-request", `${strange} is not reserved for ${name} in network ${network}`, { ip: strange });
     const picks = ([4, 6] as const).flatMap((family) => {
       const wanted = addresses.filter((address) => familyOf(address) === family);
-      const isAlone = reserved.filter((address) => familyOf(address) === family).length === 1;
-      return wanted.length === 0 ? [] : [this.#choose(wanted, { agentId, name, isAlone })];
+      return wanted.length === 0 ? [] : [this.#choose(wanted, agentId, name)];
     });
     const fresh = picks.filter((address) => this.#claims.get(address)?.agent !== agentId);
     if (fresh.length > 0) this.#give(agentId, network, name, fresh);
@@ -118,26 +127,24 @@ export class Reservations implements ReservationBook {
   }
 
   /**
-   * One that is its own already, that nobody has, or that nobody uses. One in use moves only where the name has no other:
-   * then the container was started anew elsewhere.
+   * One that is its own already, that nobody hosts, or that nobody uses. What a container of another agent has stays there
+   * until it ends, or its agent is gone: else any agent could take what runs elsewhere by asking for it.
    */
-  #choose(wanted: readonly Ip[], { agentId, name, isAlone }: { agentId: string; name: string; isAlone: boolean }): Ip {
+  #choose(wanted: readonly Ip[], agentId: string, name: string): Ip {
     const uses = new Map(this.uses().flatMap((use) => (use.agent === agentId ? [] : [[use.address, use] as const])));
-    const isMine = (address: Ip) => this.#claims.get(address)?.agent === agentId;
-    const isIdle = (address: Ip) => !uses.has(address);
+    const idle = wanted.filter((address) => !uses.has(address));
     const best =
-      wanted.find((each) => isMine(each) && isIdle(each)) ??
-      wanted.find((each) => !this.#claims.has(each) && isIdle(each)) ??
-      wanted.find(isIdle);
+      idle.find((address) => this.#claims.get(address)?.agent === agentId) ??
+      idle.find((address) => !this.#claims.has(address)) ??
+      idle[0];
     if (best !== undefined) return best;
     const [first = "" as Ip] = wanted;
-    const use = uses.get(first);
-    if (isAlone && use?.name === name) return first;
+    const { agent = "", containerId = "", name: called = "without a name" } = uses.get(first) ?? {};
     throw new Fault(
       "address-taken",
-      `${wanted.join(", ")}, reserved for ${name}, is held: ${first} by container ${use?.containerId} ` +
-        `(${use?.name ?? "without a name"}) of agent ${use?.agent}; end that one first`,
-      { ip: wanted, holder: use?.containerId ?? "", agent: use?.agent ?? "" },
+      `${wanted.join(", ")}, reserved for ${name}, is held: ${first} by container ${containerId} (${called}) of agent ` +
+        `${agent}; end that one first`,
+      { ip: wanted, holder: containerId, agent },
     );
   }
 

@@ -57,7 +57,10 @@ function longestRested(
   isKept: (address: Ip) => boolean,
 ): Pick | undefined {
   const eldest = halves.flatMap((half): Pick[] => {
-    const address = [...ledger.taken(half, now).resting].find((each) => !isKept(each));
+    const address = ledger
+      .taken(half, now)
+      .resting.values()
+      .find((each) => !isKept(each));
     return address === undefined ? [] : [{ address, half, isEarly: true }];
   });
   return eldest.sort((a, b) => ledger.restsUntil(a.address) - ledger.restsUntil(b.address))[0];
