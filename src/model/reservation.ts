@@ -60,7 +60,9 @@ export interface ReservationBook {
 /** Becomes part of URLs, keys and lines. */
 export const reservedNameSchema = z
   .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, { error: "is not letters, digits, '.', '_' and '-', and begins with one of the first two" })
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, {
+    error: "is not letters, digits, '.', '_' and '-', and begins with one of the first two",
+  })
   .max(TASK_NAME_MAX_BYTES);
 
 const addressSchema = z.string().refine((text) => parseIp(text) === text, {
