@@ -117,7 +117,11 @@ export class Agent {
         claim: (wanted, deadline) => this.#claims.claim(wanted, deadline),
         lostTo: (lease) => this.#claims.lostTo(lease, this.#assignment),
         statuses: () => this.#statuses,
-        changed: () => this.#loop.soon(),
+        changed: (lease) => {
+          this.#loop.soon();
+          // The master gives nobody else what is in use, and gives at once what is not.
+          if (this.#claims.concerns(lease, this.#assignment)) this.#tell();
+        },
         exclusive: (work) => this.#loop.exclusive(work),
         heal: () => this.#loop.pass(),
       },

@@ -45,8 +45,8 @@ export interface AttachHost {
   claim?(wanted: Wanted, deadline: number): Promise<boolean>;
   /** The agent that hosts an address of the lease now, if that is another one. */
   lostTo?(lease: Lease): { readonly address: Ip; readonly to: string } | undefined;
-  /** Attachments came or went: a pass should run. */
-  changed(): void;
+  /** Attachments, or this lease, came or went: a pass should run. */
+  changed(lease: Lease): void;
   /** Work on the kernel that no pass may overlap. */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
@@ -192,7 +192,7 @@ export class AttachService {
   async #detach(lease: Lease): Promise<void> {
     await this.#deps.host.exclusive(() => this.#release.takeDown(lease));
     await this.#release.finish(lease);
-    this.#deps.host.changed();
+    this.#deps.host.changed(lease);
   }
 
   /**

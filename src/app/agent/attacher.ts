@@ -70,7 +70,7 @@ export class Attacher {
       const attachment = await this.#attach(call, inside, context);
       // Whom a policy may guard is guarded before its first program runs.
       if (policyMembers([attachment], context.assignment.policies ?? []).length > 0) await this.#deps.host.heal();
-      else this.#deps.host.changed();
+      else this.#deps.host.changed(attachment);
       return attached(attachment, call, version, this.#newest(context));
     } finally {
       inside.close();

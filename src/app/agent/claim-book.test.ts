@@ -87,7 +87,8 @@ test("one of another's slice is asked for once, has a gateway of this host, and 
   );
   await rig.pass();
   const dump = await rig.dump(C1);
-  for (const line of [`route ${FAR}/32 dev weft`, "route 0.0.0.0/0 via 10.8.0.1 dev eth0"]) assert.ok(dump.includes(line), dump);
+  for (const line of [`route ${FAR}/32 dev weft`, "route 0.0.0.0/0 via 10.8.0.1 dev eth0"])
+    assert.ok(dump.includes(line), dump);
   assert.equal((await rig.call(del(ADD))).status, 200);
   rig.restart();
   assert.deepEqual(await addresses(rig, { ...ADD, requestId: "r2" }), ips);

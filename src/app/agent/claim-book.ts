@@ -9,7 +9,7 @@ import type { Assignment, Peer } from "../../model/cluster.ts";
 import { type Hosting, hostingOf, NO_HOSTING } from "../../model/hosting.ts";
 import type { Ip } from "../../model/ip.ts";
 import { RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
-import { type Claim, type ReservedUse, reservedNames } from "../../model/reservation.ts";
+import { type Claim, type Reservation, type ReservedUse, reservedNames } from "../../model/reservation.ts";
 import { FailureLog } from "./failure-log.ts";
 
 /** A container that needs an address here. */
@@ -25,6 +25,8 @@ export interface ClaimBookDeps {
   /** Asks the master, and comes for what it then says. @throws Fault as the master refused, not-ready */
   readonly ask?: (wanted: Wanted) => Promise<readonly Claim[]>;
 }
+
+const NOTHING: readonly Reservation[] = [];
 
 export class ClaimBook {
   readonly #deps: ClaimBookDeps;
@@ -87,6 +89,12 @@ export class ClaimBook {
       if (host !== undefined && host.agentId !== assignment?.agent.id) return { address, to: host.agentId };
     }
     return undefined;
+  }
+
+  /** Whether an address of the lease is reserved. */
+  concerns(lease: Lease, assignment: Assignment | undefined): boolean {
+    const reserved = reservedNames(assignment?.reservations ?? NOTHING);
+    return addressesOf(lease).some((address) => reserved.has(address));
   }
 
   /** Reserved addresses that containers of a network have; what a container of another name has is logged once. */
