@@ -17,6 +17,7 @@ import { SYSTEM_CLOCK } from "./clock.ts";
 import { newAgreement } from "./crypto/keys.ts";
 import { type MasterAddress, parseMasterAddress, type TlsClient } from "./master-call.ts";
 import { Distrusted, post, proven, Unanswered } from "./master-exchange.ts";
+import { claimsSchema } from "./messages.ts";
 import type { Admission, Clock, MasterClient, RegisterRequest } from "./ports.ts";
 
 /** Who an agent is, and whom it trusts. */
@@ -98,6 +99,14 @@ export function openMasterClient(
       });
       // A master of a version before elastic subnets says nothing; what is not understood says nothing either.
       return reportAnswerSchema.safeParse(answer).data ?? { reassigned: false, exhausted: [] };
+    },
+    claim: async (request) => {
+      const call = callOf(`/v1/agents/${encodeURIComponent(request.agentId)}/claims`, request);
+      const answer = await firstAnswer(async (address) => {
+        const { headers } = await proven(address, call, { signer }, clock);
+        return post(address, call, headers, clock);
+      });
+      return claimsSchema.safeParse(answer).data?.claims ?? [];
     },
   };
 }

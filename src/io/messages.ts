@@ -2,7 +2,13 @@
  * The messages between agents and master as they arrive over HTTP, for both ends: the shapes are those of io/ports.ts.
  */
 import { z } from "zod";
-import { ANNOUNCEMENT_MAX_CHARS, FEATURES_MAX, PROGRAM_WORD_MAX_CHARS } from "../model/limits.ts";
+import {
+  ANNOUNCEMENT_MAX_CHARS,
+  FEATURES_MAX,
+  PROGRAM_WORD_MAX_CHARS,
+  RESERVED_ADDRESSES_MAX,
+} from "../model/limits.ts";
+import { claimSchema, reservedNameSchema } from "../model/reservation.ts";
 import {
   agentIdSchema,
   agentNetworkConfigSchema,
@@ -12,7 +18,7 @@ import {
   overlayStatusSchema,
 } from "../model/schemas.ts";
 import { membershipJson, membershipSchema } from "../model/trust/membership.ts";
-import type { Admission, RegisterRequest, StatusReport } from "./ports.ts";
+import type { Admission, ClaimRequest, RegisterRequest, StatusReport } from "./ports.ts";
 
 export const instanceIdSchema = agentIdSchema;
 
@@ -34,6 +40,15 @@ export const statusReportSchema: z.ZodType<StatusReport> = z.object({
   instanceId: instanceIdSchema,
   overlays: z.array(overlayStatusSchema),
 });
+
+export const claimRequestSchema: z.ZodType<ClaimRequest> = z.object({
+  agentId: agentIdSchema,
+  instanceId: instanceIdSchema,
+  network: z.string(),
+  name: reservedNameSchema,
+  addresses: z.array(ipSchema).min(1).max(RESERVED_ADDRESSES_MAX),
+});
+export const claimsSchema = z.object({ claims: z.array(claimSchema) });
 
 /** A challenge on its way: bytes as base64url. */
 export const challengeSchema = z.object({ nonce: z.string(), ephemeral: z.string() });

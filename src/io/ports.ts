@@ -8,6 +8,7 @@ import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer 
 import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
+import type { Claim } from "../model/reservation.ts";
 import type { Membership } from "../model/trust/membership.ts";
 import type { NewestWord } from "../model/trust/standing.ts";
 import type { AgentProgram } from "../model/version.ts";
@@ -330,6 +331,21 @@ export interface MasterClient {
   register(request: RegisterRequest): Promise<Admission>;
   /** @throws as `register` */
   reportStatus(report: StatusReport): Promise<ReportAnswer>;
+  /**
+   * Asks for the cluster's word that this agent hosts, of each family among them, one of the addresses that are reserved
+   * for the name. The word itself comes with the next registration. Absent: nobody can be asked.
+   * @returns what it hosts for the name now; @throws as `register`
+   */
+  claim?(request: ClaimRequest): Promise<readonly Claim[]>;
+}
+
+export interface ClaimRequest {
+  readonly agentId: string;
+  readonly instanceId: string;
+  readonly network: string;
+  readonly name: string;
+  /** Those that it can use, the ones that it likes best first. */
+  readonly addresses: readonly Ip[];
 }
 
 export interface StatusReport {

@@ -7,6 +7,7 @@ import type { NetworkRules } from "./isolation.ts";
 import type { Mac } from "./mac.ts";
 import { type Elastic, type Overlay, prefixesOf } from "./network.ts";
 import type { Policy } from "./policy.ts";
+import type { Claim, Hosted, Reservation, ReservedUse } from "./reservation.ts";
 
 /** A node's end of the tunnel; one per node, shared by all overlays (spec: overlay §2.3). */
 export interface Backend {
@@ -120,6 +121,10 @@ export interface Assignment {
   readonly vtepSubnets: readonly Cidr[];
   /** Which groups of containers reach which. Absent, and from older masters: none. */
   readonly policies?: readonly Policy[];
+  /** Addresses of the agent's networks that are kept for names. Absent, and from older masters: none. */
+  readonly reservations?: readonly Reservation[];
+  /** Reserved addresses that this agent hosts, whosever slice holds them; absent: none. */
+  readonly hosted?: readonly Claim[];
   /** MTU of the containers' interfaces; absent: the VTEP's. */
   readonly overlayMtu?: number;
   readonly enableIpv6: boolean;
@@ -136,6 +141,8 @@ export interface Peer {
   readonly vtepMac: Mac;
   /** Its subnets of all overlays and both families. */
   readonly subnets: readonly Cidr[];
+  /** Reserved addresses that it hosts, whosever slice holds them; absent: none. */
+  readonly hosted?: readonly Hosted[];
 }
 
 /** Names of the original's enum (spec: overlay §1.6). */
@@ -151,6 +158,8 @@ export interface OverlayStatus {
   readonly containers?: number;
   /** How full the agent's halves of it are; versions before elastic subnets do not tell. */
   readonly usage?: readonly HalfUsage[];
+  /** Which reserved addresses containers of the agent have; absent: none. */
+  readonly reserved?: readonly ReservedUse[];
 }
 
 /** How full one half is. Numbers above 2^53, which only IPv6 has, are rounded. */

@@ -16,6 +16,16 @@ export const POLICY_NAME_MAX_LENGTH = 32;
  * one owner may say there. */
 export const POLICY_MEMBERS_TOLD_MAX = 1_000;
 export const POLICY_MEMBERS_TOLD_MAX_BYTES = 128 << 10;
+/** Reservations of a cluster, the addresses of one, and those that one agent hosts by the cluster's word: 128 are 9 kB of
+ * its statement, and a route on every host. Claims are counted for the cluster as a whole. */
+export const RESERVATIONS_MAX = 1_000;
+export const RESERVED_ADDRESSES_MAX = 16;
+export const HOSTED_MAX = 128;
+export const CLAIM_REVISION_MAX = Number.MAX_SAFE_INTEGER;
+/** Reserved addresses in use that an agent tells its master, for each network. */
+export const RESERVED_USES_TOLD_MAX = 256;
+/** How long an ADD waits until the cluster's word on an address that it is to host is here and programmed. */
+export const CLAIM_WAIT_MS = 10_000;
 /** Prefixes that a packet is compared with one after another; more are looked up in a map, which costs about as much. */
 export const PREFIXES_COMPARED_MAX = 8;
 /** RFC 791: every link carries 576 bytes; less VXLAN's headers, rounded as the original did (spec: overlay §1.1). */

@@ -20,10 +20,11 @@ import type {
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
-import { OVERLAYS_MAX, POLICIES_MAX } from "./limits.ts";
+import { HOSTED_MAX, OVERLAYS_MAX, POLICIES_MAX, RESERVATIONS_MAX, RESERVED_USES_TOLD_MAX } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
 import type { Departure, Elastic, Overlay, Space } from "./network.ts";
 import { policySchema } from "./policy.ts";
+import { claimSchema, hostedSchema, reservationSchema, reservedUseSchema } from "./reservation.ts";
 
 /** A string that `parse` gives back unchanged. */
 function canonical<T extends string>(parse: (text: string) => T | undefined, what: string, example: string) {
@@ -147,6 +148,8 @@ export const assignmentSchema: z.ZodType<Assignment> = z.object({
   networks: z.array(networkRulesSchema).max(OVERLAYS_MAX).optional(),
   vtepSubnets: z.array(cidrSchema),
   policies: z.array(policySchema).max(POLICIES_MAX).optional(),
+  reservations: z.array(reservationSchema).max(RESERVATIONS_MAX).optional(),
+  hosted: z.array(claimSchema).max(HOSTED_MAX).optional(),
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
   elastic: elasticSchema.optional(),
@@ -159,6 +162,7 @@ export const peerSchema: z.ZodType<Peer> = z.object({
   vtepIp6: ipSchema.optional(),
   vtepMac: macSchema,
   subnets: z.array(cidrSchema),
+  hosted: z.array(hostedSchema).max(HOSTED_MAX).optional(),
 });
 
 const countSchema = z.number().nonnegative();
@@ -179,6 +183,7 @@ export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
   error: z.string().optional(),
   containers: z.int().min(0).optional(),
   usage: z.array(halfUsageSchema).optional(),
+  reserved: z.array(reservedUseSchema).max(RESERVED_USES_TOLD_MAX).optional(),
 });
 
 /** A master of the version before answers a report with nothing. */

@@ -2,7 +2,7 @@
  * A host with an attach service that can be made to die and started again.
  */
 import assert from "node:assert/strict";
-import { AttachService } from "../../src/app/agent/attach-service.ts";
+import { type AttachHost, AttachService } from "../../src/app/agent/attach-service.ts";
 import { KeyedQueue } from "../../src/app/agent/keyed-queue.ts";
 import { diff } from "../../src/core/host/diff.ts";
 import { formatHostState } from "../../src/core/host/format.ts";
@@ -15,6 +15,7 @@ import { SimClock } from "../../src/io/sim-clock.ts";
 import { MemoryDisk, openMemoryAgentStore } from "../../src/io/store/memory-store.ts";
 import type { Assignment, OverlayStatus } from "../../src/model/cluster.ts";
 import { Fault } from "../../src/model/fault.ts";
+import { NO_HOSTING } from "../../src/model/hosting.ts";
 import { cidr } from "../../src/model/ip.ts";
 import { callBody, type TestCall } from "./cni.ts";
 import { Life, mortalKernel, mortalStore } from "./life.ts";
@@ -68,6 +69,8 @@ export class AttachRig {
   };
   /** What stands between the service and its store; a test may put in one that lies. */
   wrapStore: (store: AgentStore) => AgentStore = (store) => store;
+  /** What the agent knows of reserved addresses. */
+  claims: Pick<AttachHost, "hosting" | "claim" | "lostTo"> = {};
   readonly warnings: string[] = [];
   readonly #exclusive = new KeyedQueue();
   service: AttachService;
@@ -127,6 +130,9 @@ export class AttachRig {
       sockets: { holders: (protocol, port) => this.holders(protocol, port) },
       clock: this.clock,
       host: {
+        hosting: () => this.claims.hosting?.() ?? NO_HOSTING,
+        claim: async (wanted, deadline) => (await this.claims.claim?.(wanted, deadline)) ?? false,
+        lostTo: (lease) => this.claims.lostTo?.(lease),
         statuses: () => this.statuses,
         exclusive: (work) => this.#exclusive.run("", work),
         context: () => (this.isReady ? this.context : undefined),

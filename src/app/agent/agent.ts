@@ -32,6 +32,7 @@ import { Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { AttachService } from "./attach-service.ts";
 import { CapacityAlarm } from "./capacity-alarm.ts";
+import { ClaimBook, type ClaimBookDeps } from "./claim-book.ts";
 import { writeConflists } from "./conflists.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
@@ -62,6 +63,10 @@ export interface AgentDependencies {
   readonly onStatus: (statuses: readonly OverlayStatus[], assignment?: Assignment) => void;
   /** Tells the master now, because a call of a runtime finds every address held. */
   readonly askForRoom?: () => Promise<ReportAnswer | undefined>;
+  /** Asks the master for an address that is reserved and not here. */
+  readonly claim?: ClaimBookDeps["ask"];
+  /** What the assignment says that this agent hosts is another's now: a newer one is there to be had. */
+  readonly onOutdated?: () => void;
 }
 
 export class Agent {
@@ -74,6 +79,7 @@ export class Agent {
   readonly #alarm: CapacityAlarm;
   readonly #room: Room;
   readonly #idle = new IdleSlices();
+  readonly #claims: ClaimBook;
   #features: KernelFeatures = { missing: [], ingressForward: false, bandwidth: false };
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
@@ -94,6 +100,7 @@ export class Agent {
     this.#deps = deps;
     this.#peerLog = new FailureLog(deps.log);
     this.#alarm = new CapacityAlarm(deps.log);
+    this.#claims = new ClaimBook({ ...deps, ...(deps.claim && { ask: deps.claim }) });
     this.#room = new Room({ clock: deps.clock, askForRoom: deps.askForRoom ?? (async () => undefined) });
     this.#loop = new Loop({
       ...deps,
@@ -108,8 +115,15 @@ export class Agent {
       host: {
         context: () => this.#servingContext(),
         moreRoom: (network, deadline) => this.#moreRoom(network, deadline),
+        hosting: () => this.#claims.hosting(this.#assignment),
+        claim: (wanted, deadline) => this.#claims.claim(wanted, deadline),
+        lostTo: (lease) => this.#claims.lostTo(lease, this.#assignment),
         statuses: () => this.#statuses,
-        changed: () => this.#loop.soon(),
+        changed: (lease) => {
+          this.#loop.soon();
+          // The master gives nobody else what is in use, and gives at once what is not.
+          if (this.#claims.concerns(lease, this.#assignment)) this.#tell();
+        },
         exclusive: (work) => this.#loop.exclusive(work),
         heal: () => this.#loop.pass(),
       },
@@ -168,8 +182,10 @@ export class Agent {
     if (update.type === "snapshot") {
       this.#peers.clear();
       for (const peer of update.peers) this.#peers.set(peer.id, peer);
+      this.#claims.peersAre(update.peers);
       this.#arePeersComplete = true;
       this.#loop.changed();
+      this.#noteOutdated();
     } else this.#peersChanged(update.peers);
   }
 
@@ -285,9 +301,10 @@ export class Agent {
 
   #context(): OverlayContext | undefined {
     if (this.#assignment === undefined || this.#facts === undefined) return undefined;
-    const context = { assignment: this.#assignment, facts: this.#facts, features: this.#features };
+    const hosting = this.#claims.hosting(this.#assignment);
+    const context = { assignment: this.#assignment, facts: this.#facts, features: this.#features, hosting };
     if (this.#assignment.policies === undefined) return context;
-    const members = this.#members.members(this.#assignment, this.attachments(), this.peers());
+    const members = this.#members.members(this.#assignment, this.attachments(), this.peers(), hosting);
     return { ...context, members, otherMembersStay: !this.#arePeersComplete };
   }
 
@@ -317,13 +334,23 @@ export class Agent {
   #peersChanged(changed: ReadonlyMap<string, Peer | undefined>): void {
     const before = [...changed.keys()].flatMap((id) => this.#peers.get(id) ?? []);
     const after = [...changed.values()].flatMap((peer) => peer ?? []);
-    for (const [id, peer] of changed)
+    let isHostingChanged = false;
+    for (const [id, peer] of changed) {
       if (peer === undefined) this.#peers.delete(id);
       else this.#peers.set(id, peer);
+      isHostingChanged = this.#claims.peerIs(id, peer) || isHostingChanged;
+    }
     const context = this.#context();
     if (context !== undefined && this.#programmed === this.#assignment)
       void this.#loop.applyNow(peerOps(before, after, context));
     else this.#loop.changed();
+    if (!isHostingChanged) return;
+    this.#loop.changed();
+    this.#noteOutdated();
+  }
+
+  #noteOutdated(): void {
+    if (this.#claims.isOutdated(this.#assignment)) this.#deps.onOutdated?.();
   }
 
   #report({ failures, fault, operations, durationMs }: PassReport): void {
@@ -336,7 +363,10 @@ export class Agent {
       if (status === "STATUS_FAILED" && earlier.get(name) !== status) this.metrics.networkFailed();
     const before = this.#programmed;
     this.#programmed = fault === undefined ? this.#planned : undefined;
-    if (this.#programmed !== before) this.#room.programmed();
+    if (this.#programmed !== before) {
+      this.#room.programmed();
+      this.#claims.programmed();
+    }
     if (this.#assignment !== undefined) this.#alarm.note(rooms(this.#assignment, this.capacities()));
     this.metrics.passed({ durationMs, operations, failures: failures.length, isImpossible: fault !== undefined });
     this.#tell();
@@ -346,11 +376,12 @@ export class Agent {
   #tell(): void {
     const all = this.capacities();
     const idle = this.#idle.note(all, this.#deps.clock.now(), this.#assignment?.elastic?.emptySeconds);
-    const statuses = this.#statuses.map((status) => ({
-      ...status,
-      ...this.#containersIn(status.name),
-      usage: usageOf(status.name, all, idle),
-    }));
+    const uses = this.#assignment && this.#claims.uses(this.#assignment, this.#attach.leases());
+    const statuses = this.#statuses.map((status) => {
+      const reserved = uses?.(status.name) ?? [];
+      const usage = usageOf(status.name, all, idle);
+      return { ...status, ...this.#containersIn(status.name), usage, ...(reserved.length > 0 && { reserved }) };
+    });
     this.#deps.onStatus(statuses, this.#assignment);
   }
 

@@ -1,6 +1,6 @@
 /**
  * Keeps leases and the world one: what a call left half done is taken back, what lost its device while its namespace
- * lives is made again, the inside included, and what lost its namespace is released.
+ * lives is made again, the inside included, and what lost its namespace, or its address to another agent, is released.
  */
 import type { HostState } from "../../core/host/host-state.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
@@ -23,6 +23,8 @@ export interface AttachRepairDependencies {
   readonly log: Log;
   /** `undefined` while the host cannot carry containers. */
   readonly context: () => OverlayContext | undefined;
+  /** The agent that hosts an address of the lease now, if that is another one. */
+  readonly lostTo: (lease: Lease) => { readonly address: string; readonly to: string } | undefined;
 }
 
 export class AttachRepair {
@@ -42,7 +44,7 @@ export class AttachRepair {
     const { book, queue } = this.#deps;
     const present = new Set(observed.links.map(({ name }) => name));
     const suspects = book.all().filter((lease) => {
-      if (book.isLeaving(lease)) return true;
+      if (book.isLeaving(lease) || this.#deps.lostTo(lease) !== undefined) return true;
       if (!isAttachment(lease)) return looksAtAll;
       return lease.state === "mending" || !present.has(lease.hostIfname);
     });
@@ -70,6 +72,11 @@ export class AttachRepair {
     const lease = book.get(suspect);
     if (lease === undefined) return false;
     if (book.isLeaving(lease)) return release.takeBack(lease);
+    const lost = this.#deps.lostTo(lease);
+    if (lost !== undefined) {
+      log.warn(identity(lease), `cut off: its address ${lost.address} is hosted by agent ${lost.to} now`);
+      return release.takeBack(lease);
+    }
     try {
       return isAttachment(lease) ? await this.#remake(lease) : await this.#keepIfAlive(lease);
     } catch (error) {

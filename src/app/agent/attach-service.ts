@@ -17,10 +17,13 @@ import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../..
 import { type Attachment, addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
 import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
+import type { Hosting } from "../../model/hosting.ts";
+import type { Ip } from "../../model/ip.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
 import { AttachRepair } from "./attach-repair.ts";
 import { Attacher } from "./attacher.ts";
+import type { Wanted } from "./claim-book.ts";
 import { checkAddresses, foreignIpamOf, passOn, returnAddresses } from "./foreign-ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { auditLeases } from "./lease-audit.ts";
@@ -36,8 +39,14 @@ export interface AttachHost {
   statuses(): readonly OverlayStatus[];
   /** Asks for more addresses of a network, and waits for them until `deadline`; absent: there are never more. */
   moreRoom?(network: string, deadline: number): Promise<RoomAnswer>;
-  /** Attachments came or went: a pass should run. */
-  changed(): void;
+  /** Who hosts which reserved address; absent: nobody. */
+  hosting?(): Hosting;
+  /** Asks for reserved addresses that are not here. @returns whether anybody could be asked; @throws Fault as refused */
+  claim?(wanted: Wanted, deadline: number): Promise<boolean>;
+  /** The agent that hosts an address of the lease now, if that is another one. */
+  lostTo?(lease: Lease): { readonly address: Ip; readonly to: string } | undefined;
+  /** Attachments, or this lease, came or went: a pass should run. */
+  changed(lease: Lease): void;
   /** Work on the kernel that no pass may overlap. */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
@@ -73,7 +82,12 @@ export class AttachService {
     this.#book = book;
     this.#release = new Release({ ...deps, book, queue: this.#queue });
     const shared = { ...deps, book, release: this.#release };
-    this.#repair = new AttachRepair({ ...shared, queue: this.#queue, context: () => deps.host.context() });
+    this.#repair = new AttachRepair({
+      ...shared,
+      queue: this.#queue,
+      context: () => deps.host.context(),
+      lostTo: (lease) => deps.host.lostTo?.(lease),
+    });
     this.#attacher = new Attacher(shared);
   }
 
@@ -188,7 +202,7 @@ export class AttachService {
   async #detach(lease: Lease): Promise<void> {
     await this.#deps.host.exclusive(() => this.#release.takeDown(lease));
     await this.#release.finish(lease);
-    this.#deps.host.changed();
+    this.#deps.host.changed(lease);
   }
 
   /**

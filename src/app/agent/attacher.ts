@@ -7,6 +7,7 @@ import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import { containerHalves, halfOf, type LeaseRequest, refuseDraining } from "../../core/ipam/lease.ts";
 import { idlePorts, requireFreePorts, requireUnboundPorts } from "../../core/ipam/port-claims.ts";
+import { Unclaimed } from "../../core/ipam/reserved.ts";
 import { GATEWAY_MAC, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import { containerMtu } from "../../core/overlay/vtep.ts";
@@ -16,7 +17,7 @@ import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Leas
 import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, familyOf, lengthOf, withLength } from "../../model/ip.ts";
-import { GROWTH_WAIT_MS } from "../../model/limits.ts";
+import { CLAIM_WAIT_MS, GROWTH_WAIT_MS } from "../../model/limits.ts";
 import { policyMembers } from "../../model/policy-members.ts";
 import { interfaceExists, requireFree } from "./attach-checks.ts";
 import { build, takeDown } from "./attach-kernel.ts";
@@ -26,6 +27,9 @@ import type { LeaseBook } from "./lease-book.ts";
 import type { Release } from "./release.ts";
 
 type AddCall = Extract<CniCall, { command: "ADD" }>;
+
+/** One for each family, and again when another agent was faster. */
+const CLAIMS_ASKED_MAX = 4;
 
 export interface AttacherDependencies {
   readonly kernel: Kernel;
@@ -66,7 +70,7 @@ export class Attacher {
       const attachment = await this.#attach(call, inside, context);
       // Whom a policy may guard is guarded before its first program runs.
       if (policyMembers([attachment], context.assignment.policies ?? []).length > 0) await this.#deps.host.heal();
-      else this.#deps.host.changed();
+      else this.#deps.host.changed(attachment);
       return attached(attachment, call, version, this.#newest(context));
     } finally {
       inside.close();
@@ -75,7 +79,7 @@ export class Attacher {
 
   /** ADD of weft-ipam: addresses for a device that another plugin makes. */
   async addLone(call: AddCall, version: CniVersion): Promise<CniReply> {
-    const { book, kernel, log } = this.#deps;
+    const { book, host, kernel, log } = this.#deps;
     this.context(); // refuses before anything is opened
     const earlier = book.get(call);
     if (earlier !== undefined && !isAttachment(earlier) && isRepeated(call, earlier))
@@ -83,7 +87,7 @@ export class Attacher {
     const inside = await kernel.enter(call.netns);
     try {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
-      const lease = book.openAlone(this.#request(call, inside), this.context().assignment);
+      const lease = book.openAlone(this.#request(call, inside), this.context().assignment, host.hosting?.());
       log.info({ ...fields(call), addresses: addressesOf(lease) }, "addresses given");
       return given(lease, call, version, this.context());
     } finally {
@@ -136,15 +140,33 @@ export class Attacher {
     return this.#deps.host.context() ?? context;
   }
 
+  /** Asks the cluster for what is reserved and not here; for each family once. @throws Fault as the master refused */
+  async #claim({ who }: LeaseRequest, { wanted, message, facts }: Unclaimed, asked: number): Promise<boolean> {
+    const { clock, host } = this.#deps;
+    const { network, name = "" } = who;
+    if (host.claim === undefined || asked >= CLAIMS_ASKED_MAX) return false;
+    try {
+      return await host.claim({ network, name, addresses: wanted }, clock.now() + CLAIM_WAIT_MS);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "not-ready") throw error;
+      throw new Fault("not-ready", `${message}; ${error.message}`, facts);
+    }
+  }
+
   /** Where every address is held, waits for a further slice of the network. */
   async #open(request: LeaseRequest): Promise<Attachment> {
     const { book, clock, host } = this.#deps;
     const deadline = clock.now() + GROWTH_WAIT_MS;
-    for (;;)
+    for (let asked = 0; ; asked++)
       try {
         // As it is now: what is draining meanwhile is not given any more.
-        return book.open(request, this.context().assignment, (attachment) => this.#requirePorts(attachment));
+        const check = (attachment: Attachment) => this.#requirePorts(attachment);
+        return book.open(request, this.context().assignment, check, host.hosting?.());
       } catch (error) {
+        if (error instanceof Unclaimed) {
+          if (!(await this.#claim(request, error, asked))) throw error;
+          continue;
+        }
         if (!(error instanceof Fault) || error.code !== "exhausted" || clock.now() >= deadline) throw error;
         const answer = await host.moreRoom?.(request.who.network, deadline);
         if (answer === "exhausted") throw usedUp(error);

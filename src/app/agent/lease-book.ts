@@ -20,6 +20,7 @@ import type { AgentStore, Clock } from "../../io/ports.ts";
 import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
+import type { Hosting } from "../../model/hosting.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
 import { prefixesOf } from "../../model/network.ts";
 
@@ -91,7 +92,7 @@ export class LeaseBook {
 
   /** @throws Fault unknown-network, exhausted: no address could be given now */
   requireRoom(network: string, assignment: Assignment): void {
-    pickAddresses({ who: { ...NOBODY, network }, ips: [] }, assignment, this.#ledger, this.#clock.now());
+    this.#pick({ who: { ...NOBODY, network }, ips: [] }, assignment);
   }
 
   /** @throws Fault address-taken */
@@ -102,10 +103,15 @@ export class LeaseBook {
   /**
    * Gives addresses to an attachment and writes them down.
    * @param check what else must hold of it; nothing is written when it throws
-   * @throws Fault unknown-network, exhausted, address-taken, bad-request, storage
+   * @throws Fault unknown-network, exhausted, address-taken, bad-request, storage; Unclaimed
    */
-  open(request: LeaseRequest, assignment: Assignment, check: (attachment: Attachment) => void): Attachment {
-    const picks = this.#pick(request, assignment);
+  open(
+    request: LeaseRequest,
+    assignment: Assignment,
+    check: (attachment: Attachment) => void,
+    hosting?: Hosting,
+  ): Attachment {
+    const picks = this.#pick(request, assignment, false, hosting);
     const attachment = this.attachmentFor(request, picks.map(addressIn));
     check(attachment);
     this.#give(attachment, picks);
@@ -113,8 +119,8 @@ export class LeaseBook {
   }
 
   /** As `open`, for a device that another plugin makes: it is held at once. */
-  openAlone(request: LeaseRequest, assignment: Assignment): Lease {
-    const picks = this.#pick(request, assignment, true);
+  openAlone(request: LeaseRequest, assignment: Assignment, hosting?: Hosting): Lease {
+    const picks = this.#pick(request, assignment, true, hosting);
     const lease: Lease = { ...leaseOf(request, picks.map(addressIn)), state: "attached" };
     this.#give(lease, picks);
     return lease;
@@ -211,14 +217,20 @@ export class LeaseBook {
     }
   }
 
-  #pick(request: LeaseRequest, assignment: Assignment, isLone = false): readonly PickedAddress[] {
-    return pickAddresses(request, assignment, this.#ledger, this.#clock.now(), isLone);
+  #pick(
+    request: Pick<LeaseRequest, "who" | "ips">,
+    assignment: Assignment,
+    isLone = false,
+    hosting?: Hosting,
+  ): readonly PickedAddress[] {
+    const world = { ledger: this.#ledger, now: this.#clock.now(), isLone, ...(hosting && { hosting }) };
+    return pickAddresses(request, assignment, world);
   }
 
   #give(lease: Lease, picks: readonly PickedAddress[]): void {
     this.save(lease);
-    for (const { half, address, isEarly } of picks) {
-      this.#ledger.gave(half, address);
+    for (const { half, address, isEarly, isReserved } of picks) {
+      if (isReserved !== true) this.#ledger.gave(half, address);
       if (isEarly) this.#early++;
     }
   }

@@ -4,6 +4,8 @@
  */
 import type { Attachment } from "../../model/attachment.ts";
 import type { Assignment, Peer } from "../../model/cluster.ts";
+import { type Hosting, hostedBy } from "../../model/hosting.ts";
+import { hostCidr } from "../../model/ip.ts";
 import type { PolicyMember } from "../../model/policy.ts";
 import { decodeMembers, encodeMembers, policyMembers } from "../../model/policy-members.ts";
 
@@ -27,11 +29,13 @@ export class MemberBook {
     { policies = [] }: Assignment,
     attachments: readonly Attachment[],
     peers: readonly Peer[],
+    hosting: Hosting,
   ): readonly PolicyMember[] {
     if (policies.length === 0) return [];
-    const others = peers.flatMap(({ id, subnets }) => {
-      const told = this.#told.get(id);
-      return told === undefined ? [] : decodeMembers(told, subnets);
+    const others = peers.flatMap((peer) => {
+      const told = this.#told.get(peer.id);
+      if (told === undefined) return [];
+      return decodeMembers(told, [...peer.subnets, ...hostedBy(peer, hosting).map(hostCidr)]);
     });
     return [...policyMembers(attachments, policies), ...others];
   }

@@ -3,9 +3,10 @@
  */
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
-import type { Admission, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
+import type { Admission, ClaimRequest, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
 import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
+import type { Claim } from "../../model/reservation.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { StatusReporter } from "./status-reporter.ts";
@@ -59,6 +60,19 @@ export class Session {
   /** A master has something new for this agent. */
   reassigned(): void {
     this.#step({ type: "reassigned" });
+  }
+
+  /** What this agent's record says is out of date, and that is news to nobody else. */
+  called(): void {
+    this.#step({ type: "called" });
+  }
+
+  /** Asks for what is reserved to be hosted here, and comes for the cluster's word on it. @throws Fault */
+  async claim(wanted: Omit<ClaimRequest, "agentId" | "instanceId">): Promise<readonly Claim[]> {
+    const { agentId, instanceId } = this.#request;
+    const claims = (await this.#deps.client.claim?.({ agentId, instanceId, ...wanted })) ?? [];
+    this.called();
+    return claims;
   }
 
   get isRegistered(): boolean {

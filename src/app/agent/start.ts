@@ -66,6 +66,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     onStatus: (statuses, assignment) => session.report(statuses, assignment),
     askForRoom: () => session.askForRoom(),
     onMembers: (told) => gossip.tellMembers(told),
+    claim: (wanted) => session.claim(wanted),
+    onOutdated: () => session.called(),
   });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(

@@ -12,6 +12,7 @@ import { addLeaseCommands } from "./lease-command.ts";
 import { addMembersCommand } from "./members-command.ts";
 import { addNetworkCommands } from "./network-command.ts";
 import { addPolicyCommands } from "./policy-command.ts";
+import { addReserveCommands } from "./reserve-command.ts";
 import { addStatusCommands } from "./status-command.ts";
 import { addStoreCommands } from "./store-command.ts";
 import { addTrustCommands } from "./trust-command.ts";
@@ -40,6 +41,7 @@ export function createProgram(): Command {
   addTrustCommands(program);
   addNetworkCommands(program);
   addPolicyCommands(program);
+  addReserveCommands(program);
   addHistoryCommands(program);
   addStoreCommands(program);
   addConfigCommand(program);

@@ -11,6 +11,7 @@ import { addHistoryRoutes } from "./history-routes.ts";
 import { addNetworkRoutes } from "./network-routes.ts";
 import { addOverlayRoutes } from "./overlay-routes.ts";
 import { addPolicyRoutes } from "./policy-routes.ts";
+import { addReservationRoutes } from "./reservation-routes.ts";
 import { addTrustRoutes, callerOf, identifyCallers, requireOperator } from "./trust-routes.ts";
 import { poolView } from "./views.ts";
 
@@ -35,6 +36,14 @@ export function createMasterApp(deps: MasterApiDeps): OpenAPIHono {
     requireOperator: (context) => requireOperator(context, deps),
     whoOf: (context) => operatorOf(callerOf(context)),
     networks: () => deps.cluster.config.network.overlays.map(({ name }) => name),
+  });
+  addReservationRoutes(app, {
+    book: deps.cluster.reservations,
+    requireOperator: (context) => requireOperator(context, deps),
+    whoOf: (context) => operatorOf(callerOf(context)),
+    networks: () => deps.cluster.config.network.overlays,
+    hostnames: () => Object.fromEntries(deps.cluster.agents().map(({ id, hostname }) => [id, hostname])),
+    claim: (request, context) => deps.cluster.claim(request, callerOf(context)),
   });
   addTrustRoutes(app, deps);
   addHistoryRoutes(app, deps);

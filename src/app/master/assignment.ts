@@ -9,6 +9,7 @@ export function assignmentOf(
   agent: AgentRecord,
   { network, overlayMtu, enableIpv6, elastic }: ClusterConfig,
   policies: readonly Policy[],
+  { reservations = [], hosted = [] }: Pick<Assignment, "reservations" | "hosted"> = {},
 ): Assignment {
   return {
     agent,
@@ -16,6 +17,8 @@ export function assignmentOf(
     ...networkRules(network.overlays),
     vtepSubnets: [network.vtepSubnet, network.vtepSubnet6].filter((pool) => pool !== undefined),
     ...(policies.length > 0 && { policies }),
+    ...(reservations.length > 0 && { reservations }),
+    ...(hosted.length > 0 && { hosted }),
     ...(overlayMtu !== undefined && { overlayMtu }),
     enableIpv6,
     ...(elastic !== undefined && { elastic }),

@@ -11,11 +11,12 @@ import { recordFor } from "../../core/ipam/identity.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
-import type { Admission, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
+import type { Admission, ClaimRequest, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
 import type { AgentRecord, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
-import { assert, Fault } from "../../model/fault.ts";
-import { STATUS_ERROR_MAX_LENGTH } from "../../model/limits.ts";
-import type { ClusterConfig } from "../../model/network.ts";
+import { Fault } from "../../model/fault.ts";
+import type { Ip } from "../../model/ip.ts";
+import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
+import { type Claim, isWithin } from "../../model/reservation.ts";
 import { assignmentOf } from "./assignment.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
@@ -25,11 +26,12 @@ import { Departures } from "./departures.ts";
 import { configOf, type Effective } from "./effective.ts";
 import { Elastic } from "./elastic.ts";
 import type { MasterMetrics } from "./metrics.ts";
-import { peerOf } from "./peer.ts";
 import { Policies } from "./policies.ts";
 import type { Presence } from "./presence.ts";
 import { Programs, type ProgramView } from "./programs.ts";
 import { Records } from "./records.ts";
+import { exhausted, subjectOf, undoing, withBoundedError } from "./registering.ts";
+import { Reservations } from "./reservations.ts";
 import { Sightings } from "./sightings.ts";
 
 /** Records of one change: with the networks and the event it fits CHANGES_MAX. */
@@ -65,6 +67,7 @@ export class Cluster {
   readonly elastic: Elastic;
   readonly policies: Policies;
   readonly #programs: Programs;
+  readonly reservations: Reservations;
   #effective: Effective;
   #config: ClusterConfig;
   readonly #deps: ClusterDeps;
@@ -101,12 +104,18 @@ export class Cluster {
       allocator: () => this.#allocator,
       write: (deed, make) => this.#write(deed, make),
       wake: () => this.elastic.wake(),
+      forget: (id, records) => this.reservations.forget(id, records),
       onGone: (id, resting) => this.#gone(id, resting),
       onChanged: (record) => this.#changed(record),
     });
     this.policies = new Policies(deps.records);
     this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
+    const told = () => this.#sightings.toldByConnected();
+    const isOf = (agent: string, address: Ip) =>
+      isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
+    this.reservations = new Reservations({ records: deps.records, told, isOf });
+    this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
   }
@@ -167,7 +176,9 @@ export class Cluster {
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
       this.#reportShortages(request, registration.shortages);
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
-      const subject = subjectOf(registration.record, caller);
+      const hosted = this.reservations.hostedBy(request.agentId);
+      const reservations = this.reservations.of(registration.record.overlays.map(({ info }) => info.name));
+      const subject = subjectOf(registration.record, hosted, caller);
       const commit = () => {
         const seen = this.#presence.newestOf(request.agentId);
         const trusted = this.trust.admission(subject, known?.id, token, seen);
@@ -181,7 +192,7 @@ export class Cluster {
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
       return {
-        assignment: assignmentOf(registration.record, this.#config, this.policies.list()),
+        assignment: assignmentOf(registration.record, this.#config, this.policies.list(), { reservations, hosted }),
         membership: this.trust.membershipOf(subject),
         announcement: this.#presence.announcement,
       };
@@ -213,6 +224,14 @@ export class Cluster {
       metrics.count("agent_registered_messages_dropped");
       throw thrown;
     }
+  }
+
+  /** Says that the agent hosts what it asks for; it registers then. @throws Fault as `reportStatus`, `Reservations.claim` */
+  claim(request: ClaimRequest, caller: Caller): readonly Claim[] {
+    const record = this.#known(request.agentId);
+    this.trust.requireAgent(record.id, caller);
+    this.#refuseOtherInstance(record, request.instanceId);
+    return this.reservations.claim(request);
   }
 
   /** Gossip tells that the agent came, went, or is another process than before. */
@@ -367,32 +386,4 @@ export class Cluster {
       );
     }
   }
-}
-
-/** The agent that registers, as the cluster's word on it says it. */
-function subjectOf(record: AgentRecord, { publicKey }: Caller) {
-  assert(publicKey !== undefined, "who was let in has signed");
-  return { record, peer: peerOf(record), hostname: record.hostname, publicKey };
-}
-
-/** What was allocated is given back when `commit` fails. */
-function undoing(undo: () => void, commit: () => void): void {
-  try {
-    commit();
-  } catch (thrown) {
-    undo();
-    throw thrown;
-  }
-}
-
-function exhausted({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsage[]): Fault {
-  return new Fault("exhausted", `agent ${agentId} (${ip}): ${shortages.map(shortageMessage).join("; ")}`, {
-    agent: agentId,
-    pools: shortages.map(({ pool }) => pool),
-  });
-}
-
-function withBoundedError(status: OverlayStatus): OverlayStatus {
-  const { error } = status;
-  return error === undefined ? status : { ...status, error: error.slice(0, STATUS_ERROR_MAX_LENGTH) };
 }

@@ -8,10 +8,12 @@ import { parseNetworkSource } from "../../core/config/cluster-config.ts";
 import { open, seal } from "../../io/crypto/keys.ts";
 import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
+import type { Ip } from "../../model/ip.ts";
 import { GOSSIP_ADDRESS_MAX_LENGTH } from "../../model/limits.ts";
 import type { Departure, Elastic } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import { type Policy, policySchema } from "../../model/policy.ts";
+import { type Claim, claimSchema, type Reservation, reservationSchema } from "../../model/reservation.ts";
 import { agentRecordSchema, departureSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
@@ -29,6 +31,9 @@ const AGENT = "agent/";
 const RESTING = "resting";
 const GOSSIP = "gossip";
 const POLICY = "policy/";
+const RESERVATION = "reservation/";
+const CLAIM = "claim/";
+const CLAIM_REVISION = "claim-revision";
 const MEMBER = "member/";
 const TOKEN = "token/";
 const EPOCHS = "epochs";
@@ -57,6 +62,18 @@ export interface ClusterSettings {
   readonly refused: readonly string[];
 }
 
+/** A claim, and whose it is. */
+export interface StoredClaim extends Claim {
+  readonly agent: string;
+}
+
+export interface StoredReservations {
+  readonly reservations: readonly Reservation[];
+  readonly claims: readonly StoredClaim[];
+  readonly revision: number;
+}
+
+const storedClaimSchema: z.ZodType<StoredClaim> = z.intersection(claimSchema, z.object({ agent: z.string() }));
 const settingsSchema: z.ZodType<ClusterSettings> = z.object({
   overlayMtu: z.int().optional(),
   enableIpv6: z.boolean(),
@@ -182,6 +199,41 @@ export class ControlRecords {
 
   saveGossipAddresses(addresses: readonly string[]): void {
     this.#book.put(GOSSIP, { addresses: [...addresses] });
+  }
+
+  // ---- reserved addresses --------------------------------------------------------------------------------------------
+
+  /** What is reserved, who hosts what of it, and the last revision that a claim got. @throws Fault corrupt-store */
+  reservations(): StoredReservations {
+    const revision = this.#book.get(CLAIM_REVISION);
+    return {
+      reservations: [...this.#book.under(RESERVATION)].map(([key, value]) =>
+        decoded(reservationSchema, value, RESERVATION + key),
+      ),
+      claims: [...this.#book.under(CLAIM)].map(([key, value]) => decoded(storedClaimSchema, value, CLAIM + key)),
+      revision: revision === undefined ? 0 : decoded(z.int().min(0), revision, CLAIM_REVISION),
+    };
+  }
+
+  putReservation(reservation: Reservation): void {
+    this.#book.put(`${RESERVATION}${reservation.network}/${reservation.name}`, reservation);
+  }
+
+  deleteReservation(network: string, name: string): void {
+    this.#book.delete(`${RESERVATION}${network}/${name}`);
+  }
+
+  putClaim(claim: StoredClaim): void {
+    this.#book.put(CLAIM + claim.address, claim);
+  }
+
+  deleteClaim(address: Ip): void {
+    this.#book.delete(CLAIM + address);
+  }
+
+  /** It rises for ever, whatever is deleted. */
+  saveClaimRevision(revision: number): void {
+    this.#book.put(CLAIM_REVISION, revision);
   }
 
   // ---- trust ---------------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ export interface DepartureDeps {
   readonly write: (deed: Deed, make: (records: ControlRecords) => void) => void;
   /** Frees what has rested. */
   readonly wake: () => void;
+  /** Deletes what else is kept for the agent, as part of the change. @returns what is to be done when that is written */
+  readonly forget: (id: string, records: ControlRecords) => () => void;
   /** It is gone, and this rests now. */
   readonly onGone: (id: string, resting: readonly RestingItem[]) => void;
   /** Its record is another one. */
@@ -83,7 +85,8 @@ export class Departures {
   }
 
   #remove(record: AgentRecord, who: string): void {
-    const { trust, write, wake, allocator, config, clock, log, presence, onGone } = this.#deps;
+    const { trust, write, wake, allocator, config, clock, log, presence, onGone, forget } = this.#deps;
+    let forgotten = () => {};
     const trusted = trust.removal([record.id]);
     const seconds = config().agents?.restSeconds ?? AGENT_REST_S;
     wake();
@@ -93,12 +96,14 @@ export class Departures {
       write({ who, what: `agent ${record.id} (${record.hostname}, ${record.ip}) deleted` }, (records) => {
         records.deleteAgent(record.id);
         records.saveResting(resting);
+        forgotten = forget(record.id, records);
         trust.write(trusted);
       });
     } catch (thrown) {
       undo();
       throw thrown;
     }
+    forgotten();
     const isFloorDue = trust.apply(trusted);
     this.#awaySince.delete(record.id);
     onGone(record.id, resting);

@@ -4,8 +4,10 @@
 import type { AgentRecord, Peer } from "../../model/cluster.ts";
 import { addressOf } from "../../model/ip.ts";
 import { prefixesOf } from "../../model/network.ts";
+import type { Hosted } from "../../model/reservation.ts";
 
-export function peerOf({ id, ip, backend, overlays }: AgentRecord): Peer {
+/** @param claims reserved addresses that it hosts */
+export function peerOf({ id, ip, backend, overlays }: AgentRecord, claims: readonly Hosted[] = []): Peer {
   return {
     id,
     ip,
@@ -13,5 +15,6 @@ export function peerOf({ id, ip, backend, overlays }: AgentRecord): Peer {
     ...(backend.vtepIp6 !== undefined && { vtepIp6: addressOf(backend.vtepIp6) }),
     vtepMac: backend.vtepMac,
     subnets: overlays.flatMap(prefixesOf),
+    ...(claims.length > 0 && { hosted: claims.map(({ address, revision }) => ({ address, revision })) }),
   };
 }

@@ -39,6 +39,11 @@ export class Sightings {
     return this.#statuses.get(agentId) ?? [];
   }
 
+  /** What those say that are there. */
+  toldByConnected(): readonly (readonly [agentId: string, statuses: readonly OverlayStatus[]])[] {
+    return [...this.#statuses].filter(([agentId]) => this.#connected.has(agentId));
+  }
+
   forget(agentId: string): void {
     this.#instances.delete(agentId);
     this.#connected.delete(agentId);

@@ -1,8 +1,9 @@
 /**
- * What a runtime says of the task that a container is: a name for people, and labels. Weft keeps both with the lease
- * and decides nothing by them.
+ * What a runtime says of the task that a container is: a name, and labels. Weft keeps both with the lease. Addresses are
+ * reserved by the name, policies select by labels.
  *
- * The name is the one that people know it by: K8S_POD_NAME (Kubernetes, and podman for the container's name), else
+ * The name is the label `weft.name`, which runtimes without names can give; else the one that people know it by:
+ * K8S_POD_NAME (Kubernetes, and podman for the container's name), else
  * NOMAD_GROUP_NAME, else the first alias that is not the container's short id. Labels are everything in CNI_ARGS that
  * asks for nothing, Mesos' labels and those of `args.cni`; of one key the last of these counts.
  */
@@ -32,13 +33,15 @@ export function readTask(
   for (const [key, value] of readPairs(args.labels, "args.cni.labels", problems)) labels.set(key, value);
   if (labels.size > LABELS_MAX)
     problems.push(`the call has ${labels.size} labels, one container may have ${LABELS_MAX}`);
-  const name = nameOf(sources, container);
+  const name = labels.get(NAME_LABEL) || nameOf(sources, container);
   if (name !== undefined && Buffer.byteLength(name) > TASK_NAME_MAX_BYTES)
     problems.push(
       `CNI_ARGS: the container's name has ${Buffer.byteLength(name)} bytes, at most ${TASK_NAME_MAX_BYTES} are taken`,
     );
   return { ...(name === undefined ? {} : { name }), labels: Object.fromEntries(labels) };
 }
+
+const NAME_LABEL = "weft.name";
 
 function nameOf(
   { cniArgs }: WishSources,

@@ -36,7 +36,7 @@ const DUAL: Assignment = {
 };
 
 function addresses(assignment: Assignment, network: string, ips: readonly Ip[] = [], ledger = new Ledger([], [], 0)) {
-  return pickAddresses({ who: { ...WHO, network }, ips }, assignment, ledger, 0).map(({ address }) => address);
+  return pickAddresses({ who: { ...WHO, network }, ips }, assignment, { ledger, now: 0 }).map(({ address }) => address);
 }
 
 function refused(call: () => unknown, code: string, message: RegExp): void {

@@ -9,12 +9,14 @@ import { type Attachment, addressesOf, isAttachment, type Lease } from "../../mo
 import { type AgentOverlay, type Assignment, halvesOf } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { isLeasable, leasableCount } from "../../model/half.ts";
+import { type Hosting, NO_HOSTING } from "../../model/hosting.ts";
 import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "../../model/ip.ts";
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
 import { prefixesOf } from "../../model/network.ts";
 import type { Ledger } from "./ledger.ts";
 import { type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
+import { isReserved, pickReserved, refuseReserved, reservedFor } from "./reserved.ts";
 
 /** Who asks for addresses, and what else they want. */
 export interface LeaseRequest {
@@ -113,17 +115,25 @@ function requireOverlay(assignment: Assignment, network: string): AgentOverlay {
 
 // ---- addresses -------------------------------------------------------------------------------------------------------
 
+/** What giving an address depends on, besides the assignment. */
+export interface LeaseWorld {
+  readonly ledger: Ledger;
+  readonly now: number;
+  /** See `containerHalves`. */
+  readonly isLone?: boolean;
+  /** Who hosts which reserved address; absent: nobody. */
+  readonly hosting?: Hosting;
+}
+
 /**
- * One address of each family of the network: the one that is asked for, or the next free one.
- * @param isLone see `containerHalves`
- * @throws Fault unknown-network, exhausted, address-taken, bad-request
+ * One address of each family of the network: the one that is asked for, one that is reserved for the container's name, or
+ * the next free one.
+ * @throws Fault unknown-network, exhausted, address-taken, bad-request; Unclaimed
  */
 export function pickAddresses(
   { who, ips }: Pick<LeaseRequest, "who" | "ips">,
   assignment: Assignment,
-  ledger: Ledger,
-  now: number,
-  isLone = false,
+  { ledger, now, isLone = false, hosting = NO_HOSTING }: LeaseWorld,
 ): readonly PickedAddress[] {
   const halves = containerHalves(assignment, who.network, isLone);
   for (const address of ips)
@@ -138,8 +148,13 @@ export function pickAddresses(
     const ofFamily = halves[family];
     if (ofFamily === undefined) return [];
     const asked = ips.find((address) => familyOf(address) === family);
+    if (asked !== undefined) refuseReserved(assignment, who, asked);
+    const kept = reservedFor(assignment, who, family);
+    const wanted = asked === undefined ? kept : kept.filter((address) => address === asked);
+    const world = { agentId: assignment.agent.id, halves: ofFamily, ledger, hosting, isLone };
+    if (wanted.length > 0) return [pickReserved(wanted, who, world)];
     if (asked !== undefined) return [requireAsked(asked, ofFamily, who, ledger)];
-    const picked = pickAddress(ofFamily, ledger, now);
+    const picked = pickAddress(ofFamily, ledger, now, (address) => isReserved(assignment, address));
     if (picked === undefined) throw exhausted(who.network, assignment.agent.ip, ofFamily, ledger, now);
     return [picked];
   });

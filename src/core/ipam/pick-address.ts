@@ -24,24 +24,43 @@ export interface Pick {
   readonly half: Cidr;
   /** It was given before it had rested. */
   readonly isEarly: boolean;
+  /** It was kept for the container's name, and says nothing of which comes next. */
+  readonly isReserved?: true;
 }
 
-/** @param halves of one family, the own one first. @returns `undefined` when every address is held */
-export function pickAddress(halves: readonly Cidr[], ledger: Ledger, now: number): Pick | undefined {
+/**
+ * @param halves of one family, the own one first
+ * @param isKept an address that is reserved for some name
+ * @returns `undefined` when every address is held
+ */
+export function pickAddress(
+  halves: readonly Cidr[],
+  ledger: Ledger,
+  now: number,
+  isKept: (address: Ip) => boolean = () => false,
+): Pick | undefined {
   for (const half of halves) {
     const { held, resting, last } = ledger.taken(half, now);
     if (BigInt(held + resting.size) >= leasableCount(half)) continue;
     const address = nextFree(half, last, (candidate) => {
-      return ledger.holder(candidate) === undefined && ledger.restsUntil(candidate) <= now;
+      return ledger.holder(candidate) === undefined && ledger.restsUntil(candidate) <= now && !isKept(candidate);
     });
     if (address !== undefined) return { address, half, isEarly: false };
   }
-  return longestRested(halves, ledger, now);
+  return longestRested(halves, ledger, now, isKept);
 }
 
-function longestRested(halves: readonly Cidr[], ledger: Ledger, now: number): Pick | undefined {
+function longestRested(
+  halves: readonly Cidr[],
+  ledger: Ledger,
+  now: number,
+  isKept: (address: Ip) => boolean,
+): Pick | undefined {
   const eldest = halves.flatMap((half): Pick[] => {
-    const [address] = ledger.taken(half, now).resting;
+    const address = ledger
+      .taken(half, now)
+      .resting.values()
+      .find((each) => !isKept(each));
     return address === undefined ? [] : [{ address, half, isEarly: true }];
   });
   return eldest.sort((a, b) => ledger.restsUntil(a.address) - ledger.restsUntil(b.address))[0];

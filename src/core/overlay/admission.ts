@@ -3,10 +3,12 @@
  *
  * One bad entry blocks no other: a peer that cannot be reached or that claims what is not its own is left out, with the
  * reason; a subnet that is wrong is left out alone. Between two peers that claim the same, the one whose id is smaller
- * keeps it, so that the answer does not depend on the order in which they came.
+ * keeps it, so that the answer does not depend on the order in which they came. What a peer hosts of the slices of others,
+ * this host's own with them, is believed as far as the newest word of the cluster says so (model/hosting.ts).
  */
 import type { Peer } from "../../model/cluster.ts";
-import { addressOf, type Cidr, familyOf, type Ip } from "../../model/ip.ts";
+import { hostedBy, NO_HOSTING } from "../../model/hosting.ts";
+import { addressOf, type Cidr, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
 import { prefixesOf } from "../../model/network.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
@@ -23,7 +25,7 @@ export interface Admission {
   readonly problems: readonly PeerProblem[];
 }
 
-/** @returns the peers as they may be programmed, without the parts that `problems` name */
+/** @returns the peers as they may be programmed, what they host as subnets, without the parts that `problems` name */
 export function admitPeers(peers: readonly Peer[], context: OverlayContext): Admission {
   const doorkeeper = new Doorkeeper(context);
   const byId = [...peers].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
@@ -70,7 +72,17 @@ class Doorkeeper {
       else wrong.set(subnet, reason);
     }
     for (const [subnet, reason] of wrong) this.problems.push({ id: peer.id, problem: `subnet ${subnet} ${reason}` });
-    return [wrong.size === 0 ? peer : { ...peer, subnets: peer.subnets.filter((subnet) => !wrong.has(subnet)) }];
+    const hosted = this.#hostedBy(peer);
+    if (wrong.size === 0 && hosted.length === 0) return [peer];
+    return [{ ...peer, subnets: [...peer.subnets.filter((subnet) => !wrong.has(subnet)), ...hosted] }];
+  }
+
+  #hostedBy(peer: Peer): readonly Cidr[] {
+    if (peer.hosted === undefined) return [];
+    return hostedBy(peer, this.#context.hosting ?? NO_HOSTING)
+      .map(hostCidr)
+      .filter((address) => this.#overlays.covers(address))
+      .filter((address) => familyOf(address) === 4 || peer.vtepIp6 !== undefined);
   }
 
   #problemOf(peer: Peer): string | undefined {

@@ -147,8 +147,15 @@ function gatewayFor(attachment: Attachment, address: Ip, context: OverlayContext
   if (ipam !== undefined)
     return familyOf(address) === 4 ? (ipam.gateway ?? NAMELESS_GATEWAY) : (ipam.gateway6 ?? NAMELESS_GATEWAY6);
   const holders = gatewayHolders(context).filter((holder) => holder.network === attachment.network);
-  const half = holders.flatMap((holder) => holder.halves).find((candidate: Cidr) => contains(candidate, address));
+  const halves = holders.flatMap((holder) => holder.halves);
+  const half = halves.find((candidate: Cidr) => contains(candidate, address)) ?? lendingHalf(address, halves, context);
   return half === undefined ? undefined : gatewayOf(half);
+}
+
+/** What this host hosts of another's slice has a gateway of this host: it is reached by its own route, whatever its prefix. */
+function lendingHalf(address: Ip, halves: readonly Cidr[], { assignment }: OverlayContext): Cidr | undefined {
+  if (assignment.hosted?.some((claim) => claim.address === address) !== true) return undefined;
+  return halves.find((half) => familyOf(half) === familyOf(address));
 }
 
 function requiredGateway(attachment: Attachment, address: Ip, context: OverlayContext): Ip {

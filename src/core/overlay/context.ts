@@ -4,8 +4,11 @@
  */
 import { type Assignment, halvesOf } from "../../model/cluster.ts";
 import { gatewayOf } from "../../model/half.ts";
-import { addressOf, type Cidr, type Family, familyOf, type Ip } from "../../model/ip.ts";
+import type { Hosting } from "../../model/hosting.ts";
+import { addressOf, type Cidr, type Family, familyOf, hostCidr, type Ip } from "../../model/ip.ts";
+import { prefixesOf } from "../../model/network.ts";
 import type { PolicyMember } from "../../model/policy.ts";
+import { isWithin } from "../../model/reservation.ts";
 import type { HostFacts } from "./facts.ts";
 
 export interface OverlayContext {
@@ -15,6 +18,8 @@ export interface OverlayContext {
   readonly members?: readonly PolicyMember[];
   /** There may be more on other hosts than `members` has. */
   readonly otherMembersStay?: boolean;
+  /** Which agent hosts which reserved address; absent: none does. */
+  readonly hosting?: Hosting;
   /** The part of the port's `KernelFeatures` that decides how containers reach nodes. */
   readonly features: { readonly ingressForward: boolean; readonly bandwidth?: boolean };
 }
@@ -65,6 +70,14 @@ export function gatewayHolders(context: OverlayContext): readonly Holder[] {
         : [{ network: overlay.info.name, name: bridge.name, halves: servedHalves }];
     }),
   );
+}
+
+/** What of a network is on this host: its slices, and what it hosts of others' by the cluster's word. */
+export function ownPrefixes({ assignment }: OverlayContext, network: string): readonly Cidr[] {
+  const overlay = assignment.agent.overlays.find(({ info }) => info.name === network);
+  const slices = overlay === undefined ? [] : prefixesOf(overlay);
+  const hosted = (assignment.hosted ?? []).filter((claim) => claim.network === network);
+  return [...slices, ...hosted.flatMap(({ address }) => (isWithin(slices, address) ? [] : [hostCidr(address)]))];
 }
 
 /** The addresses that this host itself has inside the cluster's network, of one family: its VTEP's and its gateways. */

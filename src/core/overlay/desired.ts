@@ -7,6 +7,7 @@
  */
 import type { Attachment } from "../../model/attachment.ts";
 import type { Peer } from "../../model/cluster.ts";
+import { NO_HOSTING } from "../../model/hosting.ts";
 import { OWNER } from "../../model/names.ts";
 import { diff } from "../host/diff.ts";
 import { type HostState, type KernelOp, mergeHostStates } from "../host/host-state.ts";
@@ -77,7 +78,8 @@ export function peerOps(before: readonly Peer[], after: readonly Peer[], context
 }
 
 function onlyPeers(peers: readonly Peer[], context: OverlayContext): HostState {
-  const entries = peerEntries(admitPeers(peers, context).peers, context);
+  // Who hosts what depends on all peers: that is for the next full pass.
+  const entries = peerEntries(admitPeers(peers, { ...context, hosting: NO_HOSTING }).peers, context);
   const tables = [
     { family: "netdev", maps: nodeMaps(entries, context) } as const,
     { family: "ip", maps: peerMaps(context, 4, entries) } as const,

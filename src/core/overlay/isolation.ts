@@ -10,9 +10,8 @@
  */
 import { type Cidr, type Family, familyOf } from "../../model/ip.ts";
 import { mayTalk, type NetworkRules } from "../../model/isolation.ts";
-import { prefixesOf } from "../../model/network.ts";
 import type { NftChain, NftMap, NftRule, NftStatement, NftVerdict } from "../host/host-state.ts";
-import { type OverlayContext, servedFamilies, vtepPrefixes } from "./context.ts";
+import { type OverlayContext, ownPrefixes, servedFamilies, vtepPrefixes } from "./context.ts";
 import { type Choice, choose, match, type Side } from "./prefix-rules.ts";
 
 /** One network of this host whose packets are looked at. */
@@ -65,9 +64,8 @@ export function receiverGates(
 ): { chains: readonly NftChain[]; maps: readonly NftMap[] } {
   const isHere = ({ network }: Gate): boolean => ofFamily(network.prefixes, family).length > 0;
   const gates = gatesOf(context).filter(isHere);
-  const own = new Map(context.assignment.agent.overlays.map((overlay) => [overlay.info.name, prefixesOf(overlay)]));
   const entries = gates.flatMap(({ network: { name } }) =>
-    ofFamily(own.get(name) ?? [], family).map((prefix) => [prefix, `jump ${toChain(name, family)}`] as const),
+    ofFamily(ownPrefixes(context, name), family).map((prefix) => [prefix, `jump ${toChain(name, family)}`] as const),
   );
   if (entries.length === 0) return { chains: [], maps: [] };
   const which = choose("to", family, "daddr", entries);

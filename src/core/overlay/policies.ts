@@ -8,10 +8,9 @@
  */
 import { createHash } from "node:crypto";
 import { addressBits, contains, type Family, familyOf, type Ip } from "../../model/ip.ts";
-import { prefixesOf } from "../../model/network.ts";
 import { type Policy, type PolicyMember, type PolicyPorts, selects } from "../../model/policy.ts";
 import type { NftChain, NftMap, NftRule, NftStatement, NftTable, NftValue, NftVerdict } from "../host/host-state.ts";
-import { type OverlayContext, overlayPrefixes } from "./context.ts";
+import { type OverlayContext, overlayPrefixes, ownPrefixes } from "./context.ts";
 import { type Choice, choose, type Side } from "./prefix-rules.ts";
 
 /** After isolation (isolation.ts), which is asked first only because it costs less. */
@@ -49,8 +48,8 @@ export function policyGates(context: OverlayContext, family: Family, there: read
 }
 
 /** Of this host's own containers all is known; what leads to a chain that is not needed any more is of no use. */
-function withOthers(map: NftMap, { chains }: Gates, observed: NftTable, { assignment }: OverlayContext): NftMap {
-  const own = assignment.agent.overlays.flatMap(prefixesOf);
+function withOthers(map: NftMap, { chains }: Gates, observed: NftTable, context: OverlayContext): NftMap {
+  const own = context.assignment.agent.overlays.flatMap(({ info }) => ownPrefixes(context, info.name));
   const known = new Set(map.elements.map(([key]) => key));
   const verdicts = new Set<NftValue>(["accept", ...chains.map(({ name }) => `jump ${name}` as const)]);
   const isElse = (address: Ip): boolean =>

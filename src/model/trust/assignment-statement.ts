@@ -66,8 +66,11 @@ export function verifyAssignmentStatement(
 
 /** The same text for the same content, whatever the order in which its fields were made. */
 export function assignmentText({ peer, hostname, publicKey, epoch, revision }: AssignmentStatement): string {
-  const { id, ip, vtepIp, vtepIp6, vtepMac, subnets } = peer;
-  const plain = { id, ip, vtepIp, ...(vtepIp6 !== undefined && { vtepIp6 }), vtepMac, subnets };
+  const { id, ip, vtepIp, vtepIp6, vtepMac, subnets, hosted = [] } = peer;
+  const plain = {
+    ...{ id, ip, vtepIp, ...(vtepIp6 !== undefined && { vtepIp6 }), vtepMac, subnets },
+    ...(hosted.length > 0 && { hosted: hosted.map(({ address, revision }) => ({ address, revision })) }),
+  };
   return JSON.stringify({ epoch, hostname, peer: plain, publicKey: toText(publicKey), revision });
 }
 
