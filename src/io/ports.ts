@@ -173,8 +173,10 @@ export interface Term {
 /** A term over a store of the master's own, which needs no waiting. */
 export interface LocalTerm extends Term {
   loadNow(): ControlState;
-  /** As `append`; what it refuses has not happened. */
+  /** As `append`; what it refuses has not happened. It survives the end of the process; a power cut, once it is flushed. */
   appendNow(events: readonly ControlEvent[]): void;
+  /** All that was appended survives a power cut when this returns. Absent: it does so anyway. @throws Fault storage */
+  flushNow?(): void;
 }
 
 /**

@@ -4,7 +4,7 @@
  * A change is made in memory at once and written behind it, so that decisions never wait for a disk far away; no answer
  * leaves, and nothing is told to anybody, before `durable` has resolved. A term that is lost takes the whole book with
  * it: whoever leads next reads what is on the disk. A store of the master's own writes at once, and what it refuses
- * has never happened.
+ * has never happened; it is durable as soon as the disk was waited for.
  */
 
 import type { Clock, LocalTerm, Term } from "../../io/ports.ts";
@@ -140,6 +140,7 @@ export class Book {
     if ("appendNow" in this.#term) {
       this.#term.appendNow([event]);
       this.#revision = event.revision;
+      if (this.#term.flushNow !== undefined) this.#writing ??= this.#write(this.#term);
     } else {
       this.#revision = event.revision;
       this.#queue.push(event);
@@ -149,12 +150,21 @@ export class Book {
     if (event.revision % FORGET_EVERY === 0) this.#term.forget(event.revision - EVENTS_KEPT).catch(() => {});
   }
 
-  /** Writes until nothing waits: what is changed during one write goes with the next one. */
-  async #write(term: Term): Promise<void> {
+  /**
+   * Writes until nothing waits: what is changed during one write goes with the next one. Nothing is awaited between the last
+   * look and the end, or what is changed then would wait for the next change.
+   */
+  async #write(term: Term | LocalTerm): Promise<void> {
     try {
-      // All that is changed in this turn of the loop goes together.
-      await undefined;
-      while (this.#queue.length > 0) await term.append(this.#queue.splice(0, EVENTS_AT_ONCE_MAX));
+      if ("appendNow" in term) {
+        // One wait for the disk for all that is asked in this turn: a cluster that comes up asks a lot at once.
+        await new Promise(setImmediate);
+        term.flushNow?.();
+      } else {
+        // All that is changed in this turn of the loop goes together.
+        await undefined;
+        while (this.#queue.length > 0) await term.append(this.#queue.splice(0, EVENTS_AT_ONCE_MAX));
+      }
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;
       this.#lost = thrown;

@@ -81,14 +81,14 @@ export class ClusterTrust {
   constructor(deps: ClusterTrustDeps) {
     const { records, clock } = deps;
     this.#deps = deps;
+    const own = toText(this.clusterKey);
+    const known = records.clusterKey();
+    if (known !== undefined && known !== own) throw foreignKey(known, own);
     const { members, tokens, epochs, keyRing } = records.trust();
     this.tokens = new Tokens(tokens, { records, clock });
     this.callers = new Callers(clock, (id) => this.tokens.withId(id));
     this.#epochs = epochs ?? FIRST_EPOCH;
     for (const member of members) this.#put(member);
-    const own = toText(this.clusterKey);
-    const known = records.clusterKey();
-    if (known !== undefined && known !== own) throw foreignKey(known, own);
     const ring = keyRing ?? { phase: "steady", current: { id: 1, key: toText(newSecret(GOSSIP_KEY_BYTES)) } };
     if (epochs === undefined || keyRing === undefined) this.#begin(ring);
     else if (known === undefined)

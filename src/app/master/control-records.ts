@@ -18,7 +18,13 @@ import { agentRecordSchema, departureSchema, elasticSchema, issuesOf, restingIte
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
-import { epochRecordSchema, type MemberRecord, memberRecordSchema } from "../../model/trust/membership.ts";
+import {
+  epochRecordSchema,
+  type MemberRecord,
+  memberRecordSchema,
+  removalSchema,
+} from "../../model/trust/membership.ts";
+import type { Removal } from "../../model/trust/removal.ts";
 import { type TokenRecord, tokenRecordSchema } from "../../model/trust/token.ts";
 import type { Book, Deed } from "./book.ts";
 
@@ -37,6 +43,7 @@ const CLAIM_REVISION = "claim-revision";
 const MEMBER = "member/";
 const TOKEN = "token/";
 const EPOCHS = "epochs";
+const REMOVAL = "removal/";
 const KEY_RING = "key-ring";
 /** What a sealed secret begins with; one from before secrets were sealed has none. */
 const SEALED = "sealed:";
@@ -85,12 +92,16 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
 });
 const identitySchema = z.object({ clusterKey: z.string() });
 const gossipSchema = z.object({ addresses: z.array(z.string().max(GOSSIP_ADDRESS_MAX_LENGTH)) });
+/** With the agent, its member, the epochs and the resting addresses it fits CHANGES_MAX. */
+const REMOVALS_AT_ONCE = 40;
 const agentEntrySchema = z.object({ record: agentRecordSchema });
 
 /** Changes are made inside of `change`; what is read is checked, and damage is a fault that names the entry. */
 export class ControlRecords {
   readonly #book: Book;
   readonly #storeKey: Uint8Array;
+  /** All keys of removals, and maybe some that are gone. */
+  readonly #removals: Set<string>;
   /** Above the order of every entry. */
   #order: number;
 
@@ -98,6 +109,7 @@ export class ControlRecords {
   constructor(book: Book, storeKey: Uint8Array) {
     this.#book = book;
     this.#storeKey = storeKey;
+    this.#removals = new Set([...book.under(REMOVAL)].map(([id]) => REMOVAL + id));
     const orders = [NETWORK, AGENT, TOKEN].flatMap((kind) => [...book.under(kind)].map(([, value]) => orderOf(value)));
     this.#order = orders.reduce((most, order) => Math.max(most, order + 1), 0);
   }
@@ -244,7 +256,7 @@ export class ControlRecords {
     return {
       members: [...this.#book.under(MEMBER)].map(([id, value]) => decoded(memberRecordSchema, value, MEMBER + id)),
       tokens: this.#inOrder(TOKEN).map(([id, value]) => this.#token(TOKEN + id, value)),
-      ...(epochs !== undefined && { epochs: decoded(epochRecordSchema, epochs, EPOCHS) }),
+      ...(epochs !== undefined && { epochs: this.#epochs(epochs) }),
       ...(keyRing !== undefined && { keyRing: this.#keyRing(keyRing) }),
     };
   }
@@ -275,8 +287,27 @@ export class ControlRecords {
     this.#book.delete(TOKEN + id);
   }
 
-  saveEpochs(epochs: EpochRecord): void {
-    this.#book.put(EPOCHS, epochs);
+  /** Each removal is an entry of its own: with hundreds of them in one, every further one would write them all again. */
+  saveEpochs({ epoch, floor, removals }: EpochRecord): void {
+    const keys = new Map(removals.map((each) => [removalKey(each), each]));
+    let room = REMOVALS_AT_ONCE;
+    const inline: Removal[] = [];
+    for (const [key, removal] of keys) {
+      if (this.#book.get(key) !== undefined) continue;
+      // Those of a store from before they had entries of their own move some at a time.
+      if (room === 0) inline.push(removal);
+      else this.#book.put(key, removal);
+      room = Math.max(0, room - 1);
+      this.#removals.add(key);
+    }
+    for (const key of this.#removals) {
+      if (room === 0) break;
+      if (keys.has(key)) continue;
+      if (this.#book.get(key) === undefined) this.#removals.delete(key);
+      else this.#book.delete(key);
+      room -= 1;
+    }
+    this.#book.put(EPOCHS, { epoch, floor, removals: inline });
   }
 
   saveKeyRing({ phase, current, other }: KeyRing): void {
@@ -285,6 +316,14 @@ export class ControlRecords {
   }
 
   // ---- inside --------------------------------------------------------------------------------------------------------
+
+  /** A removal below the floor is one that was not deleted yet. */
+  #epochs(value: unknown): EpochRecord {
+    const { epoch, floor, removals } = decoded(epochRecordSchema, value, EPOCHS);
+    const entries = [...this.#book.under(REMOVAL)].map(([id, each]) => decoded(removalSchema, each, REMOVAL + id));
+    const all = [...entries, ...removals].filter((removal) => removal.epoch >= floor);
+    return { epoch, floor, removals: all.sort((a, b) => a.epoch - b.epoch) };
+  }
 
   #inOrder(kind: string): (readonly [id: string, value: unknown])[] {
     return [...this.#book.under(kind)].sort(([, a], [, b]) => orderOf(a) - orderOf(b));
@@ -334,6 +373,10 @@ export class ControlRecords {
 /** What the entry IDENTITY says. @throws Fault corrupt-store */
 export function clusterKeyOf(identity: unknown): string | undefined {
   return identity === undefined ? undefined : decoded(identitySchema, identity, IDENTITY).clusterKey;
+}
+
+function removalKey({ epoch, memberId }: Removal): string {
+  return `${REMOVAL}${epoch}-${memberId}`;
 }
 
 function orderOf(value: unknown): number {

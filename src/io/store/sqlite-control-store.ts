@@ -74,6 +74,8 @@ class SqliteTerm implements LocalTerm {
   readonly number = 1;
   readonly lost = new Promise<Fault>(() => {});
   readonly #db: SqliteDatabase;
+  /** So that each flush writes something: SQLite syncs for nothing else. */
+  #flushes = 0;
 
   constructor(db: SqliteDatabase) {
     this.#db = db;
@@ -90,9 +92,24 @@ class SqliteTerm implements LocalTerm {
   appendNow(events: readonly ControlEvent[]): void {
     const last = this.#revision();
     checkEvents(events, last);
-    this.#db.transaction(() => {
-      for (const event of events) this.#write(event);
-    });
+    this.#db.unsynced(() =>
+      this.#db.transaction(() => {
+        for (const event of events) this.#write(event);
+      }),
+    );
+  }
+
+  /** A commit that is synced takes all that was committed before it to the disk: they lie in one log. */
+  flushNow(): void {
+    // Closing has done it.
+    if (!this.#db.isOpen) return;
+    this.#flushes += 1;
+    this.#db.synced(() =>
+      this.#db.run(
+        "INSERT INTO fact (name, value) VALUES ('flush', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        String(this.#flushes),
+      ),
+    );
   }
 
   load(): Promise<ControlState> {
@@ -100,7 +117,10 @@ class SqliteTerm implements LocalTerm {
   }
 
   append(events: readonly ControlEvent[]): Promise<void> {
-    return settled(() => this.appendNow(events));
+    return settled(() => {
+      this.appendNow(events);
+      this.flushNow();
+    });
   }
 
   events(after: number, limit: number): Promise<readonly ControlEvent[]> {

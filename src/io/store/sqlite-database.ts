@@ -76,6 +76,20 @@ export class SqliteDatabase {
     }
   }
 
+  /** Carries out `statements`, which survive the end of the process, and a power cut once something `synced` follows. */
+  unsynced(statements: () => void): void {
+    this.#guard(() => this.#db.exec("PRAGMA synchronous = NORMAL"));
+    try {
+      statements();
+    } finally {
+      this.#guard(() => this.#db.exec(`PRAGMA synchronous = ${this.#kind.synchronous}`));
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#db.isOpen;
+  }
+
   /** Carries out `statements` together or not at all; as `run`. Inside of another one it is part of that. */
   transaction(statements: () => void): void {
     if (this.#db.isTransaction) {

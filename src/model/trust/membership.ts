@@ -19,6 +19,7 @@ import { fromText, toText } from "./bytes.ts";
 import type { EpochRecord } from "./epoch-record.ts";
 import { GOSSIP_KEY_BYTES, type GossipKeys } from "./key-ring.ts";
 import { MEMBER_ID_FORM, PUBLIC_KEY_BYTES } from "./member.ts";
+import type { Removal } from "./removal.ts";
 
 export interface Membership {
   /** The cluster's Ed25519 public key: whoever else says to be its master is none. */
@@ -99,10 +100,14 @@ export const memberRecordSchema: z.ZodType<MemberRecord> = z.object({
   content: z.string(),
 });
 
+export const removalSchema: z.ZodType<Removal> = z.object({
+  agentId: agentIdSchema,
+  memberId: z.string().regex(MEMBER_ID_FORM),
+  epoch: epochSchema,
+});
+
 export const epochRecordSchema: z.ZodType<EpochRecord> = z.object({
   epoch: epochSchema,
   floor: epochSchema,
-  removals: z
-    .array(z.object({ agentId: agentIdSchema, memberId: z.string().regex(MEMBER_ID_FORM), epoch: epochSchema }))
-    .max(REMOVALS_MAX),
+  removals: z.array(removalSchema).max(REMOVALS_MAX),
 });
