@@ -18,9 +18,9 @@ import { Field } from "./gossip-field.ts";
 import { AGENTS } from "./gossip-sides.ts";
 
 const HOSTS = 20;
-const WEB = { name: "web", subnet: "10.64.0.0/12", prefix: 24 };
-const TRACE = /\b[md]-web\b|\b10\.6[4-9]\.\d|\b10\.7\d\.\d/;
-const PEER_ROUTE = /^10\.64\./;
+const WEB = { name: "web", subnet: "11.0.0.0/8", prefix: 24 };
+const TRACE = /\b[md]-web\b|\b11\.\d+\.\d+\.\d/;
+const PEER_ROUTE = /^11\./;
 const WAIT_MS = 60_000;
 const POLL_MS = 10;
 const JOIN_MS = 180_000;
