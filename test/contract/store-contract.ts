@@ -283,6 +283,19 @@ function agentContract(using: Using): void {
     store.close();
   });
 
+  using("a removal takes the assignment, and lasts until there is another one", (place) => {
+    const store = place.openAgent();
+    assert.equal(store.wasRemoved(), false);
+    store.saveAssignment(ASSIGNMENT);
+    store.saveRemoval();
+    store.close();
+    const again = place.openAgent();
+    assert.deepEqual([again.wasRemoved(), again.assignment()], [true, undefined]);
+    again.saveAssignment(ASSIGNMENT);
+    assert.equal(again.wasRemoved(), false);
+    again.close();
+  });
+
   using("an agent store gives back identity, assignment and attachments after it was closed and opened", (place) => {
     const store = place.openAgent();
     store.saveIdentity("agent-1");

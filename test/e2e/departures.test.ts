@@ -152,4 +152,16 @@ test("agents are drained, removed while they live, and come back", { skip }, asy
     );
     assert.notEqual(await known(cluster, "host1"), undefined);
   });
+
+  await t.test("one that was not listening when it was removed is told when it asks", async () => {
+    const agent = agentOf(cluster, 1);
+    agent.signal("SIGSTOP");
+    await ok(cluster, "agent", "rm", "--force", await idOf(cluster, "host1"));
+    // Longer than anybody would still tell it.
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    agent.signal("SIGCONT");
+    await waitFor("nothing to be left on it", BACK_MS, async () =>
+      (await tracesOf(agent, OVERLAY)).length === 0 ? true : undefined,
+    );
+  });
 });

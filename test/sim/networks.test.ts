@@ -102,3 +102,50 @@ test("containers whose slice is another agent's by now lose their address", asyn
   assert.deepEqual(containersOf(host), []);
   assert.doesNotMatch(host.dump(), /9\.0\.1\./);
 });
+
+test("an agent that is removed takes down all of it, stays so over a restart, and begins anew when it is let in", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "weft-cni-"));
+  const host = await hostWithContainers(dir);
+  assert.equal(host.agent.removed(), true);
+  assert.equal(host.agent.removed(), false, "no news any more");
+  await host.run(1_000);
+  const requireBare = () => {
+    assert.equal(
+      host
+        .dump()
+        .match(/weft|vtep1024|44\.128|9\.0\.|fd01/g)
+        ?.join(),
+      undefined,
+    );
+    assert.deepEqual([containersOf(host), host.store?.resting(), readdirSync(dir)], [[], [], []]);
+  };
+  requireBare();
+  assert.match((await host.agent.cni(callBody({ ...IN_DCOS, containerId: "c3" }))).body, /no addresses yet/);
+  await host.stop();
+  await host.newAgent().start();
+  await host.run(31_000);
+  requireBare();
+  host.agent.assigned(WITH_BOTH);
+  host.agent.peersChanged({ type: "snapshot", peers: PEERS });
+  await host.run(1_000);
+  assert.equal((await host.agent.cni(callBody({ ...IN_DCOS, requestId: "r9" }))).status, 200);
+  assert.deepEqual(readdirSync(dir).sort(), ["weft-dcos.conflist", "weft-dcos6.conflist"]);
+  await host.stop();
+  rmSync(dir, { recursive: true });
+});
+
+test("a host that drains refuses containers, and tells how many it still has", async () => {
+  const host = await hostWithContainers();
+  host.agent.assigned({ ...WITH_BOTH, agent: { ...WITH_BOTH.agent, phase: "draining" } });
+  await host.run(1_000);
+  const { status, body } = await host.agent.cni(callBody({ ...IN_DCOS, containerId: "c3" }));
+  assert.equal(status, 403);
+  assert.match(body, /host is draining.*weft agent drain --undo agent-1/);
+  assert.deepEqual(
+    host.statuses.map(({ name, containers }) => [name, containers]),
+    [
+      ["dcos", 1],
+      ["dcos6", 1],
+    ],
+  );
+});

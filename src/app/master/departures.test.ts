@@ -44,11 +44,11 @@ test("what an agent had does not come back to it where the space drains", async 
   await rig.register(request(1));
   await operator(rig, "DELETE", "/v1/agents/agent-1");
   const spaces = [
-    { op: "add", space: { subnet: "10.0.0.0/8", prefix: 24 } },
+    { op: "add", space: { subnet: "12.0.0.0/8", prefix: 24 } },
     { op: "drain", subnet: "9.0.0.0/8" },
   ];
   assert.equal((await operator(rig, "PATCH", "/v1/networks/dcos", { spaces })).status, 200);
-  assert.equal((await comeBack(rig, 1)).overlays[0]?.subnet, "10.0.0.0/24");
+  assert.equal((await comeBack(rig, 1)).overlays[0]?.subnet, "12.0.0.0/24");
 });
 
 test("one that is connected is removed only by force, and its next call is answered with the cluster's word on it", async () => {

@@ -30,9 +30,11 @@ test("a network is added while agents are there: they are told, and have a slice
 
 test("what is no valid network, or overlaps another one, is refused with the reason; strangers change nothing", async () => {
   const rig = new MasterRig();
+  await rig.register(request(1));
   for (const [definition, pattern] of [
     [{ name: "web" }, /subnet: is missing/],
     [{ ...WEB, subnet: "9.1.0.0/16" }, /overlaps/],
+    [{ ...WEB, subnet: "10.0.0.0/16" }, /10\.0\.0\.0\/16 holds 10\.0\.0\.1, the address of host-1/],
     [{ ...WEB, name: "much-too-long-a-name" }, /name/],
   ] as const) {
     const [status, message] = await refusal(await operator(rig, "POST", "/v1/networks", definition));
@@ -149,7 +151,7 @@ test("a subnet is replaced by steps: what agents still have of it is not taken f
   assert.match((await refusal(await set(remove)))[1], /no address space left/);
   assert.match((await refusal(await set({ op: "add", space: { subnet: 5 } })))[1], /^spaces: /);
   assert.match((await refusal(await set(drain)))[1], /no subnet is left that is not draining/);
-  assert.equal((await set({ op: "add", space: { subnet: "10.0.0.0/8", prefix: 24 } }, drain)).status, 200);
-  assert.match((await refusal(await set(remove)))[1], /cannot change from 9\.0\.0\.0\/8 in \/24 to 10\.0\.0\.0\/8/);
-  assert.equal((await rig.register(request(2))).agent.overlays[0]?.subnet, "10.0.0.0/24", "newcomers get the new one");
+  assert.equal((await set({ op: "add", space: { subnet: "12.0.0.0/8", prefix: 24 } }, drain)).status, 200);
+  assert.match((await refusal(await set(remove)))[1], /cannot change from 9\.0\.0\.0\/8 in \/24 to 12\.0\.0\.0\/8/);
+  assert.equal((await rig.register(request(2))).agent.overlays[0]?.subnet, "12.0.0.0/24", "newcomers get the new one");
 });

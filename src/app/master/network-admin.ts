@@ -9,8 +9,10 @@ import { differences, networkChanges } from "../../core/ipam/network-changes.ts"
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
 import { type SpaceEdit, withSpaces } from "../../core/ipam/spaces.ts";
 import { Fault } from "../../model/fault.ts";
+import { cidr, contains } from "../../model/ip.ts";
 import { SPACES_MAX } from "../../model/limits.ts";
-import type { OverlaySource } from "../../model/network-source.ts";
+import { prefixesOf } from "../../model/network.ts";
+import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
 import { issuesOf } from "../../model/schemas.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Effective, laidOver } from "./effective.ts";
@@ -104,6 +106,7 @@ export class NetworkAdmin {
   /** @returns what was done @throws Fault bad-config */
   apply(text: string, who: string): Plan {
     const next = this.#laidOver(text);
+    this.#requireUnderlayOutside(next.source);
     const plan = this.#planOf(next);
     this.#cluster.force(next, { who, what: eventText(plan.changes) });
     return plan;
@@ -124,11 +127,31 @@ export class NetworkAdmin {
   #force(overlays: readonly unknown[], who: string): readonly string[] {
     const { source, settings } = this.#cluster.effective;
     const wanted = parseNetworkSource({ ...source, overlays }, settings.enableIpv6);
+    this.#requireUnderlayOutside(wanted);
     const { network, refused } = reconfigure(source, this.#cluster.agents(), wanted);
     if (refused.length > 0) throw new Fault("in-use", refused.join("; "), { refused });
     const changes = networkChanges(source, network);
     if (changes.length > 0) this.#cluster.force({ source: network, settings }, { who, what: eventText(changes) });
     return changes;
+  }
+
+  /**
+   * A network that holds the address of a host would end every tunnel to that host, of all networks.
+   * @throws Fault bad-config
+   */
+  #requireUnderlayOutside({ overlays }: NetworkSource): void {
+    const had = new Set(this.#cluster.config.network.overlays.flatMap(prefixesOf));
+    for (const { name, prefix } of overlays.flatMap((each) =>
+      prefixesOf(each).map((text) => ({ name: each.name, prefix: cidr(text) })),
+    ))
+      for (const { id, hostname, ip } of had.has(prefix) ? [] : this.#cluster.agents())
+        if (contains(prefix, ip))
+          throw new Fault(
+            "bad-config",
+            `network ${name}: ${prefix} holds ${ip}, the address of ${hostname}; no tunnel would reach that host any ` +
+              "more; give a space without hosts in it",
+            { network: name, agent: id },
+          );
   }
 
   #known(name: string): OverlaySource {
