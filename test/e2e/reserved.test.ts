@@ -18,6 +18,7 @@ import {
   type Cluster,
   createCluster,
   hostOf,
+  httpGet,
   startContainer,
   type TestContainer,
   weft,
@@ -184,8 +185,15 @@ describe("reserved addresses", { skip }, () => {
     const routes = async () => [await route(1, web.ip), await route(3, web.ip)].join("\n");
     const before = await route(1, web.ip);
     assert.match(before, /via 44\.128\.0\.2/, "the honest claim is believed");
+    const host1 = hostOf(cluster.lab, 1);
+    const disbelieved = async () => {
+      const metrics = await httpGet(host1, `http://${host1.address}:5051/metrics`);
+      return Number(/disbelieved_total\{reason="bad-signature"\} (\d+)/.exec(metrics)?.[1]);
+    };
+    const heard = await disbelieved();
     await thief.start();
-    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    await waitFor("the forged word to arrive", WAIT_MS, async () => ((await disbelieved()) > heard ? true : undefined));
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
     assert.equal(await route(1, web.ip), before, await routes());
     assert.equal(await others[0]?.probe.ask(web.ip), others[0]?.ip);
   });

@@ -322,15 +322,18 @@ export class Cluster {
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
     const resting = this.#allocator.resting();
+    let forgotten = () => {};
     const how = known === undefined ? "added" : known.id === record.id ? "changed" : `takes over from ${known.id}`;
     this.#write(
       { who: `agent ${record.id}`, what: `agent ${record.id} (${record.hostname}, ${record.ip}) ${how}` },
       (records) => {
         records.putAgent(record, known?.id);
+        if (known !== undefined && known.id !== record.id) forgotten = this.reservations.forget(known.id, records);
         if (resting !== this.#resting) records.saveResting(resting);
         if (trusted !== undefined) this.trust.write(trusted);
       },
     );
+    forgotten();
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
     this.#resting = resting;
     if (isFloorDue) this.#presence.announce();
