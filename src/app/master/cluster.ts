@@ -96,7 +96,12 @@ export class Cluster {
     const told = () => this.#sightings.toldByConnected();
     const isOf = (agent: string, address: Ip) =>
       isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
-    this.reservations = new Reservations({ records: deps.records, told, isOf });
+    this.reservations = new Reservations({
+      records: deps.records,
+      told,
+      isOf,
+      newest: () => this.#presence.newestClaim(),
+    });
     this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
