@@ -152,6 +152,28 @@ describe("reserved addresses", { skip }, () => {
     }
   });
 
+  test("a host that was away while its container was started elsewhere cuts off what it has", async () => {
+    const away = agentOf(cluster, 2);
+    const [old, before] = [web, away.log.length];
+    away.signal("SIGSTOP");
+    web = await waitFor("the host to be given up", 2 * WAIT_MS, () =>
+      start(3, "web", `web-${randomUUID().slice(0, 4)}`).catch(() => undefined),
+    );
+    assert.equal(web.ip, old.ip);
+    away.signal("SIGCONT");
+    await waitFor("the container to be cut off", WAIT_MS, async () => {
+      return /cut off: its address 9\.0\.0\.88 is hosted by agent/.test(away.log.slice(before)) || undefined;
+    });
+    await reached(web);
+    assert.match(await route(2, web.ip), /via 44\.128\.0\.3 dev vtep1024/);
+    await stop(2, old);
+    await stop(3, web);
+    web = await waitFor("the master to hear of it", WAIT_MS, () =>
+      start(2, "web", `web-${randomUUID().slice(0, 4)}`).catch(() => undefined),
+    );
+    await reached(web);
+  });
+
   test("without a master it comes back on the same host, also after its agent was killed; on another it does not", async () => {
     await cluster.master.stop("SIGKILL");
     await stop(2, web);
