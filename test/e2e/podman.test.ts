@@ -149,6 +149,27 @@ describe("Podman", { skip }, () => {
     await one.do("rm", "--force", "fixed", "fixed6", "late", "lost");
   });
 
+  test("a reserved address comes with the container's name, on whichever host", async () => {
+    const reserve = ["reserve", "--master", cluster.master.address, "dcos", "kept", "9.0.0.99"];
+    assert.equal((await weft(reserve)).status, 0);
+    const isTold = async () =>
+      JSON.stringify(await agentOf(cluster, 2).get("/v1/status")).includes('"kept"') || undefined;
+    await waitFor("agents to be told", 20_000, isTold);
+    const kept = await two.start("kept", "--network", "dcos");
+    assert.deepEqual(kept, { dcos: ["9.0.0.99"] }, "of the other host's slice");
+    await two.do("restart", "kept");
+    assert.deepEqual(await two.addresses("kept"), kept);
+    const { dcos = [] } = await one.start("near", "--network", "dcos");
+    await waitFor(
+      "the two to talk",
+      20_000,
+      async () => (await two.ask("kept", dcos[0] ?? "")) === "9.0.0.99" || undefined,
+    );
+    assert.equal(await one.ask("near", "9.0.0.99"), dcos[0]);
+    await two.do("rm", "--force", "kept");
+    await one.do("rm", "--force", "near");
+  });
+
   test("an interface's name is asked for, and eth0 has the default route", async () => {
     for (const [first, second] of [
       ["dcos", "dcos-1"],

@@ -18,6 +18,7 @@ import {
   type Cluster,
   createCluster,
   hostOf,
+  httpGet,
   startContainer,
   type TestContainer,
   weft,
@@ -151,6 +152,28 @@ describe("reserved addresses", { skip }, () => {
     }
   });
 
+  test("a host that was away while its container was started elsewhere cuts off what it has", async () => {
+    const away = agentOf(cluster, 2);
+    const [old, before] = [web, away.log.length];
+    away.signal("SIGSTOP");
+    web = await waitFor("the host to be given up", 2 * WAIT_MS, () =>
+      start(3, "web", `web-${randomUUID().slice(0, 4)}`).catch(() => undefined),
+    );
+    assert.equal(web.ip, old.ip);
+    away.signal("SIGCONT");
+    await waitFor("the container to be cut off", WAIT_MS, async () => {
+      return /cut off: its address 9\.0\.0\.88 is hosted by agent/.test(away.log.slice(before)) || undefined;
+    });
+    await reached(web);
+    assert.match(await route(2, web.ip), /via 44\.128\.0\.3 dev vtep1024/);
+    await stop(2, old);
+    await stop(3, web);
+    web = await waitFor("the master to hear of it", WAIT_MS, () =>
+      start(2, "web", `web-${randomUUID().slice(0, 4)}`).catch(() => undefined),
+    );
+    await reached(web);
+  });
+
   test("without a master it comes back on the same host, also after its agent was killed; on another it does not", async () => {
     await cluster.master.stop("SIGKILL");
     await stop(2, web);
@@ -184,8 +207,15 @@ describe("reserved addresses", { skip }, () => {
     const routes = async () => [await route(1, web.ip), await route(3, web.ip)].join("\n");
     const before = await route(1, web.ip);
     assert.match(before, /via 44\.128\.0\.2/, "the honest claim is believed");
+    const host1 = hostOf(cluster.lab, 1);
+    const disbelieved = async () => {
+      const metrics = await httpGet(host1, `http://${host1.address}:5051/metrics`);
+      return Number(/disbelieved_total\{reason="bad-signature"\} (\d+)/.exec(metrics)?.[1]);
+    };
+    const heard = await disbelieved();
     await thief.start();
-    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    await waitFor("the forged word to arrive", WAIT_MS, async () => ((await disbelieved()) > heard ? true : undefined));
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
     assert.equal(await route(1, web.ip), before, await routes());
     assert.equal(await others[0]?.probe.ask(web.ip), others[0]?.ip);
   });

@@ -55,6 +55,8 @@ export class MasterRig {
   readonly #living = new Map<string, string>();
   /** Of what the cluster signed for an agent, the newest that gossip tells of. */
   readonly newest = new Map<string, Age>();
+  /** … and of what agents host. */
+  newestClaim = 0;
   readonly #signers = new Map<string, Signer>();
   #open: MasterDisk;
   #metrics = new MasterMetrics();
@@ -179,6 +181,7 @@ export class MasterRig {
       instanceOf: (agentId) => this.#living.get(agentId),
       announcement: "",
       newestOf: (agentId) => this.newest.get(agentId),
+      newestClaim: () => this.newestClaim,
       announce: () => {
         this.announcements += 1;
       },

@@ -114,7 +114,12 @@ export class Cluster {
     const told = () => this.#sightings.toldByConnected();
     const isOf = (agent: string, address: Ip) =>
       isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
-    this.reservations = new Reservations({ records: deps.records, told, isOf });
+    this.reservations = new Reservations({
+      records: deps.records,
+      told,
+      isOf,
+      newest: () => this.#presence.newestClaim(),
+    });
     this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
@@ -318,11 +323,14 @@ export class Cluster {
 
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
     const resting = this.#allocator.resting();
+    let forgotten = () => {};
     this.#write({ who: `agent ${record.id}`, what: recordChangeText(known, record) }, (records) => {
       records.putAgent(record, known?.id);
+      if (known !== undefined && known.id !== record.id) forgotten = this.reservations.forget(known.id, records);
       if (resting !== this.#resting) records.saveResting(resting);
       if (trusted !== undefined) this.trust.write(trusted);
     });
+    forgotten();
     const isFloorDue = trusted !== undefined && this.trust.apply(trusted);
     this.#resting = resting;
     if (isFloorDue) this.#presence.announce();

@@ -102,6 +102,13 @@ export class MasterGossip {
     return this.member.directory.newestOf(agentId);
   }
 
+  newestClaim(): number {
+    let newest = 0;
+    for (const { hosted = [] } of this.member.directory.peers())
+      for (const { revision } of hosted) newest = Math.max(newest, revision);
+    return newest;
+  }
+
   /** The process that speaks for the agent, while it answers. */
   instanceOf(agentId: string): string | undefined {
     const record = this.#deps.trust.memberOf(agentId);

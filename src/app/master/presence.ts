@@ -12,4 +12,6 @@ export interface Presence {
   readonly announcement: string;
   /** How old the newest word on the agent is that the cluster is known to have signed. */
   newestOf(agentId: string): Age | undefined;
+  /** The greatest revision of a claim that the cluster is known to have signed; 0: none. */
+  newestClaim(): number;
 }

@@ -101,7 +101,7 @@ test("agents come for what is reserved, and are told of their own networks", asy
 
 test("a claim moves an address by a newer word, which is signed and outlives the master", async () => {
   const rig = new Rig();
-  for (const n of [1, 2]) await rig.register(request(n));
+  for (const n of [1, 2, 3]) await rig.register(request(n));
   await rig.reserve("web", ["9.0.0.77"]);
   assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 1");
   assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 1", "it has it");
@@ -118,6 +118,8 @@ test("a claim moves an address by a newer word, which is signed and outlives the
   assert.equal(await rig.signed(2), undefined);
   await rig.reserve("web", ["9.0.0.77"]);
   assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 4");
+  rig.newestClaim = 9;
+  assert.equal(await rig.claim(3, "web", "9.0.0.77"), "9.0.0.77 10", "the store is an older one, gossip is not");
 });
 
 test("what a container has elsewhere stays there; of a range another one is given", async () => {

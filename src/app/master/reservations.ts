@@ -24,6 +24,8 @@ export interface ReservationsDeps {
   readonly told: () => Iterable<readonly [agent: string, statuses: readonly OverlayStatus[]]>;
   /** Whether the address lies in a slice of the agent. */
   readonly isOf: (agent: string, address: Ip) => boolean;
+  /** The greatest revision that gossip tells of: ahead of what is stored when the store was restored from a backup. */
+  readonly newest: () => number;
 }
 
 export class Reservations implements ReservationBook {
@@ -149,16 +151,15 @@ export class Reservations implements ReservationBook {
   }
 
   #give(agent: string, network: string, name: string, addresses: readonly Ip[]): void {
-    const given = addresses.map((address, i) => ({
-      ...{ network, name, address, agent, revision: this.#revision + 1 + i },
-    }));
+    const last = Math.max(this.#revision, this.#deps.newest());
+    const given = addresses.map((address, i) => ({ network, name, address, agent, revision: last + 1 + i }));
     const idle = this.#makeRoom(agent, given.length);
     const what = `agent ${agent} hosts ${addresses.join(", ")} for ${name} of network ${network}`;
     this.#change(`agent ${agent}`, what, idle, (records) => {
       for (const claim of given) records.putClaim(claim);
-      records.saveClaimRevision(this.#revision + given.length);
+      records.saveClaimRevision(last + given.length);
     });
-    this.#revision += given.length;
+    this.#revision = last + given.length;
     for (const claim of given) this.#claims.set(claim.address, claim);
   }
 

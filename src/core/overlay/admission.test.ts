@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { peerOf, seedAgent, seedContext } from "../../../test/support/seed-cluster.ts";
 import type { Peer } from "../../model/cluster.ts";
+import type { Hosting } from "../../model/hosting.ts";
 import { cidr, ip } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
 import { admitPeers } from "./admission.ts";
@@ -70,4 +71,20 @@ test("who keeps what two peers claim does not depend on the order in which they 
       admitPeers(peers, context).peers.map(({ id }) => id),
       ["agent-1000"],
     );
+});
+
+test("what a peer hosts of this host's slice and of others is a route, as far as the cluster's newest word says so", () => {
+  // Of this host's slice, of a third one's, of its own, and in no overlay.
+  const addresses = ["9.0.1.77", "9.0.7.5", "9.0.2.9", "8.8.8.8"].map((text) => ip(text));
+  const hosted = addresses.map((address) => ({ address, revision: 3 }));
+  const subnetsWith = (revision: number, agentId = good.id): string => {
+    const hosting: Hosting = new Map(addresses.map((address) => [address, { agentId, revision }]));
+    const { peers, problems } = admitPeers([{ ...good, hosted }], { ...context, hosting });
+    assert.deepEqual(problems, []);
+    return (peers[0]?.subnets ?? []).filter((subnet) => !good.subnets.includes(subnet)).join();
+  };
+  assert.equal(subnetsWith(3), "9.0.1.77/32,9.0.7.5/32");
+  assert.equal(subnetsWith(4), "", "an older word");
+  assert.equal(subnetsWith(3, "agent-0"), "", "another's");
+  assert.deepEqual(admitPeers([{ ...good, hosted }], context).peers[0]?.subnets, good.subnets, "nobody reserved them");
 });

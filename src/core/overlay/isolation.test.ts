@@ -180,3 +180,12 @@ test("while peers change too, nobody is let through by half a change", () => {
     assert.ok(ops.slice(first).every(({ op }) => op.startsWith("nft.")));
   }
 });
+
+test("what this host hosts of another's slice is looked at like its own", () => {
+  const input = inputWith({ ...DCOS, isolation: "closed" }, DCOS6, WEB);
+  const claim = (network: string, text: string) => ({ network, name: "x", address: ip(text), revision: 1 });
+  const hosted = [claim("dcos", "9.0.7.7"), claim("dcos", "9.0.1.9"), claim("elsewhere", "10.9.0.3")];
+  const state = desiredHost({ ...input, assignment: { ...input.assignment, hosted } });
+  const forward = blocks(state, "forward");
+  assert.deepEqual(forward.match(/(?<=daddr )\S+(?= jump to4)/g), ["9.0.1.0/24", "9.0.7.7/32"]);
+});
