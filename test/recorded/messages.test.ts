@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { z } from "zod";
-import { decodePacket } from "../../src/core/gossip/codec.ts";
+import { decodePacket, encodePacket, PACKET_HEADER_BYTES } from "../../src/core/gossip/codec.ts";
 import { verifySignature } from "../../src/io/crypto/keys.ts";
 import { Opener } from "../../src/io/gossip/open.ts";
 import {
@@ -161,4 +161,23 @@ for (const version of VERSIONS)
 it("every type of gossip message is recorded in the newest version", () => {
   const newest = recordedOf("0.1.0");
   assert.deepEqual(Object.keys(newest.gossip).sort(), Object.keys(GOSSIP).sort());
+});
+
+it("what a later version adds is passed over", () => {
+  const [ack, ping] = [GOSSIP.ack[0], GOSSIP.ping[0]].map((message) => encodePacket(SENDER, message ? [message] : []));
+  assert.ok(ack !== undefined && ping !== undefined);
+  const head = ack.subarray(0, PACKET_HEADER_BYTES);
+  const [known, next] = [ack.subarray(PACKET_HEADER_BYTES), ping.subarray(PACKET_HEADER_BYTES)];
+  // Type and length, then two bytes behind the fields; and a message of a type that nobody has yet.
+  const longer = Buffer.from([known[0] ?? 0, 0, known.length - 3 + 2, ...known.subarray(3), 0xff, 0xff]);
+  const unknown = Buffer.from([200, 0, 3, 1, 2, 3]);
+  assert.deepEqual(decodePacket(new Uint8Array(Buffer.concat([head, longer, unknown, next]))), {
+    sender: SENDER,
+    messages: [GOSSIP.ack[0], GOSSIP.ping[0]],
+    malformed: 0,
+  });
+  for (const name of ["registerRequest", "statusReport", "admission"] as const) {
+    const said = recordedOf("0.1.0").http[name];
+    assert.deepEqual(SCHEMAS[name].parse({ ...said, later: { still: [1] } }), SCHEMAS[name].parse(said), name);
+  }
 });
