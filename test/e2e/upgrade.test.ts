@@ -92,6 +92,8 @@ test("a cluster of the version before is upgraded program by program, and works 
     const policy = ["policy", "add", "db", "--from", "app=web", "--to", "app=db", "--ports", "tcp/5432"];
     const added = await weft([...policy, "--master", master.address]);
     assert.equal(added.status, 0, added.stderr);
+    assert.match(added.stderr, /^weft: host1 .*does not enforce policies: its agent is/m);
+    assert.doesNotMatch(added.stderr, /host2/);
     const closed = await weft([
       "apply",
       "--file",

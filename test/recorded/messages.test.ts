@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { z } from "zod";
-import { decodePacket } from "../../src/core/gossip/codec.ts";
+import { decodePacket, encodePacket, PACKET_HEADER_BYTES } from "../../src/core/gossip/codec.ts";
 import { verifySignature } from "../../src/io/crypto/keys.ts";
 import { Opener } from "../../src/io/gossip/open.ts";
 import {
@@ -19,6 +19,7 @@ import {
   statusReportSchema,
 } from "../../src/io/messages.ts";
 import type { RegisterRequest } from "../../src/io/ports.ts";
+import { decodeMembers } from "../../src/model/policy-members.ts";
 import { reportAnswerSchema } from "../../src/model/schemas.ts";
 import { verifyAssignmentStatement } from "../../src/model/trust/assignment-statement.ts";
 import { fromText } from "../../src/model/trust/bytes.ts";
@@ -34,6 +35,7 @@ import {
   FROM,
   GOSSIP,
   keyRing,
+  MEMBERS,
   PROOF,
   REMOVAL,
   SENDER,
@@ -112,6 +114,8 @@ for (const version of VERSIONS)
       assert.deepEqual(verifyAssignmentStatement(bytes(words.statement), publicKey, verifySignature), STATEMENT);
       assert.deepEqual(verifyRemoval(bytes(words.removal), publicKey, verifySignature), REMOVAL);
       assert.equal(verifyEpochFloor(bytes(words.epochFloor), publicKey, verifySignature), FLOOR);
+      if (words.members !== undefined)
+        assert.deepEqual(decodeMembers(bytes(words.members), STATEMENT.peer.subnets), MEMBERS);
     });
 
     it("in gossip is understood, each type of message", () => {
@@ -126,7 +130,7 @@ for (const version of VERSIONS)
     });
 
     it("is what this program says: the same bytes", () => {
-      assert.deepEqual({ ...writtenWords() }, { ...words });
+      for (const [name, text] of Object.entries(words)) assert.equal(writtenWords()[name], text, name);
       assert.equal(writtenProof(), http.proof);
       // Types of messages that came later are skipped by whoever does not know them.
       for (const [type, hex] of Object.entries(gossip)) assert.equal(writtenGossip()[type], hex, type);
@@ -161,4 +165,23 @@ for (const version of VERSIONS)
 it("every type of gossip message is recorded in the newest version", () => {
   const newest = recordedOf("0.1.0");
   assert.deepEqual(Object.keys(newest.gossip).sort(), Object.keys(GOSSIP).sort());
+});
+
+it("what a later version adds is passed over", () => {
+  const [ack, ping] = [GOSSIP.ack[0], GOSSIP.ping[0]].map((message) => encodePacket(SENDER, message ? [message] : []));
+  assert.ok(ack !== undefined && ping !== undefined);
+  const head = ack.subarray(0, PACKET_HEADER_BYTES);
+  const [known, next] = [ack.subarray(PACKET_HEADER_BYTES), ping.subarray(PACKET_HEADER_BYTES)];
+  // Type and length, then two bytes behind the fields; and a message of a type that nobody has yet.
+  const longer = Buffer.from([known[0] ?? 0, 0, known.length - 3 + 2, ...known.subarray(3), 0xff, 0xff]);
+  const unknown = Buffer.from([200, 0, 3, 1, 2, 3]);
+  assert.deepEqual(decodePacket(new Uint8Array(Buffer.concat([head, longer, unknown, next]))), {
+    sender: SENDER,
+    messages: [GOSSIP.ack[0], GOSSIP.ping[0]],
+    malformed: 0,
+  });
+  for (const name of ["registerRequest", "statusReport", "admission"] as const) {
+    const said = recordedOf("0.1.0").http[name];
+    assert.deepEqual(SCHEMAS[name].parse({ ...said, later: { still: [1] } }), SCHEMAS[name].parse(said), name);
+  }
 });

@@ -10,6 +10,8 @@ import { Sealer } from "../../src/io/gossip/seal.ts";
 import { cidr, ip } from "../../src/model/ip.ts";
 import { NONCE_BYTES } from "../../src/model/limits.ts";
 import { mac } from "../../src/model/mac.ts";
+import type { PolicyMember } from "../../src/model/policy.ts";
+import { encodeMembers } from "../../src/model/policy-members.ts";
 import { issueAssignmentStatement } from "../../src/model/trust/assignment-statement.ts";
 import { toText } from "../../src/model/trust/bytes.ts";
 import { formatProof } from "../../src/model/trust/call-proof.ts";
@@ -53,13 +55,20 @@ export const STATEMENT = {
 export const REMOVAL = { agentId: "host-gone", memberId: "00112233445566aa", epoch: 2 };
 export const FLOOR = 2;
 
-/** The cluster's signed words, base64url. */
+/** What an agent tells of its labelled containers, as the record `members` has it. */
+export const MEMBERS: readonly PolicyMember[] = [
+  { network: "dcos", labels: { app: "web" }, addresses: [ip("9.0.1.2"), ip("fd01:c::2")] },
+  { network: "web", labels: { tier: "1", app: "" }, addresses: [ip("9.0.1.3")] },
+];
+
+/** The cluster's signed words, and an agent's own, base64url. */
 export function writtenWords(): Readonly<Record<string, string>> {
   return {
     credential: toText(issueCredential(CREDENTIAL, CLUSTER)),
     statement: toText(issueAssignmentStatement(STATEMENT, CLUSTER)),
     removal: toText(issueRemoval(REMOVAL, CLUSTER)),
     epochFloor: toText(issueEpochFloor(FLOOR, CLUSTER)),
+    members: toText(encodeMembers(MEMBERS) ?? new Uint8Array()),
   };
 }
 

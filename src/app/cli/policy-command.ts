@@ -9,6 +9,7 @@ import { parsePolicyPorts, parseSelector, policyPortsText, selectorText } from "
 import { policiesSchema } from "../master/policy-routes.ts";
 import { callService } from "./api-client.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
+import { warnOfLacks } from "./status-command.ts";
 import { type Column, renderTable } from "./table.ts";
 
 interface Flags extends MasterFlags {
@@ -47,6 +48,7 @@ export function addPolicyCommands(program: Command): void {
       const body = { policy: wanted };
       const answer = await callService(masterOf(flags), "PUT", path, z.object({ policy: policySchema }), body);
       print(flags, answer.policy, () => policyText(answer.policy));
+      await warnOfLacks(masterOf(flags));
     });
   addMasterOption(policy.command("ls"))
     .description("all policies")

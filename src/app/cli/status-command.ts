@@ -10,7 +10,7 @@ import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
 import { callService, parseService, type Service } from "./api-client.ts";
 import { capacityText } from "./capacity-text.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
-import { agentsTable, agentText, hasFailed, masterText, networksTable } from "./status-text.ts";
+import { agentsTable, agentText, hasFailed, lackText, masterText, networksTable } from "./status-text.ts";
 
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
 
@@ -102,6 +102,14 @@ async function getNetworks(master: Service) {
 
 async function getAgents(master: Service) {
   return (await callService(master, "GET", "/v1/agents", z.object({ agents: z.array(agentSchema) }))).agents;
+}
+
+/** Says on which hosts an older agent does not enforce what it is asked to. */
+export async function warnOfLacks(master: Service): Promise<void> {
+  for (const agent of await getAgents(master)) {
+    const text = lackText(agent);
+    if (text !== undefined) console.error(`weft: ${text}`);
+  }
 }
 
 async function masterStatus(flags: Flags): Promise<void> {

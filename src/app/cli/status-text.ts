@@ -101,14 +101,20 @@ export function hasFailed(statuses: readonly OverlayStatus[]): boolean {
   return statuses.some(({ status }) => status === "STATUS_FAILED");
 }
 
+/** What an older agent lets pass; `undefined`: nothing. */
+export function lackText(agent: AgentView): string | undefined {
+  const { hostname, ip, lacks } = agent;
+  if (lacks === undefined) return undefined;
+  return `${hostname} (${ip}): does not enforce ${lacks.join("; ")}: its agent is ${programText(agent)}; upgrade it`;
+}
+
 function agentProblems(agent: AgentView): string[] {
-  const { hostname, ip, statuses, lacks } = agent;
-  const who = `${hostname} (${ip})`;
+  const { hostname, ip, statuses } = agent;
+  const lack = lackText(agent);
   const failed = statuses
     .filter(({ status }) => status === "STATUS_FAILED")
-    .map(({ name, error }) => `${who}: network ${name}: ${error ?? "failed without a reason"}`);
-  if (lacks === undefined) return failed;
-  return [...failed, `${who}: does not enforce ${lacks.join("; ")}: its agent is ${programText(agent)}; upgrade it`];
+    .map(({ name, error }) => `${hostname} (${ip}): network ${name}: ${error ?? "failed without a reason"}`);
+  return lack === undefined ? failed : [...failed, lack];
 }
 
 /** `weft status --agent`. */

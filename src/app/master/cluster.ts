@@ -160,9 +160,12 @@ export class Cluster {
         ...record,
         overlays: record.overlays.filter(({ info }) => info.name !== name),
       }));
-      this.#write({ who, what: `network ${name} taken from ${some.length} agents` }, (records) => {
-        for (const record of some) records.putAgent(record);
-      });
+      this.#write(
+        { who, what: `network ${name} taken from ${some.length === 1 ? "one agent" : `${some.length} agents`}` },
+        (records) => {
+          for (const record of some) records.putAgent(record);
+        },
+      );
       for (const record of some) this.#records.put(record, record.id);
     }
     this.#allocator = Allocator.restore(this.#config.network, this.#records.all(), this.#resting);

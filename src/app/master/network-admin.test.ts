@@ -66,7 +66,7 @@ test("a network is removed when it drained: agents that said nothing, or hold co
 
   assert.match((await refusal(await remove()))[1], /takes new containers; 'weft network drain web' first/);
   const drained = await operator(rig, "PATCH", "/v1/networks/web", { phase: "draining" });
-  assert.deepEqual(await drained.json(), { changes: ["network web: phase: nothing becomes draining"] });
+  assert.deepEqual(await drained.json(), { changes: ["network web: drains"] });
   const { agent } = await rig.register(request(1));
   assert.equal(agent.overlays.find(({ info }) => info.name === "web")?.info.phase, "draining", "the agent hears of it");
   assert.match((await refusal(await remove()))[1], /still held \(host-1: did not say\)/);

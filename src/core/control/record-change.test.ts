@@ -20,7 +20,7 @@ test("every change of an agent's record has words of its own", () => {
   const { id, ip: address, hostname } = more;
   const cases: [AgentRecord | undefined, AgentRecord, string][] = [
     [undefined, having(FIRST), "added"],
-    [having(FIRST), having(FIRST), "let in anew"],
+    [having(FIRST), having(FIRST), "gets a newly signed assignment"],
     [having(FIRST), having({ ...FIRST, info: { ...INFO, enabled: false } }), "changed"],
     [having(FIRST), more, "gets 9.0.4.0/24 and fd01:b::/80 of dcos"],
     [more, draining, "is to give back 9.0.4.0/24 and fd01:b::/80 of dcos"],

@@ -22,8 +22,8 @@ function changeText(before: AgentRecord | undefined, after: AgentRecord): string
     ...[...had].flatMap(([name, overlay]) => (has.has(name) ? [] : sliceChanges(name, overlay, undefined))),
   ];
   if (changes.length > 0) return changes.join(", ");
-  // Whose key it is, by which token, in which epoch: entries of their own.
-  return canonicalJson(before) === canonicalJson(after) ? "let in anew" : "changed";
+  // Its key, its token, or the epoch and revision of what is signed: entries of their own.
+  return canonicalJson(before) === canonicalJson(after) ? "gets a newly signed assignment" : "changed";
 }
 
 function sliceChanges(name: string, before: AgentOverlay | undefined, after: AgentOverlay | undefined): string[] {

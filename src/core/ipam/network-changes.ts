@@ -28,7 +28,9 @@ export function differences(before: object, after: object): string[] {
   const keys = new Set([...old, ...now].map(([key]) => key));
   return [...keys].flatMap((key) => {
     const [was, is] = [(before as Fields)[key], (after as Fields)[key]];
-    return canonicalJson(was ?? null) === canonicalJson(is ?? null) ? [] : [`${key}: ${text(was)} becomes ${text(is)}`];
+    if (canonicalJson(was ?? null) === canonicalJson(is ?? null)) return [];
+    if (key === "phase") return [is === undefined ? "takes new containers again" : "drains"];
+    return [`${key}: ${text(was)} becomes ${text(is)}`];
   });
 }
 
