@@ -37,6 +37,17 @@ test("each half counts what it has, and only that", () => {
   assert.equal(capacities({ ...AGENT, enableIpv6: false }, ledger, 0).length, 2);
 });
 
+test("what is kept for names and not held is no room for others; held, it is used", () => {
+  const addresses = ["9.0.1.77", "9.0.1.78", "9.0.1.200", "9.0.7.7"].map((text) => ip(text));
+  const reservations = [
+    { network: "dcos", name: "web", addresses },
+    { network: "elsewhere", name: "web", addresses: [ip("9.0.1.90")] },
+  ];
+  const [cni, docker] = capacities({ ...AGENT, reservations }, ledgerWith("9.0.1.78"), 0);
+  assert.deepEqual([cni?.size, cni?.used, cni?.free], [124, 1, 123]);
+  assert.deepEqual([docker?.size, docker?.used, docker?.free], [124, 0, 124]);
+});
+
 test("halves that lend are one room, strict ones two", () => {
   const halves = capacities(AGENT, ledgerWith("9.0.1.2"), 0);
   assert.deepEqual(rooms(AGENT, halves)[0], { what: "network dcos, IPv4", used: 1, size: 250 });

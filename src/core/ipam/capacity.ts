@@ -2,7 +2,7 @@
  * How many addresses this agent has, per network, family and half: held, resting, free.
  */
 import { type Assignment, type HalfUsage, halvesOf } from "../../model/cluster.ts";
-import { leasableCount } from "../../model/half.ts";
+import { isLeasable, leasableCount } from "../../model/half.ts";
 import { type Cidr, type Family, familyOf } from "../../model/ip.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -17,7 +17,7 @@ export interface Capacity {
   readonly slice: Cidr;
   /** Nothing of it is given any more. */
   readonly draining?: true;
-  /** Addresses for containers: `used` + `resting` + `free`. */
+  /** Addresses for containers: `used` + `resting` + `free`; less those that are kept for names and that nobody has. */
   readonly size: number;
   readonly used: number;
   /** Released a short while ago; given only when no other is free. */
@@ -28,10 +28,19 @@ export interface Capacity {
 /** In the order of the networks; of each IPv4 first, slice by slice, and the half of CNI before that of Docker. */
 export function capacities(assignment: Assignment, ledger: Ledger, now: number): readonly Capacity[] {
   return allHalves(assignment).map((half) => {
-    const size = Number(leasableCount(half.half));
     const { held: used, resting } = ledger.taken(half.half, now);
+    const size = Number(leasableCount(half.half)) - keptCount(half, assignment, ledger, now);
     return { ...half, size, used, resting: resting.size, free: size - used - resting.size };
   });
+}
+
+/** Addresses of the half that nobody can get but who comes with a name, and that nobody has now. */
+function keptCount({ network, half }: CountedHalf, assignment: Assignment, ledger: Ledger, now: number): number {
+  const kept = (assignment.reservations ?? []).filter((each) => each.network === network);
+  return kept
+    .flatMap(({ addresses }) => addresses)
+    .filter((address) => isLeasable(half, address))
+    .filter((address) => ledger.holder(address) === undefined && ledger.restsUntil(address) <= now).length;
 }
 
 type CountedHalf = Pick<Capacity, "network" | "family" | "runtime" | "half" | "slice" | "draining">;
