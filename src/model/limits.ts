@@ -42,7 +42,6 @@ export const VTEP_SUBNET_LENGTH_MAX_IPV6 = 126;
 /** Longest prefixes an agent's subnet may have, so that each half still holds a gateway and a container. */
 export const AGENT_SUBNET_LENGTH_MAX_IPV4 = 29;
 export const AGENT_SUBNET_LENGTH_MAX_IPV6 = 125;
-
 /** RFC 7348: 24 bits. */
 export const VNI_MAX = 0xff_ffff;
 /** `dcos_overlay_config_attempts`, which the original's installer bounds so (spec: overlay §1.1). */
@@ -115,7 +114,6 @@ export const PATH_MAX_BYTES = 4_096;
 export const CHECK_DIFFERENCES_SHOWN_MAX = 3;
 /** Text of an error that an agent reports for a network, in characters. */
 export const STATUS_ERROR_MAX_LENGTH = 1_024;
-
 /** Registration back-off: the n-th wait is uniform in [0, min(MAX, FIRST · 2ⁿ)]. */
 export const REGISTRATION_BACKOFF_FIRST_MS = 1_000;
 export const REGISTRATION_BACKOFF_MAX_MS = 60_000;
@@ -194,7 +192,6 @@ export const FAILURES_LOGGED_MAX = 20;
 export const COMMAND_ANSWER_MAX_BYTES = 64 << 20;
 /** A call of the command line to a master or an agent. */
 export const COMMAND_TIMEOUT_MS = 10_000;
-
 /**
  * Messages of rtnetlink in one datagram. Even if each failed, the answers (about 1 kB each in the kernel's accounting)
  * would fit a receive buffer of the default size, and the event loop waits no longer than a millisecond or two.
@@ -218,7 +215,6 @@ export const NOTICE_MAX_BYTES = 64 << 10;
 export const NOTICES_AT_ONCE_MAX = 5_000;
 /** Pause before the sockets of notices are opened again when that failed (no descriptors left). */
 export const NOTICE_REOPEN_MS = 1_000;
-
 /** Members of one gossip: the table costs each of them some 500 bytes a member, and digests stay one datagram. */
 export const GOSSIP_MEMBERS_MAX = 16_384;
 /** Bytes of a gossip packet before it is sealed: 1,280 (the least MTU of IPv6) less IPv6 and UDP headers, less 32 of seal. */

@@ -16,58 +16,21 @@ import type { OverlayContext } from "../../core/overlay/context.ts";
 import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../core/overlay/desired.ts";
 import { type HostFacts, readFacts } from "../../core/overlay/facts.ts";
 import { overlayStatuses, uniformStatuses } from "../../core/overlay/status.ts";
-import type { Log } from "../../io/log.ts";
-import type {
-  AgentStore,
-  Clock,
-  HostSockets,
-  Kernel,
-  KernelFeatures,
-  PeerUpdate,
-  PluginRunner,
-} from "../../io/ports.ts";
+import type { KernelFeatures, PeerUpdate } from "../../io/ports.ts";
 import type { Attachment, Lease } from "../../model/attachment.ts";
-import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../../model/cluster.ts";
-import { Fault } from "../../model/fault.ts";
-import type { Ip } from "../../model/ip.ts";
+import type { Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
+import type { AgentDependencies, AgentSettings } from "./agent-dependencies.ts";
 import { AttachService } from "./attach-service.ts";
 import { CapacityAlarm } from "./capacity-alarm.ts";
-import { ClaimBook, type ClaimBookDeps } from "./claim-book.ts";
+import { ClaimBook } from "./claim-book.ts";
 import { writeConflists } from "./conflists.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
 import { MemberBook } from "./member-book.ts";
 import { AgentMetrics } from "./metrics.ts";
+import { requireFeatures } from "./required-features.ts";
 import { Room, type RoomAnswer } from "./room.ts";
-
-export interface AgentSettings {
-  readonly ip: Ip;
-  readonly hostname: string;
-  readonly networkConfig: AgentNetworkConfig;
-  /** The agent's own socket, as CNI configurations name it. */
-  readonly socketPath: string;
-  /** Folder for CNI configurations; absent: none are written. */
-  readonly cniConfDir?: string;
-}
-
-export interface AgentDependencies {
-  readonly kernel: Kernel;
-  readonly store: AgentStore;
-  readonly plugins: PluginRunner;
-  readonly sockets: HostSockets;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Told what other agents are to know of this one's labelled containers; absent: they are not told. */
-  readonly onMembers?: (told: Uint8Array | undefined) => void;
-  /** Called whenever what the master should know of the networks may have changed. */
-  readonly onStatus: (statuses: readonly OverlayStatus[], assignment?: Assignment) => void;
-  /** Tells the master now, because a call of a runtime finds every address held. */
-  readonly askForRoom?: () => Promise<ReportAnswer | undefined>;
-  /** Asks the master for an address that is reserved and not here. */
-  readonly claim?: ClaimBookDeps["ask"];
-  /** What the assignment says that this agent hosts is another's now: a newer one is there to be had. */
-  readonly onOutdated?: () => void;
-}
+import { tidings } from "./tidings.ts";
 
 export class Agent {
   readonly metrics = new AgentMetrics();
@@ -374,23 +337,13 @@ export class Agent {
 
   /** How the networks are, and how full. */
   #tell(): void {
+    const assignment = this.#assignment;
     const all = this.capacities();
-    const idle = this.#idle.note(all, this.#deps.clock.now(), this.#assignment?.elastic?.emptySeconds);
-    const uses = this.#assignment && this.#claims.uses(this.#assignment, this.#attach.leases());
-    const statuses = this.#statuses.map((status) => {
-      const reserved = uses?.(status.name) ?? [];
-      const usage = usageOf(status.name, all, idle);
-      return { ...status, ...this.#containersIn(status.name), usage, ...(reserved.length > 0 && { reserved }) };
-    });
-    this.#deps.onStatus(statuses, this.#assignment);
-  }
-
-  /** Of a network or a host that drains the master waits for the last one. */
-  #containersIn(network: string): Pick<OverlayStatus, "containers"> {
-    const { phase, overlays = [] } = this.#assignment?.agent ?? {};
-    const overlay = overlays.find(({ info }) => info.name === network);
-    if (phase !== "draining" && overlay?.info.phase !== "draining") return {};
-    return { containers: this.#attach.leases().filter((lease) => lease.network === network).length };
+    const idle = this.#idle.note(all, this.#deps.clock.now(), assignment?.elastic?.emptySeconds);
+    const leases = this.#attach.leases();
+    const uses = assignment && this.#claims.uses(assignment, leases);
+    const usage = (network: string) => usageOf(network, all, idle);
+    this.#deps.onStatus(tidings(this.#statuses, { assignment, leases, usage, uses }), assignment);
   }
 
   /** For containers. While a new assignment is not programmed yet, what it has in common with the one before. */
@@ -412,13 +365,3 @@ export class Agent {
 
 /** Of a host that is no member: nothing of what ownership claims is to be there. */
 const NOTHING: Plan = { sysctlPaths: [], desired: () => EMPTY_HOST_STATE };
-
-function requireFeatures({ missing }: KernelFeatures): void {
-  if (missing.length === 0) return;
-  throw new Fault(
-    "kernel-lacks",
-    `this kernel lacks ${missing.join(", ")}; load the modules (modprobe -a vxlan bridge veth nf_tables nft_masq nft_nat ` +
-      "nft_ct nft_fib_ipv4 nft_fib_ipv6) or boot a kernel that has them",
-    { missing },
-  );
-}

@@ -17,7 +17,8 @@ import type {
 import { Fault } from "../../model/fault.ts";
 import type { Signer } from "../../model/trust/member.ts";
 import { AGENT_FEATURES } from "../../model/version.ts";
-import { Agent, type AgentSettings } from "./agent.ts";
+import { Agent } from "./agent.ts";
+import type { AgentSettings } from "./agent-dependencies.ts";
 import { AgentGossip } from "./agent-gossip.ts";
 import { createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";

@@ -2,7 +2,7 @@
  * `weft network add|set|disable|enable|drain|rm` and `weft apply`: networks while they carry traffic.
  */
 import { readFileSync } from "node:fs";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import type { SpaceEdit } from "../../core/ipam/spaces.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
@@ -17,6 +17,8 @@ interface DefinitionFlags extends MasterFlags {
   readonly subnet6?: string;
   readonly prefix6?: number;
   readonly strictHalves?: boolean;
+  readonly isolation?: string;
+  readonly egress?: string;
 }
 
 interface SpaceFlags {
@@ -134,7 +136,9 @@ function addDefinitionOptions(command: Command): Command {
     .option("--subnet6 <prefix>", "its IPv6 space, such as fd02:b::/64")
     .option("--prefix6 <length>", "of the slice of that", Number)
     .option("--strict-halves", "the halves of a slice lend each other nothing")
-    .option("--no-strict-halves", "they do");
+    .option("--no-strict-halves", "they do")
+    .option("--isolation <word>", "open, closed, or the networks that it talks to: web,db")
+    .addOption(new Option("--egress <word>", "how the outside is reached").choices(["masquerade", "routed", "none"]));
 }
 
 function addSpaceOptions(command: Command): Command {
@@ -165,14 +169,21 @@ function spacesOf({ addSubnet = [], drainSubnet = [], undrainSubnet = [], remove
 }
 
 /** In the file's own form; what is wrong with it the master says. */
-function definitionOf({ subnet, prefix, subnet6, prefix6, strictHalves }: DefinitionFlags): Fields {
+function definitionOf(flags: DefinitionFlags): Fields {
+  const { subnet, prefix, subnet6, prefix6, strictHalves, isolation, egress } = flags;
   return {
     ...(subnet !== undefined && { subnet }),
     ...(prefix !== undefined && { prefix }),
     ...(subnet6 !== undefined && { subnet6 }),
     ...(prefix6 !== undefined && { prefix6 }),
     ...(strictHalves !== undefined && { strict_halves: strictHalves }),
+    ...(isolation !== undefined && { isolation: isolationOf(isolation) }),
+    ...(egress !== undefined && { egress }),
   };
+}
+
+function isolationOf(text: string): unknown {
+  return text === "open" || text === "closed" ? text : { allow: text.split(",") };
 }
 
 function pathOf(name: string): string {
