@@ -218,10 +218,11 @@ export class Agent {
   }
 
   /** What of the peers is not served, one sentence each. */
-  peerProblems(): readonly string[] {
+  peerProblems(withStale = true): readonly string[] {
     const context = this.#context();
     if (context === undefined) return [];
-    return peerProblems(this.peers(), context).map(({ id, problem }) => `peer ${id}: ${problem}`);
+    const problems = peerProblems(this.peers(), context).filter(({ isStale }) => withStale || isStale !== true);
+    return problems.map(({ id, problem }) => `peer ${id}: ${problem}`);
   }
 
   /** How containers reach nodes; see docs/decisions/0004. */
@@ -285,7 +286,7 @@ export class Agent {
 
   #desired(context: OverlayContext, observed: HostState): HostState {
     this.#facts = readFacts(observed, this.#settings.ip);
-    this.#peerLog.note(this.peerProblems());
+    this.#peerLog.note(this.peerProblems(false));
     // A pair that is lost is made by `repair`, with its inside; made here it would be a device and no more.
     const present = new Set(observed.links.map(({ name }) => name));
     const attachments = this.#attach.attachments().filter(({ hostIfname }) => present.has(hostIfname));

@@ -18,6 +18,8 @@ import { PrefixSet } from "./prefix-set.ts";
 export interface PeerProblem {
   readonly id: string;
   readonly problem: string;
+  /** The peer has it of a network that was removed, and has not heard of that: nothing is wrong. */
+  readonly isStale?: true;
 }
 
 export interface Admission {
@@ -31,6 +33,8 @@ export function admitPeers(peers: readonly Peer[], context: OverlayContext): Adm
   const byId = [...peers].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
   return { peers: byId.flatMap((peer) => doorkeeper.admit(peer)), problems: doorkeeper.problems };
 }
+
+const NO_OVERLAY = "lies in no overlay";
 
 class Doorkeeper {
   readonly problems: PeerProblem[] = [];
@@ -71,7 +75,12 @@ class Doorkeeper {
       if (reason === undefined) this.#taken.set(subnet, `peer ${peer.id}`);
       else wrong.set(subnet, reason);
     }
-    for (const [subnet, reason] of wrong) this.problems.push({ id: peer.id, problem: `subnet ${subnet} ${reason}` });
+    for (const [subnet, reason] of wrong)
+      this.problems.push({
+        id: peer.id,
+        problem: `subnet ${subnet} ${reason}`,
+        ...(reason === NO_OVERLAY && { isStale: true }),
+      });
     const hosted = this.#hostedBy(peer);
     if (wrong.size === 0 && hosted.length === 0) return [peer];
     return [{ ...peer, subnets: [...peer.subnets.filter((subnet) => !wrong.has(subnet)), ...hosted] }];
@@ -102,7 +111,7 @@ class Doorkeeper {
 
   #subnetProblem(peer: Peer, subnet: Cidr): string | undefined {
     if (!servedFamilies(this.#context).includes(familyOf(subnet))) return undefined;
-    if (!this.#overlays.covers(subnet)) return "lies in no overlay";
+    if (!this.#overlays.covers(subnet)) return NO_OVERLAY;
     if (this.#own.overlaps(subnet)) return "overlaps this host's own";
     if (familyOf(subnet) === 6 && peer.vtepIp6 === undefined) return "has no way: the peer has no IPv6 VTEP address";
     const holder = this.#taken.get(subnet);
