@@ -101,7 +101,7 @@ class Master {
     const proof = proveCall(call, challenge, { ...prover, ephemeral: agreement.publicKey });
     const headers = { [PROOF_HEADER]: formatProof(proof) };
     const answer = await this.#call("POST", call.path, false, text, headers);
-    assert(answer.status === 200, `agent ${n} is let in: ${answer.status}`);
+    assert(answer.ok, `agent ${n} is let in: ${answer.ok ? "" : await answer.text()}`);
     const expected = {
       agentId: body.agentId,
       agreement,
@@ -113,8 +113,8 @@ class Master {
   }
 
   async remove(n: number): Promise<void> {
-    const { status } = await this.#call("DELETE", `/v1/agents/${registrant(n).agentId}`, true);
-    assert(status === 204, `agent ${n} is removed: ${status}`);
+    const answer = await this.#call("DELETE", `/v1/agents/${registrant(n).agentId}`, true);
+    assert(answer.ok, `agent ${n} is removed: ${answer.ok ? "" : await answer.text()}`);
   }
 
   async agents(): Promise<number> {
