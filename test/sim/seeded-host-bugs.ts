@@ -63,8 +63,8 @@ const BUGS: readonly Omit<SeededBug, "kernels">[] = [
     name: "a removal does not end what was believed before",
     by: "I9",
     file: DIRECTORY,
-    find: "this.#removals.set(removal.memberId, removal);\n    return this.#sweep();",
-    replace: "this.#removals.set(removal.memberId, removal);\n    return [];",
+    find: "this.#heeded.add(text);\n    return this.#sweep();",
+    replace: "this.#heeded.add(text);\n    return [];",
     seed: 1,
   },
   {

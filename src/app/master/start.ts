@@ -74,18 +74,20 @@ export async function startMaster(options: MasterOptions, deps: MasterDeps): Pro
     ...(options.peerCa !== undefined && { tls: { ca: options.peerCa } }),
   });
   for (const warning of options.warnings) log.warn({ warning }, "configuration");
-  const running = role.run(ending.signal);
+  let running: Promise<void> | undefined;
   const close = async () => {
     ending.abort();
-    await running.catch(() => {});
+    await running?.catch(() => {});
     await Promise.all(servers.map((server) => server.close()));
   };
   try {
-    // Nothing is served before everything is read; with other masters around, one of them may be the one that serves.
-    if (store === undefined) await Promise.race([role.ready, running]);
+    // First, so that a taken address is found before anything is written; until the state is read the answer is "not yet".
     servers.push(await listenUnix(role.listener(true), options.socket));
     const server = await listenTcp(role.listener(false), tcp, options.tls);
     servers.push(server);
+    running = role.run(ending.signal);
+    // With other masters around, one of them may be the one that serves.
+    if (store === undefined) await Promise.race([role.ready, running]);
     // What ends it later is no refusal of a start any more.
     running.catch(onBug);
     log.info({ address: server.address, socket: options.socket, role: role.role }, "master serves");
