@@ -164,8 +164,12 @@ describe("reserved addresses", { skip }, () => {
     await waitFor("the container to be cut off", WAIT_MS, async () => {
       return /cut off: its address 9\.0\.0\.88 is hosted by agent/.test(away.log.slice(before)) || undefined;
     });
+    await waitFor(
+      "the route to its new host",
+      WAIT_MS,
+      async () => /via 44\.128\.0\.3 dev vtep1024/.test(await route(2, web.ip)) || undefined,
+    );
     await reached(web);
-    assert.match(await route(2, web.ip), /via 44\.128\.0\.3 dev vtep1024/);
     await stop(2, old);
     await stop(3, web);
     web = await waitFor("the master to hear of it", WAIT_MS, () =>

@@ -5,7 +5,7 @@ import type { Assignment, Slice } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { cidr, type Ip, ip } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
-import { attachmentOf, containerHalves, halfOf, leaseOf, pickAddresses, refuseDraining } from "./lease.ts";
+import { attachmentOf, containerHalves, halfOf, isStranded, leaseOf, pickAddresses, refuseDraining } from "./lease.ts";
 import { Ledger } from "./ledger.ts";
 
 const WHO = {
@@ -202,4 +202,12 @@ test("a network that drains gives no addresses, and one that is unknown here is 
   assert.throws(() => containerHalves(draining, name), { code: "forbidden", message: /is draining/ });
   assert.throws(() => refuseDraining(draining, name), { code: "forbidden" });
   refuseDraining(draining, "nobody's");
+});
+
+test("a container is stranded when its slice is gone, and not where its address is reserved, hosted on any agent", () => {
+  const away = { ...SEED_ATTACHMENT, network: "both", ip: ip("9.0.2.77") };
+  assert.equal(isStranded(away, DUAL), true);
+  const reservations = [{ network: "both", name: "web", addresses: [ip("9.0.2.77")] }];
+  assert.equal(isStranded(away, { ...DUAL, reservations }), false);
+  assert.equal(isStranded({ ...away, network: "gone" }, { ...DUAL, reservations }), true, "its network was removed");
 });

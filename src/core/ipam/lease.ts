@@ -4,6 +4,7 @@
  * The host's device and the container's MAC are functions of the container and its addresses, so that an attachment
  * that is made again is the same one.
  */
+
 import { createHash } from "node:crypto";
 import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { type AgentOverlay, type Assignment, halvesOf } from "../../model/cluster.ts";
@@ -14,6 +15,7 @@ import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
 import { prefixesOf } from "../../model/network.ts";
+import { reservedNames } from "../../model/reservation.ts";
 import type { Ledger } from "./ledger.ts";
 import { type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
 import { isReserved, pickReserved, refuseReserved, reservedFor } from "./reserved.ts";
@@ -70,13 +72,17 @@ export function halfOf(assignment: Assignment, network: string, address: Ip): Ci
 
 /**
  * Whether the lease stands on what this agent does not have any more: its network was removed, or the slice went to
- * nobody or to another agent. What another plugin gave is no matter of slices.
+ * nobody or to another agent. What another plugin gave is no matter of slices, and a reserved address is hosted wherever
+ * the cluster says: it is lost when another agent has it (claim-book).
  */
-export function isStranded(lease: Lease, { agent }: Assignment): boolean {
+export function isStranded(lease: Lease, { agent, reservations = [] }: Assignment): boolean {
   if (lease.ipam !== undefined) return false;
+  const reserved = reservedNames(reservations);
   const overlay = agent.overlays.find(({ info }) => info.name === lease.network);
   const slices = overlay === undefined ? [] : prefixesOf(overlay);
-  return overlay === undefined || addressesOf(lease).some((address) => !isWithin(slices, address));
+  return (
+    overlay === undefined || addressesOf(lease).some((address) => !reserved.has(address) && !isWithin(slices, address))
+  );
 }
 
 /** Whether one of the prefixes holds the address. */
