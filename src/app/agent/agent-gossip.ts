@@ -17,6 +17,9 @@ import type { Membership } from "../../model/trust/membership.ts";
 import { ClusterMember } from "../gossip/cluster-member.ts";
 import { ANNOUNCEMENT_KEY, INSTANCE_KEY, MEMBERS_KEY } from "../gossip/record-keys.ts";
 
+/** An agent without a neighbour asks the master so often. */
+const SILENCE_MS = 20_000;
+
 export interface AgentGossipDependencies {
   readonly udp: Udp;
   readonly clock: Clock;
@@ -47,6 +50,7 @@ export class AgentGossip {
   #isComplete = false;
   #isClosed = false;
   #cancelComplete: (() => void) | undefined;
+  #cancelSilence: (() => void) | undefined;
   /** What each master announced last. */
   readonly #announced = new Map<MemberId, string>();
   /** The announcement that the last admission was the answer to. */
@@ -118,6 +122,7 @@ export class AgentGossip {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelComplete?.();
+    this.#cancelSilence?.();
     await this.#opening;
     await this.#closing;
     await this.#member?.close(true);
@@ -147,6 +152,7 @@ export class AgentGossip {
     // It may have come with newer papers while the socket was opened.
     this.#publish(this.#deps.store.membership() ?? membership);
     this.#awaitCompleteness();
+    this.#watchForSilence();
   }
 
   #publish({ statement }: Membership): void {
@@ -184,6 +190,18 @@ export class AgentGossip {
     if (this.#announced.get(owner) === text) return;
     this.#announced.set(owner, text);
     if (text !== this.#answered) this.#deps.onReassigned();
+  }
+
+  /** Nobody of a cluster that has others: it may have been removed when it was not listening, and a master would say so. */
+  #watchForSilence(): void {
+    const { clock, onReassigned } = this.#deps;
+    this.#cancelSilence = clock.after(SILENCE_MS, () => {
+      const member = this.#member;
+      if (member === undefined || this.#isClosed) return;
+      const isAlone = member.gossip.gauges().neighbors === 0 && [...member.directory.peers()].length > 0;
+      if (isAlone) onReassigned();
+      this.#watchForSilence();
+    });
   }
 
   #awaitCompleteness(): void {
