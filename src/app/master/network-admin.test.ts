@@ -155,3 +155,22 @@ test("a subnet is replaced by steps: what agents still have of it is not taken f
   assert.match((await refusal(await set(remove)))[1], /cannot change from 9\.0\.0\.0\/8 in \/24 to 12\.0\.0\.0\/8/);
   assert.equal((await rig.register(request(2))).agent.overlays[0]?.subnet, "12.0.0.0/24", "newcomers get the new one");
 });
+
+test("with a network goes what is about it: reservations, policies, and its name where another one lets it in", async () => {
+  const rig = new MasterRig();
+  await operator(rig, "POST", "/v1/networks", WEB);
+  await operator(rig, "PATCH", "/v1/networks/dcos", { isolation: { allow: ["web", "dcos6"] } });
+  for (const network of ["web", "dcos"]) {
+    const policy = { name: `p-${network}`, network, from: { a: "b" }, to: { c: "d" }, ports: [] };
+    assert.equal((await operator(rig, "PUT", `/v1/policies/p-${network}`, { policy })).status, 200);
+    const reservation = { network, name: "x", addresses: [network === "web" ? "10.64.0.77" : "9.0.0.77"] };
+    assert.equal((await operator(rig, "PUT", `/v1/reservations/${network}/x`, { reservation })).status, 200);
+  }
+  await rig.register(request(1));
+  assert.equal((await operator(rig, "DELETE", "/v1/networks/web?force=true")).status, 204);
+  rig.restart();
+  const { entries } = (await rig.json("/v1/state")) as { entries: Record<string, { isolation?: unknown }> };
+  const about = Object.keys(entries).filter((key) => /^(network|policy|reservation)\//.test(key));
+  assert.deepEqual(about, ["network/dcos", "network/dcos6", "policy/p-dcos", "reservation/dcos/x"]);
+  assert.deepEqual(entries["network/dcos"]?.isolation, { allow: ["dcos6"] });
+});

@@ -94,7 +94,11 @@ export class NetworkAdmin {
       throw new Fault("in-use", `network ${name} takes new containers; 'weft network drain ${name}' first`);
     if (!isForced && held.length > 0) throw stillHeld(name, held);
     this.#cluster.stripNetwork(name, who);
-    const overlays = source.overlays.filter((overlay) => overlay.name !== name);
+    this.#cluster.reservations.dropNetwork(name, who);
+    this.#cluster.policies.dropNetwork(name, who);
+    const overlays = source.overlays.flatMap((overlay) =>
+      overlay.name === name ? [] : [withoutAllowed(overlay, name)],
+    );
     this.#cluster.force({ source: { ...source, overlays }, settings }, { who, what: `network ${name} removed` });
   }
 
@@ -161,6 +165,13 @@ export class NetworkAdmin {
     const names = overlays.map((overlay) => overlay.name).join(", ");
     throw new Fault("unknown-network", `there is no network ${name}; there are ${names}`, { network: name });
   }
+}
+
+/** Whoever is called so later was not meant. */
+function withoutAllowed(overlay: OverlaySource, name: string): OverlaySource {
+  const { isolation } = overlay;
+  if (typeof isolation !== "object") return overlay;
+  return { ...overlay, isolation: { allow: isolation.allow.filter((each) => each !== name) } };
 }
 
 const editsSchema: z.ZodType<readonly SpaceEdit[]> = z

@@ -32,9 +32,18 @@ export class Policies implements PolicyBook {
 
   remove(name: string, who: string): boolean {
     if (!this.#byName.has(name)) return false;
-    this.#records.change({ who, what: `policy ${name} removed` }, () => this.#records.deletePolicy(name));
-    this.#byName.delete(name);
+    this.#drop(name, who);
     this.onChange();
     return true;
+  }
+
+  /** The network is being removed, and with it the policies that are about it alone. @throws Fault storage */
+  dropNetwork(network: string, who: string): void {
+    for (const policy of this.list()) if (policy.network === network) this.#drop(policy.name, who);
+  }
+
+  #drop(name: string, who: string): void {
+    this.#records.change({ who, what: `policy ${name} removed` }, () => this.#records.deletePolicy(name));
+    this.#byName.delete(name);
   }
 }

@@ -94,11 +94,14 @@ export class Reservations implements ReservationBook {
     const before = this.#byKey.get(keyOf(network, name));
     if (before === undefined) return false;
     this.#refuseInUse(name, before.addresses);
-    const what = `reservation for ${name} in network ${network} removed`;
-    this.#change(who, what, before.addresses, (records) => records.deleteReservation(network, name));
-    this.#byKey.delete(keyOf(network, name));
+    this.#drop(before, who);
     this.onChange();
     return true;
+  }
+
+  /** The network is being removed, and with it all that is reserved in it. @throws Fault storage */
+  dropNetwork(network: string, who: string): void {
+    for (const reservation of this.of([network])) this.#drop(reservation, who);
   }
 
   /**
@@ -176,6 +179,12 @@ export class Reservations implements ReservationBook {
         `agent ${agent} hosts ${own.length} reserved addresses, the most that one agent can`,
       );
     return idle.slice(0, excess).map(({ address }) => address);
+  }
+
+  #drop({ network, name, addresses }: Reservation, who: string): void {
+    const what = `reservation for ${name} in network ${network} removed`;
+    this.#change(who, what, addresses, (records) => records.deleteReservation(network, name));
+    this.#byKey.delete(keyOf(network, name));
   }
 
   #refuseInUse(name: string, addresses: readonly Ip[]): void {
