@@ -2,6 +2,7 @@
  * A clock for tests: its time moves by `advance` only. Timers run in the order of their times (those of one time in the
  * order in which they were set), each at its own time, and those that they set are run too when they fall due.
  */
+import { dateOf } from "./clock.ts";
 import type { Clock } from "./ports.ts";
 
 interface Timer {
@@ -19,7 +20,7 @@ export class SimClock implements Clock {
   }
 
   date(): string {
-    return `${new Date(this.#now).toISOString().slice(0, 19)}Z`;
+    return dateOf(this.#now);
   }
 
   after(ms: number, call: () => void): () => void {

@@ -9,6 +9,7 @@ import { eventSchema, stateSchema } from "../master/history-routes.ts";
 import { callService, type Service } from "./api-client.ts";
 import { type Event, eventsTitle, eventText } from "./events-text.ts";
 import { addMasterOption, type MasterFlags, masterOf } from "./master-option.ts";
+import { print } from "./print.ts";
 
 interface EventFlags extends MasterFlags {
   readonly after?: number;
@@ -109,8 +110,4 @@ function stateText({ revision, entries }: z.infer<typeof stateSchema>): string {
 function parseRevision(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("it is a number");
-}
-
-function print({ json }: { readonly json?: true }, value: unknown, text: () => string): void {
-  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
 }

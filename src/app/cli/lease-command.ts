@@ -6,6 +6,7 @@ import { z } from "zod";
 import { capacitySchema, endpointSchema } from "../agent/app.ts";
 import { callService, parseService } from "./api-client.ts";
 import { capacityTable, endpointsTable } from "./lease-text.ts";
+import { print } from "./print.ts";
 
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
 /** `weft ipam check` alone: the answer is bad. */
@@ -60,8 +61,4 @@ function asking(command: Command): Command {
 
 function ask<T>(flags: Flags, method: "GET" | "POST", path: string, schema: z.ZodType<T>): Promise<T> {
   return callService(parseService("agent", flags.agent), method, path, schema);
-}
-
-function print({ json }: Flags, value: unknown, text: () => string): void {
-  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
 }

@@ -9,6 +9,7 @@ import { parsePolicyPorts, parseSelector, policyPortsText, selectorText } from "
 import { policiesSchema } from "../master/policy-routes.ts";
 import { callService } from "./api-client.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
+import { print } from "./print.ts";
 import { warnOfLacks } from "./status-command.ts";
 import { type Column, renderTable } from "./table.ts";
 
@@ -118,8 +119,4 @@ function readPorts(text: string): readonly PolicyPorts[] {
   const ports = parsePolicyPorts(text);
   if (ports === undefined) throw new InvalidArgumentError("it is a list such as tcp/5432,udp/5000-5010");
   return ports;
-}
-
-function print({ json }: Flags, value: unknown, text: () => string): void {
-  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
 }

@@ -10,6 +10,7 @@ import { parseReserved, type Reservation, reservationSchema, reservedText } from
 import { type ReservationsView, reservationsSchema } from "../master/reservation-routes.ts";
 import { callService } from "./api-client.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
+import { print } from "./print.ts";
 import { type Column, renderTable } from "./table.ts";
 
 interface Flags extends MasterFlags {
@@ -100,8 +101,4 @@ function readAddresses(text: string): readonly Ip[] {
   throw new InvalidArgumentError(
     `it is a list such as 9.0.1.77,9.0.1.80-9.0.1.83 of at most ${RESERVED_ADDRESSES_MAX} addresses, each once`,
   );
-}
-
-function print({ json }: Flags, value: unknown, text: () => string): void {
-  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
 }

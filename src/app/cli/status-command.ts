@@ -10,6 +10,7 @@ import { agentSchema, networkSchema, statusSchema } from "../master/views.ts";
 import { callService, parseService, type Service } from "./api-client.ts";
 import { capacityText } from "./capacity-text.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
+import { print } from "./print.ts";
 import { agentsTable, agentText, hasFailed, lackText, masterText, networksTable } from "./status-text.ts";
 
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
@@ -124,8 +125,4 @@ async function agentStatus(address: string, flags: Flags): Promise<void> {
   const view = await callService(parseService("agent", address), "GET", "/v1/status", agentStatusSchema);
   print(flags, view, () => agentText(address, view));
   if (hasFailed(view.statuses)) process.exitCode = EXIT_FAILED;
-}
-
-function print({ json }: Flags, value: unknown, text: () => string): void {
-  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
 }

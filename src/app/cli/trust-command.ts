@@ -6,6 +6,7 @@ import { z } from "zod";
 import { keyRingViewSchema, tokenViewSchema } from "../master/views.ts";
 import { callService } from "./api-client.ts";
 import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
+import { print } from "./print.ts";
 import { minuteOf, renderTable } from "./table.ts";
 
 interface Flags extends MasterFlags {
@@ -136,8 +137,4 @@ const PHASES: Readonly<Record<KeyRingView["phase"], string>> = {
 
 function keysText({ phase, keys }: KeyRingView): string {
   return [PHASES[phase], ...keys.map(({ id, use }) => `key ${id}: ${use}`)].join("\n");
-}
-
-function print({ json }: Flags, value: unknown, text: () => string): void {
-  console.log(json === true ? JSON.stringify(value, undefined, 2) : text());
 }

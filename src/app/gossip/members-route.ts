@@ -4,6 +4,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { MemberView } from "../../core/gossip/gossip.ts";
 import { DEAD, LEFT } from "../../core/gossip/messages.ts";
+import { dateOf } from "../../io/clock.ts";
 import type { Clock } from "../../io/ports.ts";
 import { json } from "../http-api.ts";
 import type { ClusterMember } from "./cluster-member.ts";
@@ -71,7 +72,7 @@ function jsonOf(view: MemberView, self: ClusterMember, clock: Clock): MemberJson
     generation: Math.floor(gen / 2 ** 20),
     incarnation: inc,
     ...(rttMs > 0 && { rttMs: Math.round(rttMs * 100) / 100 }),
-    since: dateOf(view.since, clock),
+    since: wallTimeOf(view.since, clock),
     isNeighbor,
     isSelf: head.id === self.id,
   };
@@ -84,6 +85,6 @@ export function memberStatusOf({ status, isSuspect }: MemberView): MemberJson["s
 }
 
 /** A moment of the clock that never goes back, as the wall clock has it now. */
-function dateOf(ms: number, clock: Clock): string {
-  return `${new Date(Date.parse(clock.date()) - (clock.now() - ms)).toISOString().slice(0, 19)}Z`;
+function wallTimeOf(ms: number, clock: Clock): string {
+  return dateOf(Date.parse(clock.date()) - (clock.now() - ms));
 }

@@ -4,6 +4,7 @@
  * gets it, and the same agent gets it back until then.
  */
 import type { Allocator } from "../../core/ipam/allocate.ts";
+import { later } from "../../io/clock.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock } from "../../io/ports.ts";
 import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
@@ -13,7 +14,6 @@ import type { ClusterConfig } from "../../model/network.ts";
 import type { Deed } from "./book.ts";
 import type { ClusterTrust } from "./cluster-trust.ts";
 import type { ControlRecords } from "./control-records.ts";
-import { later } from "./elastic.ts";
 import type { Presence } from "./presence.ts";
 import type { Records } from "./records.ts";
 

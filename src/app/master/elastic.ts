@@ -5,6 +5,7 @@
 import type { Allocator } from "../../core/ipam/allocate.ts";
 import { isUpToDate, type SliceChange, sliceChanges } from "../../core/ipam/growth.ts";
 import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
+import { later } from "../../io/clock.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock } from "../../io/ports.ts";
 import type { AgentRecord, HalfUsage, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
@@ -174,9 +175,4 @@ function bounded(networks: Told["networks"]): Told["networks"] {
 function fieldsOf(key: string): { readonly network: string; readonly family: string } {
   const [network = "", family = ""] = key.split(" ");
   return { network, family };
-}
-
-/** The time `seconds` after `date`, both as `Clock.date` writes them. */
-export function later(date: string, seconds: number): string {
-  return `${new Date(Date.parse(date) + seconds * 1_000).toISOString().slice(0, 19)}Z`;
 }

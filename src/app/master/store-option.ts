@@ -2,13 +2,13 @@
  * The options by which a master finds the store that it shares with others: `--store` with its files, its user, and the
  * file that holds the password. Nothing secret is an argument, and a password goes over TLS or stays on this host.
  */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { readSecretFile } from "../../io/crypto/secret-file.ts";
 import type { TlsClient } from "../../io/master-call.ts";
 import type { EtcdAccess } from "../../io/store/etcd/etcd-client.ts";
 import { type EtcdUrl, parseEtcdUrl } from "../../io/store/etcd/etcd-url.ts";
-import { Fault, messageOf } from "../../model/fault.ts";
+import { Fault } from "../../model/fault.ts";
+import { readPem } from "../tls-options.ts";
 
 export interface StoreFlags {
   readonly store?: string;
@@ -97,13 +97,4 @@ function required(option: string, path: string): string {
   const text = readSecretFile(path);
   if (text !== undefined) return text;
   throw new Fault("bad-config", `${option}: there is no file ${path}`, { path });
-}
-
-/** @throws Fault bad-config */
-function readPem(option: string, path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (thrown) {
-    throw new Fault("bad-config", `${option}: ${path} cannot be read (${messageOf(thrown)})`, { path });
-  }
 }

@@ -6,6 +6,7 @@
  * restarts, which no monotonic clock survives. Only the master's own clock counts, so hosts need not agree on the time.
  */
 import { tokenProblem } from "../../core/trust/admission.ts";
+import { later } from "../../io/clock.ts";
 import { tokenKeyOf } from "../../io/crypto/call-keys.ts";
 import { newSecret } from "../../io/crypto/keys.ts";
 import type { Clock } from "../../io/ports.ts";
@@ -13,7 +14,6 @@ import { Fault } from "../../model/fault.ts";
 import { TOKENS_MAX } from "../../model/limits.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { formatToken, SECRET_BYTES, type Token, type TokenKind, type TokenRecord } from "../../model/trust/token.ts";
-
 import type { ControlRecords } from "./control-records.ts";
 
 export interface TokenWish {
@@ -122,9 +122,4 @@ export class Tokens {
     const record = this.#records.get(shown.id) as TokenRecord;
     return { ...shown, state: tokenProblem(record, this.#deps.clock.date()) ?? "valid" };
   }
-}
-
-/** The time `seconds` after `date`, both as `Clock.date` writes them. */
-function later(date: string, seconds: number): string {
-  return `${new Date(Date.parse(date) + seconds * 1_000).toISOString().slice(0, 19)}Z`;
 }
