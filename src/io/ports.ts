@@ -3,7 +3,7 @@
  * the real one refuses; one contract suite (test/contract) runs against both.
  */
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
-import type { Attachment, Lease } from "../model/attachment.ts";
+import type { Attachment, DockerNetwork, Lease, LeaseKey } from "../model/attachment.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
@@ -180,8 +180,8 @@ export interface LocalTerm extends Term {
 }
 
 /**
- * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment and
- * membership survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
+ * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment,
+ * membership and Docker networks survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
  */
 export interface AgentStore extends GossipStore {
   identity(): string | undefined;
@@ -198,14 +198,23 @@ export interface AgentStore extends GossipStore {
   forgetMembership(): void;
   /** In the order in which they were first written. */
   leases(): readonly (Lease | Attachment)[];
-  /** Adds the lease or replaces the one of the same container and interface. */
-  putLease(lease: Lease | Attachment): void;
+  /**
+   * Adds the lease or replaces the one of the same container and interface.
+   * @param instead of these, which are deleted in the same step
+   */
+  putLease(lease: Lease | Attachment, instead?: readonly LeaseKey[]): void;
   /** Deletes the lease, and adds these addresses to those that rest. One that is not there is no error. */
-  deleteLease(lease: Pick<Lease, "containerId" | "ifname">, resting: readonly Ip[]): void;
+  deleteLease(lease: LeaseKey, resting: readonly Ip[]): void;
   /** Released addresses, the one that was released first first. */
   resting(): readonly Ip[];
   /** These rest no more. */
   forgetResting(addresses: readonly Ip[]): void;
+  /** Networks that the Docker engine made of the cluster's, in the order in which they were first written. */
+  dockerNetworks(): readonly DockerNetwork[];
+  /** Adds it, or replaces the one with the same id. */
+  putDockerNetwork(network: DockerNetwork): void;
+  /** One that is not there is no error. */
+  deleteDockerNetwork(id: string): void;
   close(): void;
 }
 
