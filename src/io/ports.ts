@@ -2,6 +2,13 @@
  * Every interface to the outside, on one screen. Each has a real implementation and a simulated twin that refuses what
  * the real one refuses; one contract suite (test/contract) runs against both.
  */
+import type {
+  AttachedNetwork,
+  EngineContainer,
+  EngineInfo,
+  EngineNetwork,
+  NetworkSpec,
+} from "../core/docker/engine.ts";
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { Attachment, DockerNetwork, Lease, LeaseKey } from "../model/attachment.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
@@ -114,6 +121,36 @@ export interface PluginAnswer {
   readonly ok: boolean;
   readonly stdout: string;
 }
+
+// ---- a container engine of the host --------------------------------------------------------------------------------
+
+/**
+ * Docker Engine by its own API. Nothing that serves a call of the engine's may wait for one of these: the engine may hold
+ * back its answer until it has been answered itself.
+ *
+ * Every call throws Fault: `not-ready` when the engine is not there or does not answer in time, `unsupported-version`,
+ * `no-rights`, and `engine-failed` with its own words when it refuses or what answers is no engine.
+ */
+export interface DockerEngine {
+  info(): Promise<EngineInfo>;
+  networks(): Promise<readonly EngineNetwork[]>;
+  /** One network and who is in it; `undefined` when there is none. */
+  network(id: string): Promise<AttachedNetwork | undefined>;
+  /** The engine calls the network's driver before it answers. @returns its id. @throws Fault in-use: the name is taken */
+  createNetwork(spec: NetworkSpec): Promise<string>;
+  /** One that is not there is no error. @throws Fault in-use: containers are in it */
+  removeNetwork(id: string): Promise<void>;
+  /** Those that run. */
+  containers(): Promise<readonly EngineContainer[]>;
+  /**
+   * Resolves when the engine has begun to tell of changes. There may be more calls than changes.
+   * @param onEnd called once when the engine tells no more, not after `close`; the caller watches again
+   */
+  watch(onChange: (change: EngineChange) => void, onEnd: (reason: Fault) => void): Promise<Watch>;
+}
+
+/** Of what something changed. */
+export type EngineChange = "network" | "container";
 
 // ---- durable state -------------------------------------------------------------------------------------------------
 

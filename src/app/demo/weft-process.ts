@@ -7,6 +7,7 @@ import { mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { callService, parseService, type ServiceName } from "../cli/api-client.ts";
+import { type DockerFolders, dockerFolders } from "./docker.ts";
 import type { LabHost } from "./lab.ts";
 import type { RuntimeHost } from "./runtime.ts";
 import { waitFor } from "./wait.ts";
@@ -119,9 +120,11 @@ export interface AgentProcessOptions extends ProcessOptions {
   readonly joinTokenFile?: string;
 }
 
-export class Agent extends WeftProcess implements RuntimeHost {
+export class Agent extends WeftProcess implements RuntimeHost, DockerFolders {
   readonly confDir: string;
   readonly binDir: string;
+  readonly dockerSocket: string;
+  readonly dockerPluginDir: string;
 
   constructor(options: AgentProcessOptions) {
     const { folder, masters, args = [] } = options;
@@ -132,6 +135,9 @@ export class Agent extends WeftProcess implements RuntimeHost {
     super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...token, ...args]);
     this.confDir = confDir;
     this.binDir = join(dirname(folder), "cni/bin");
+    const { dockerSocket, dockerPluginDir } = dockerFolders(folder);
+    this.dockerSocket = dockerSocket;
+    this.dockerPluginDir = dockerPluginDir;
   }
 
   get netns(): LabHost {

@@ -1,0 +1,12 @@
+/**
+ * The bounds of what is said with a container engine; those of everything else are in limits.ts, which has no room for
+ * more. Each with its unit and its reason.
+ */
+
+/** What a container engine may take to answer; when it makes or removes a network, it asks our driver meanwhile. */
+export const ENGINE_CALL_MS = 5_000;
+export const ENGINE_CHANGE_MS = 30_000;
+/** Bytes of one answer of a container engine: 10,000 containers of 2 kB are 20 MB. */
+export const ENGINE_ANSWER_MAX_BYTES = 64 << 20;
+/** Bytes of one of its events, which carries all labels of a container. */
+export const ENGINE_EVENT_MAX_BYTES = 1 << 20;
