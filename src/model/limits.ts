@@ -56,12 +56,6 @@ export const CONFIG_PROBLEMS_SHOWN_MAX = 50;
 export const HTTP_BODY_MAX_BYTES = 1 << 20;
 /** Bytes of one CNI call (configuration with prevResult, and environment). */
 export const CNI_CALL_MAX_BYTES = 1 << 20;
-/** Bytes of one call of a Docker engine: published ports are its bulk. */
-export const ENGINE_CALL_MAX_BYTES = 1 << 20;
-/** What a call of a Docker engine may take: it waits for ever, with the container locked. */
-export const ENGINE_CALL_MAX_MS = 10_000;
-/** For how long an engine must not have listed a lease of its own before it is given back. A call is repeated for 15 s. */
-export const ENGINE_FORGETS_MS = 60_000;
 /** A released address is not given again for this long, while another can be had: what was sent to its last holder, and
  * what still has its name cached, is over by then. */
 export const ADDRESS_REST_MS = 60_000;

@@ -49,6 +49,8 @@ export interface AttachHost {
   lostTo?(lease: Lease): { readonly address: Ip; readonly to: string } | undefined;
   /** Attachments, or this lease, came or went: a pass should run. */
   changed(lease: Lease): void;
+  /** A pass should run soon. */
+  again(): void;
   /** Work on the kernel that no pass may overlap. */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
@@ -90,6 +92,7 @@ export class AttachService {
       ...shared,
       queue: this.#queue,
       context: () => deps.host.context(),
+      again: () => deps.host.again(),
       lostTo: (lease) => deps.host.lostTo?.(lease),
     });
     this.#attacher = new Attacher(shared);

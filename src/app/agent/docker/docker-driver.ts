@@ -7,8 +7,8 @@
  */
 import { decodeEngineCall, type EngineCall } from "../../../core/docker/messages.ts";
 import type { Lease } from "../../../model/attachment.ts";
+import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
 import { Fault } from "../../../model/fault.ts";
-import { ENGINE_CALL_MAX_MS } from "../../../model/limits.ts";
 import { AddressDriver } from "./address-driver.ts";
 import type { EngineDependencies } from "./dependencies.ts";
 import { NetworkDriver } from "./network-driver.ts";

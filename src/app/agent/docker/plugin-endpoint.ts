@@ -7,8 +7,8 @@
  */
 import { CALL_PATHS, FIXED_ANSWERS } from "../../../core/docker/messages.ts";
 import { type DirectCall, type HttpServer, listenUnix } from "../../../io/http-server.ts";
+import { ENGINE_CALL_MAX_BYTES, ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
 import { Fault, messageOf } from "../../../model/fault.ts";
-import { ENGINE_CALL_MAX_BYTES, ENGINE_CALL_MAX_MS } from "../../../model/limits.ts";
 
 export interface PluginService {
   /** Resolves when the agent has started. */
