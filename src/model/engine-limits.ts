@@ -18,3 +18,10 @@ export const ENGINE_CALL_MAX_MS = 10_000;
 export const ENGINE_FORGETS_MS = 60_000;
 /** Its lists are compared with the leases so often. */
 export const ENGINE_COMPARE_INTERVAL_MS = 30_000;
+/** An engine is looked at this often, besides when it tells of a change. */
+export const ENGINE_INTERVAL_MS = 30_000;
+/** So long after a change: a container that starts tells of five. */
+export const ENGINE_DEBOUNCE_MS = 200;
+/** Pauses before it is asked again when it was away or refused: each twice the last one. Asking in vain costs nothing. */
+export const ENGINE_RETRY_FIRST_MS = 500;
+export const ENGINE_RETRY_MAX_MS = 5_000;

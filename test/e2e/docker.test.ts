@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { type DockerHost, dockerSkip, startDocker } from "../support/docker.ts";
 import { labOrReason } from "../support/lab.ts";
-import { agentOf, type Cluster, createCluster, type TestContainer, weft } from "../support/lab-cluster.ts";
+import { agentOf, type Cluster, createCluster, hostOf, weft } from "../support/lab-cluster.ts";
 import { type Addresses, imageTar } from "../support/podman.ts";
 
 const skip = dockerSkip() ?? (await labOrReason());
@@ -72,7 +72,6 @@ describe("Docker", { skip }, () => {
     for (const network of networks)
       for (const [i, theirs] of (far[network] ?? []).entries()) {
         const mine = near[network]?.[i] ?? "";
-        if (mine.startsWith("198.18.")) continue;
         assert.equal(await one.ask(name, theirs), mine, `${name} → far over ${network}`);
         assert.equal(await two.ask("far", mine), theirs, `far → ${name} over ${network}`);
       }
@@ -84,7 +83,7 @@ describe("Docker", { skip }, () => {
       await talks(network, network);
     }
     const { stdout } = await one.exec("both", "ip", "-6", "addr");
-    assert.doesNotMatch(stdout, /tentative/);
+    assert.doesNotMatch(stdout, /global.*tentative/);
   });
 
   test("several networks on one container, connected and disconnected while it runs", async () => {
@@ -141,24 +140,25 @@ describe("Docker", { skip }, () => {
       "80",
     ];
     await one.start("web", "--network", "both", ...ports);
-    for (const address of ["10.0.0.11", "fd00:0:0:1::11"]) {
+    const host = hostOf(cluster.lab, 1);
+    for (const address of [host.address, host.address6]) {
       const seen = await two.askFromHost(address, 8080);
-      assert.match(seen, /^(10\.0\.0\.12|fd00:0:0:1::12)$/, `${address}: ${seen}`);
+      assert.match(seen, /^(10\.0\.0\.11|fd00:10::12)$/, `${address}: ${seen}`);
     }
-    assert.equal(await two.askFromHost("10.0.0.11", 9000), "10.0.0.12");
+    assert.equal(await two.askFromHost("10.0.0.11", 9000), "10.0.0.11");
     assert.match(await one.askFromHost("127.0.0.1", 8080), /^192\.168\.0\./);
     const [web] = (await endpoints(1)) as unknown as {
       ports: { hostPort: number; containerPort: number; protocol: string }[];
     }[];
     const chosen = web?.ports.filter(({ hostPort }) => hostPort >= 61_000) ?? [];
     assert.equal(chosen.length, 1);
-    assert.equal(await two.askFromHost("10.0.0.11", chosen[0]?.hostPort ?? 0), "10.0.0.12");
+    assert.equal(await two.askFromHost("10.0.0.11", chosen[0]?.hostPort ?? 0), "10.0.0.11");
     assert.ok(web?.ports.some(({ protocol, hostPort }) => protocol === "udp" && hostPort === 5353));
     const refused = await one.run("rival", "--network", "both", "--publish", "8080:80");
     assert.notEqual(refused.status, 0);
     assert.match(refused.stderr, /tcp port 8080 of this host is held by container/);
     await one.do("rm", "--force", "web");
-    assert.equal(await two.askFromHost("10.0.0.11", 8080).then((text) => /10\.0\.0\.12/.test(text)), false);
+    assert.equal(await two.askFromHost("10.0.0.11", 8080).then((text) => /^10\./.test(text)), false);
   });
 
   test("names and aliases of Docker's own resolver go on working inside a network", async () => {
@@ -203,7 +203,7 @@ describe("Docker", { skip }, () => {
     const whole = [...dcos, "--subnet", "9.0.0.0/8"];
     assert.match(await create(...whole, "--ip-range", "9.0.0.0/24", "mine"), /leave it out/);
     assert.match(await create(...whole, "--gateway", "9.0.0.1", "mine"), /leave --gateway out/);
-    assert.match(await create(...whole, "--aux-address", "h=9.0.0.140", "mine"), /leave --aux-address out/);
+    assert.match(await create(...whole, "--aux-address", "h=9.0.0.40", "mine"), /leave --aux-address out/);
     assert.match(
       await create(...whole, "--opt", "com.docker.network.driver.mtu=9000", "mine"),
       /carries 552 to \d+ bytes/,

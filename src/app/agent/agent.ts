@@ -7,6 +7,7 @@
  * (docs/decisions/0008).
  */
 import type { CniReply } from "../../core/cni/reply.ts";
+import type { Task } from "../../core/docker/tasks.ts";
 import { EMPTY_HOST_STATE, type HostState } from "../../core/host/host-state.ts";
 import { type Capacity, capacities, rooms, usageOf } from "../../core/ipam/capacity.ts";
 import { commonPart } from "../../core/ipam/slices.ts";
@@ -173,6 +174,11 @@ export class Agent {
     return this.#attach.docker.detach(lease);
   }
 
+  /** What a Docker engine runs. @throws Fault storage */
+  engineRuns(tasks: readonly Task[]): void {
+    this.#attach.docker.runs(tasks);
+  }
+
   // ---- what can be asked ---------------------------------------------------------------------------------------------
 
   assignment(): Assignment | undefined {
@@ -271,6 +277,7 @@ export class Agent {
     this.#peers.clear();
     this.#arePeersComplete = false;
     this.#attach.dismissed();
+    this.#deps.onServing?.(undefined);
     if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, []);
   }
 
@@ -341,6 +348,7 @@ export class Agent {
     if (this.#programmed !== before) {
       this.#room.programmed();
       this.#claims.programmed();
+      if (this.#programmed !== undefined) this.#deps.onServing?.(this.#programmed);
     }
     if (this.#assignment !== undefined) this.#alarm.note(rooms(this.#assignment, this.capacities()));
     this.metrics.passed({ durationMs, operations, failures: failures.length, isImpossible: fault !== undefined });

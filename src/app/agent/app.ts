@@ -4,6 +4,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { allTasks, type Task } from "../../core/docker/tasks.ts";
 import type { Capacity } from "../../core/ipam/capacity.ts";
 import type { Clock } from "../../io/ports.ts";
 import { addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
@@ -35,6 +36,8 @@ export interface AgentApiDeps {
   /** Whether this is the Unix socket, which only root of this host can open. */
   readonly local: boolean;
   readonly onBug: (thrown: unknown) => void;
+  /** Those of Docker; absent: the agent looks after no engine. */
+  readonly dockerTasks?: () => readonly Task[];
 }
 
 export const agentStatusSchema = z
@@ -83,6 +86,8 @@ export const capacitySchema: z.ZodType<Capacity> = z
   })
   .openapi("Capacity");
 
+const labelsSchema = z.record(z.string(), z.string());
+
 /** What is leased, as people look at it. */
 export const endpointSchema = z
   .object({
@@ -96,7 +101,7 @@ export const endpointSchema = z
     plugin: z.enum(["weft-cni", "weft-ipam", "docker"]),
     state: z.enum(["pending", "attached", "mending"]),
     since: z.string(),
-    labels: z.record(z.string(), z.string()).optional(),
+    labels: labelsSchema.optional(),
     aliases: z.array(z.string()).optional(),
     ports: z.array(portMappingSchema).optional(),
   })
@@ -113,6 +118,36 @@ const ENDPOINTS = createRoute({
   path: "/v1/endpoints",
   summary: "Every interface that has addresses of this host, with its container and runtime.",
   responses: { 200: json(z.object({ endpoints: z.array(endpointSchema) }), "Endpoints.") },
+});
+/** What runs, as names and virtual addresses are made of it. */
+export const taskSchema = z
+  .object({
+    framework: z.string(),
+    name: z.string(),
+    runtime: z.string(),
+    containerId: z.string(),
+    image: z.string().optional(),
+    labels: labelsSchema,
+    ports: z.array(
+      z.object({
+        protocol: z.string(),
+        containerPort: z.number(),
+        hostPort: z.number().optional(),
+        hostIp: ipSchema.optional(),
+      }),
+    ),
+    health: z.enum(["healthy", "unhealthy", "starting"]).optional(),
+    networks: z.array(
+      z.object({ network: z.string(), addresses: z.array(ipSchema), endpointId: z.string().optional() }),
+    ),
+  })
+  .openapi("Task");
+
+const TASKS = createRoute({
+  method: "get",
+  path: "/v1/tasks",
+  summary: "What runs on this host: Docker's containers, and those of other runtimes that have addresses of Weft's.",
+  responses: { 200: json(z.object({ tasks: z.array(taskSchema) }), "Tasks.") },
 });
 const LEASE_CHECK = createRoute({
   method: "get",
@@ -164,6 +199,10 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   app.openapi(ATTACHMENTS, (context) => context.json({ attachments: [...agent.attachments()] }, 200));
   app.openapi(CAPACITY, (context) => context.json({ capacity: [...agent.capacities()] }, 200));
   app.openapi(ENDPOINTS, (context) => context.json({ endpoints: agent.leases().map(endpointView) }, 200));
+  app.openapi(TASKS, (context) => {
+    const tasks = allTasks(deps.dockerTasks?.() ?? [], agent.leases());
+    return context.json({ tasks: tasks.map(taskView) }, 200);
+  });
   app.openapi(LEASE_CHECK, async (context) => {
     requireLocal(deps.local, "agent"); // calls of runtimes wait for it
     return context.json({ problems: [...(await agent.auditLeases())] }, 200);
@@ -213,6 +252,14 @@ function endpointView(lease: Lease): z.infer<typeof endpointSchema> {
     ...(labels !== undefined && { labels }),
     ...(aliases !== undefined && { aliases: [...aliases] }),
     ...(ports !== undefined && { ports: [...ports] }),
+  };
+}
+
+function taskView({ ports, networks, ...rest }: Task): z.infer<typeof taskSchema> {
+  return {
+    ...rest,
+    ports: [...ports],
+    networks: networks.map((network) => ({ ...network, addresses: [...network.addresses] })),
   };
 }
 

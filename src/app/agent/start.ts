@@ -73,7 +73,9 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     onMembers: (told) => gossip.tellMembers(told),
     claim: (wanted) => session.claim(wanted),
     onOutdated: () => session.called(),
+    onServing: (assignment) => docker.serves(assignment),
   });
+  const docker = new EngineSide({ ...deps, agent });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(
     { ip, port: gossipPort },
@@ -102,7 +104,6 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       },
     },
   );
-  const docker = new EngineSide({ ...deps, agent });
   const servers: HttpServer[] = [];
   const close = async () => {
     session.stop();
@@ -112,7 +113,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     await agent.stop();
   };
   try {
-    const api = { agent, session, gossip, agentId: identity.agentId, version, clock: deps.clock, onBug };
+    const dockerTasks = () => docker.tasks();
+    const api = { dockerTasks, agent, session, gossip, agentId: identity.agentId, version, clock: deps.clock, onBug };
     const open = await listen(options, tcp, api, servers);
     if (options.dockerPluginDir !== undefined) await docker.listen(options.dockerPluginDir);
     await agent.start();

@@ -87,9 +87,10 @@ export interface EngineContainer {
 export interface EnginePort {
   readonly protocol: string;
   readonly containerPort: number;
-  /** Both or none: a port that a driver of ours publishes is not here. */
-  readonly hostIp?: Ip;
+  /** Absent: it is published nowhere, as far as the engine knows; what a driver of ours publishes, it does not know. */
   readonly hostPort?: number;
+  /** Absent: every address of the host, or none. */
+  readonly hostIp?: Ip;
 }
 
 /** A container's part in one network. */

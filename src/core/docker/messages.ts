@@ -263,6 +263,11 @@ function parseJson(body: Uint8Array): unknown {
 
 // ---- answers -------------------------------------------------------------------------------------------------------
 
+/** Docker reads `Err` of a network driver, and `Error` of an address driver. */
+export function refusal(text: string): object {
+  return { Err: text, Error: text };
+}
+
 /** What the engine has to know of an endpoint that joined. */
 export interface JoinAnswer {
   /** The device that it takes. */

@@ -5,11 +5,15 @@
  */
 import { join } from "node:path";
 import { DRIVER } from "../../../core/docker/engine.ts";
+import type { Task } from "../../../core/docker/tasks.ts";
 import type { HttpServer } from "../../../io/http-server.ts";
 import type { Log } from "../../../io/log.ts";
 import type { AgentStore, Clock, DockerEngine } from "../../../io/ports.ts";
+import type { Assignment } from "../../../model/cluster.ts";
 import { Fault } from "../../../model/fault.ts";
 import type { Agent } from "../agent.ts";
+import { DockerNetworks } from "./docker-networks.ts";
+import { DockerTasks } from "./docker-tasks.ts";
 import { EngineBook } from "./engine-book.ts";
 import { listenForDocker } from "./plugin-endpoint.ts";
 
@@ -26,6 +30,8 @@ export class EngineSide {
   readonly #deps: EngineSideDependencies;
   readonly #started = Promise.withResolvers<void>();
   readonly #book: EngineBook;
+  readonly #networks: DockerNetworks;
+  readonly #tasks: DockerTasks;
   #server: HttpServer | undefined;
 
   constructor(deps: EngineSideDependencies) {
@@ -36,6 +42,8 @@ export class EngineSide {
       leases: () => agent.leases(),
       detach: (lease) => agent.engineForgot(lease),
     });
+    this.#networks = new DockerNetworks(deps);
+    this.#tasks = new DockerTasks({ ...deps, onTasks: (tasks) => agent.engineRuns(tasks) });
   }
 
   /**
@@ -45,8 +53,9 @@ export class EngineSide {
   async listen(pluginDir: string): Promise<void> {
     const { agent, log, onBug } = this.#deps;
     const answer = (path: string, body: Uint8Array) => agent.engineCall(path, body);
+    const activated = () => this.#networks.changed();
     try {
-      const service = { started: this.#started.promise, answer, onBug };
+      const service = { started: this.#started.promise, answer, activated, onBug };
       this.#server = await listenForDocker(join(pluginDir, `${DRIVER}.sock`), service);
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;
@@ -57,10 +66,32 @@ export class EngineSide {
   /** The agent has started. */
   start(): void {
     this.#started.resolve();
-    if (this.#server !== undefined) this.#book.start();
+    if (this.#server === undefined) return;
+    this.#book.start();
+    this.#tasks.start();
+  }
+
+  /** The host carries containers of this assignment; absent: the cluster removed the agent. */
+  serves(assignment: Assignment | undefined): void {
+    if (this.#server === undefined) return;
+    if (assignment === undefined) this.#networks.dismissed();
+    else this.#networks.assigned(assignment);
+  }
+
+  /** What runs, as the engine last told. */
+  tasks(): readonly Task[] {
+    return this.#tasks.tasks();
+  }
+
+  /** What of Docker is not as it should be, or should be known, one sentence each. */
+  problems(): readonly string[] {
+    const problems = this.#networks.problems().map(({ network, problem }) => `network ${network}: ${problem}`);
+    return [...problems, ...this.#networks.notes()];
   }
 
   async stop(): Promise<void> {
+    this.#networks.stop();
+    this.#tasks.stop();
     this.#book.stop();
     await this.#server?.close();
   }
