@@ -81,7 +81,7 @@ export async function listenTcp(fetch: Fetch, { host, port }: TcpAddress, tls?: 
 }
 
 /** @throws Fault port-taken (a live process serves it), no-rights, bad-request */
-export async function listenUnix(fetch: Fetch, path: string, direct?: DirectCall): Promise<HttpServer> {
+export async function listenUnix(fetch: Fetch, path: string, direct: readonly DirectCall[] = []): Promise<HttpServer> {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     await removeStaleSocket(path);
@@ -138,7 +138,7 @@ function listen(
   where: ListenOptions,
   shown: string,
   create: (listener: RequestListener) => Server,
-  direct?: DirectCall,
+  direct: readonly DirectCall[] = [],
 ): Promise<Server> {
   const listener = getRequestListener(
     (request, { incoming }) =>
@@ -146,7 +146,8 @@ function listen(
     { overrideGlobalObjects: false },
   );
   const server = create((request, response) => {
-    if (direct !== undefined && isFor(direct, request)) answerDirectly(direct, request, response);
+    const call = direct.find((candidate) => isFor(candidate, request));
+    if (call !== undefined) answerDirectly(call, request, response);
     else void listener(request, response);
   });
   const { promise, resolve, reject } = Promise.withResolvers<Server>();

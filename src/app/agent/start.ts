@@ -117,7 +117,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       return app.fetch(request);
     };
     const cni = cniEndpoint({ isStarted: () => isStarted, cni: (body) => agent.cni(body), onBug });
-    servers.push(await listenUnix(afterStart(unixApp), options.socketPath, cni));
+    servers.push(await listenUnix(afterStart(unixApp), options.socketPath, [cni]));
     const server = await listenTcp(afterStart(tcpApp), tcp);
     servers.push(server);
     await agent.start();
