@@ -22,6 +22,7 @@ import type { AgentSettings } from "./agent-dependencies.ts";
 import { AgentGossip } from "./agent-gossip.ts";
 import { createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
+import { netavarkEndpoint } from "./netavark-endpoint.ts";
 import { provesRemoval } from "./removal-proof.ts";
 import { Session } from "./session.ts";
 
@@ -116,8 +117,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       await started.promise;
       return app.fetch(request);
     };
-    const cni = cniEndpoint({ isStarted: () => isStarted, cni: (body) => agent.cni(body), onBug });
-    servers.push(await listenUnix(afterStart(unixApp), options.socketPath, [cni]));
+    const direct = directCalls(agent, () => isStarted, options, deps);
+    servers.push(await listenUnix(afterStart(unixApp), options.socketPath, direct));
     const server = await listenTcp(afterStart(tcpApp), tcp);
     servers.push(server);
     await agent.start();
@@ -131,6 +132,15 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     await close();
     throw thrown;
   }
+}
+
+/** What runtimes ask; answered from the first moment on. */
+function directCalls(agent: Agent, isStarted: () => boolean, { socketPath }: AgentOptions, deps: AgentDeps) {
+  const { log, onBug } = deps;
+  return [
+    cniEndpoint({ isStarted, onBug, cni: (body) => agent.cni(body) }),
+    netavarkEndpoint({ isStarted, onBug, agent, socketPath, log }),
+  ];
 }
 
 /** The cluster removed this agent: it says nothing more in gossip, and goes on asking to be let in. */
