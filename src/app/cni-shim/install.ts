@@ -37,6 +37,8 @@ interface Role {
   readonly names: readonly [string, ...string[]];
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
+  /** On stdin; "" for a program that does not read it, which may have ended before it is written. */
+  readonly input: string;
   isAnswer(json: unknown): boolean;
 }
 
@@ -44,12 +46,14 @@ const CNI: Role = {
   names: [CNI_PLUGIN, IPAM_PLUGIN],
   args: [],
   env: { CNI_COMMAND: "VERSION" },
+  input: '{"cniVersion":"1.0.0"}',
   isAnswer: (json) => isDeepStrictEqual(json, { cniVersion: "1.0.0", supportedVersions: CNI_VERSIONS }),
 };
 const NETAVARK: Role = {
   names: [NETAVARK_PLUGIN],
   args: ["info"],
   env: {},
+  input: "",
   isAnswer: (json) => (json as { api_version?: unknown } | null)?.api_version === "1.0.0",
 };
 
@@ -129,8 +133,8 @@ function installWhole(role: Role, path: string, write: (part: string) => void): 
 }
 
 /** @returns what was wrong with the answer */
-function probe({ args, env, isAnswer }: Role, program: string): string | undefined {
-  const options = { input: '{"cniVersion":"1.0.0"}', env, encoding: "utf8", timeout: 30_000 } as const;
+function probe({ args, env, input, isAnswer }: Role, program: string): string | undefined {
+  const options = { input, env, encoding: "utf8", timeout: 30_000 } as const;
   const { status, stdout, stderr, error } = spawnSync(program, args, options);
   if (error !== undefined || status !== 0) return error?.message ?? `exit status ${status}: ${stderr.trim()}`;
   try {
