@@ -195,6 +195,19 @@ describe("netavark", { skip }, () => {
       await teardown(container);
     });
 
+    test("a reserved address comes with the container's name", async () => {
+      const container = on(await newNetns(), [[four]]);
+      const address = `192.168.0.${50 + count}`;
+      const reserve = ["reserve", "--master", cluster.master.address, "four", container.name, address];
+      assert.equal((await weft(reserve)).status, 0);
+      await waitFor("the agent to be told", 20_000, async () => {
+        const status = await agentOf(cluster, 1).get("/v1/status");
+        return JSON.stringify(status).includes(container.name) || undefined;
+      });
+      assert.deepEqual(addressesOf(await setup(container), "podfour"), [address]);
+      await teardown(container);
+    });
+
     test("host ports: a range, one address of the host, one family, both protocols", async () => {
       const netns = await newNetns();
       const port = (host_port: number, container_port: number, more: object = {}) => ({
