@@ -28,6 +28,7 @@ const RUNTIME_PACKAGES = {
   "busybox-static": "busybox",
   "containernetworking-plugins": "/usr/lib/cni/bridge",
   "etcd-server": "etcd",
+  "docker.io": "dockerd",
 };
 const BENCH_PACKAGES = {
   ...TEST_PACKAGES,
@@ -122,8 +123,24 @@ const missing = (packages) => Object.keys(packages).filter((name) => !onPath(pac
 
 const canInstall = () => process.getuid?.() === 0 && onPath("apt-get");
 
-/** @param {string[]} names */
-function aptInstall(names) {
+/**
+ * Where a package's own scripts may start a daemon: its network and firewall, its processes and its /run are gone when the
+ * installation has ended, and it does not see the machine's systemd.
+ */
+const APART = [
+  "--net",
+  "--mount",
+  "--pid",
+  "--fork",
+  "--kill-child",
+  "sh",
+  "-c",
+  'mount -t tmpfs tmpfs /run; "$@"',
+  "sh",
+];
+
+/** @param {string[]} names @param {boolean} [apart] whether daemons come with them, which must not start here */
+function aptInstall(names, apart = false) {
   say(`installing Debian packages: ${names.join(" ")} …`);
   /** @type {import("node:child_process").SpawnSyncOptions} */
   const options = {
@@ -132,7 +149,10 @@ function aptInstall(names) {
   };
   spawnSync("apt-get", ["-qq", "update"], options);
   // What would take another package away (another Podman, say) is not wanted that much.
-  spawnSync("apt-get", ["-qq", "install", "-y", "--no-install-recommends", "--no-remove", ...names], options);
+  const install = ["-qq", "install", "-y", "--no-install-recommends", "--no-remove", ...names];
+  if (!apart) spawnSync("apt-get", install, options);
+  else if (spawnSync("apt-get", [...install, "--download-only"], options).status === 0)
+    spawnSync("unshare", [...APART, "apt-get", ...install, "--no-download"], options);
 }
 
 /**
@@ -146,7 +166,7 @@ function ensureDebianPackages(packages, optional = {}) {
   if (needed.length > 0) aptInstall(needed);
   if (missing(packages).length > 0) fail(`apt-get did not install ${missing(packages).join(" ")}; try: ${byHand}`);
   if (!canInstall() || missing(optional).length === 0) return;
-  aptInstall(missing(optional));
+  aptInstall(missing(optional), true);
   if (missing(optional).length > 0) say(`without ${missing(optional).join(" ")} some tests are skipped`);
 }
 

@@ -2,8 +2,15 @@
  * Every interface to the outside, on one screen. Each has a real implementation and a simulated twin that refuses what
  * the real one refuses; one contract suite (test/contract) runs against both.
  */
+import type {
+  AttachedNetwork,
+  EngineContainer,
+  EngineInfo,
+  EngineNetwork,
+  NetworkSpec,
+} from "../core/docker/engine.ts";
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
-import type { Attachment, Lease } from "../model/attachment.ts";
+import type { Attachment, DockerNetwork, Lease, LeaseKey } from "../model/attachment.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../model/control-event.ts";
 import type { Fault } from "../model/fault.ts";
@@ -115,6 +122,36 @@ export interface PluginAnswer {
   readonly stdout: string;
 }
 
+// ---- a container engine of the host --------------------------------------------------------------------------------
+
+/**
+ * Docker Engine by its own API. Nothing that serves a call of the engine's may wait for one of these: the engine may hold
+ * back its answer until it has been answered itself.
+ *
+ * Every call throws Fault: `not-ready` when the engine is not there or does not answer in time, `unsupported-version`,
+ * `no-rights`, and `engine-failed` with its own words when it refuses or what answers is no engine.
+ */
+export interface DockerEngine {
+  info(): Promise<EngineInfo>;
+  networks(): Promise<readonly EngineNetwork[]>;
+  /** One network and who is in it; `undefined` when there is none. */
+  network(id: string): Promise<AttachedNetwork | undefined>;
+  /** The engine calls the network's driver before it answers. @returns its id. @throws Fault in-use: the name is taken */
+  createNetwork(spec: NetworkSpec): Promise<string>;
+  /** One that is not there is no error. @throws Fault in-use: containers are in it */
+  removeNetwork(id: string): Promise<void>;
+  /** Those that run. */
+  containers(): Promise<readonly EngineContainer[]>;
+  /**
+   * Resolves when the engine has begun to tell of changes. There may be more calls than changes.
+   * @param onEnd called once when the engine tells no more, not after `close`; the caller watches again
+   */
+  watch(onChange: (change: EngineChange) => void, onEnd: (reason: Fault) => void): Promise<Watch>;
+}
+
+/** Of what something changed. */
+export type EngineChange = "network" | "container";
+
 // ---- durable state -------------------------------------------------------------------------------------------------
 
 /** The control plane's state and history, where all masters of a cluster find it. One master at a time writes: the leader. */
@@ -180,8 +217,8 @@ export interface LocalTerm extends Term {
 }
 
 /**
- * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment and
- * membership survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
+ * What an agent must not forget. Each call that returned survives the end of the process; identity, assignment,
+ * membership and Docker networks survive a power cut as well, after which no container lives that a lease could speak of (docs/decisions/0019).
  */
 export interface AgentStore extends GossipStore {
   identity(): string | undefined;
@@ -198,14 +235,23 @@ export interface AgentStore extends GossipStore {
   forgetMembership(): void;
   /** In the order in which they were first written. */
   leases(): readonly (Lease | Attachment)[];
-  /** Adds the lease or replaces the one of the same container and interface. */
-  putLease(lease: Lease | Attachment): void;
+  /**
+   * Adds the lease or replaces the one of the same container and interface.
+   * @param instead of these, which are deleted in the same step
+   */
+  putLease(lease: Lease | Attachment, instead?: readonly LeaseKey[]): void;
   /** Deletes the lease, and adds these addresses to those that rest. One that is not there is no error. */
-  deleteLease(lease: Pick<Lease, "containerId" | "ifname">, resting: readonly Ip[]): void;
+  deleteLease(lease: LeaseKey, resting: readonly Ip[]): void;
   /** Released addresses, the one that was released first first. */
   resting(): readonly Ip[];
   /** These rest no more. */
   forgetResting(addresses: readonly Ip[]): void;
+  /** Networks that the Docker engine made of the cluster's, in the order in which they were first written. */
+  dockerNetworks(): readonly DockerNetwork[];
+  /** Adds it, or replaces the one with the same id. */
+  putDockerNetwork(network: DockerNetwork): void;
+  /** One that is not there is no error. */
+  deleteDockerNetwork(id: string): void;
   close(): void;
 }
 

@@ -5,6 +5,9 @@
 import { type Ip, ip } from "./ip.ts";
 import type { Mac } from "./mac.ts";
 
+/** Identifies a lease. */
+export type LeaseKey = Pick<Lease, "containerId" | "ifname">;
+
 /** Addresses given to one interface of one container. Alone, it was made for another plugin, by weft-ipam. */
 export interface Lease {
   /** Container and interface together identify a lease (CNI: containerID and ifname). */
@@ -36,6 +39,39 @@ export interface Lease {
   readonly labels?: Readonly<Record<string, string>>;
   /** The plugin that gave the addresses, when it was not Weft. */
   readonly ipam?: ForeignIpam;
+  /** A Docker engine asked for it, which says when it ends. */
+  readonly docker?: DockerEndpoint;
+}
+
+/**
+ * What a Docker engine knows a lease as. It asks for addresses first, without saying for whom, and then makes an endpoint
+ * with them, which is the lease's `containerId`; the container is only known from the engine's own lists.
+ */
+export interface DockerEndpoint {
+  /** The engine's id of the network; absent: there is no endpoint yet. */
+  readonly networkId?: string;
+  /** The interface's MAC, from the endpoint on. */
+  readonly mac?: Mac;
+  /** The interface's name inside; absent: the engine has not taken the device yet. */
+  readonly ifname?: string;
+  /** Bytes; absent: the cluster's. */
+  readonly mtu?: number;
+  /** The network has no way out (`--internal`). */
+  readonly internal?: true;
+  /** The engine's id of the container. */
+  readonly containerId?: string;
+}
+
+/** A network of a Docker engine that stands for one of the cluster's. */
+export interface DockerNetwork {
+  /** The engine's, 64 hexadecimal digits; another on each host. */
+  readonly id: string;
+  /** The cluster's name for it. */
+  readonly network: string;
+  /** Bytes; absent: the cluster's. */
+  readonly mtu?: number;
+  /** It has no way out (`--internal`). */
+  readonly internal?: true;
 }
 
 /** What has to be said to another IPAM plugin to give its addresses back. */
@@ -81,6 +117,12 @@ export interface PortMapping {
   readonly hostIp?: Ip;
 }
 
+/** A port of the host, any one of several, or of 0 … 0 any one that is free for such use. */
+export interface PortWish extends Omit<PortMapping, "hostPort"> {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** Every address of the host, of one family. */
 export const ANY_ADDRESS = { 4: ip("0.0.0.0"), 6: ip("::") } as const;
 
@@ -104,7 +146,8 @@ export function isAttachment(lease: Lease): lease is Attachment {
 }
 
 /** Which of our plugins was asked. While another IPAM plugin is asked, an attachment has no devices yet. */
-export function pluginOf(lease: Lease): "weft-cni" | "weft-ipam" {
+export function pluginOf(lease: Lease): "weft-cni" | "weft-ipam" | "docker" {
+  if (lease.docker !== undefined) return "docker";
   return isAttachment(lease) || lease.ipam !== undefined ? "weft-cni" : "weft-ipam";
 }
 

@@ -20,6 +20,7 @@ export const FAULT_TABLE: Readonly<Record<FaultCode, FaultRow>> = {
   "check-failed": { http: 409, cni: 103, exit: 1 },
   "corrupt-store": { http: 500, cni: 5, exit: 65 },
   "delegate-failed": { http: 502, cni: 108, exit: 69 },
+  "engine-failed": { http: 502, cni: 109, exit: 69 },
   exhausted: { http: 507, cni: 101, exit: 1 },
   forbidden: { http: 403, cni: 102, exit: 77 },
   "identity-taken": { http: 409, cni: 102, exit: 1 },

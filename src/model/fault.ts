@@ -16,6 +16,7 @@ export type FaultCode =
   | "check-failed" // CNI CHECK: what is there is not what ADD made
   | "corrupt-store" // a database that cannot be read
   | "delegate-failed" // another CNI plugin that Weft was told to ask refused or broke
+  | "engine-failed" // a container engine refused, or answered what nobody understands
   | "exhausted" // no free address, subnet or VTEP
   | "forbidden" // the caller may not do this here
   | "identity-taken" // two live agents with one identity

@@ -3,7 +3,15 @@
  * type of the same name, canonical text included; what passes is trusted from then on. Unknown keys are dropped.
  */
 import { z } from "zod";
-import type { Attachment, Bandwidth, ForeignIpam, Lease, PortMapping } from "./attachment.ts";
+import type {
+  Attachment,
+  Bandwidth,
+  DockerEndpoint,
+  DockerNetwork,
+  ForeignIpam,
+  Lease,
+  PortMapping,
+} from "./attachment.ts";
 import type {
   AgentNetworkConfig,
   AgentOverlay,
@@ -202,6 +210,22 @@ const foreignIpamSchema: z.ZodType<ForeignIpam> = z.object({
   dns: z.record(z.string(), z.unknown()).optional(),
 });
 
+export const dockerNetworkSchema: z.ZodType<DockerNetwork> = z.object({
+  id: z.string(),
+  network: z.string(),
+  mtu: z.int().optional(),
+  internal: z.literal(true).optional(),
+});
+
+const dockerEndpointSchema: z.ZodType<DockerEndpoint> = z.object({
+  networkId: z.string().optional(),
+  mac: macSchema.optional(),
+  ifname: z.string().optional(),
+  mtu: z.int().optional(),
+  internal: z.literal(true).optional(),
+  containerId: z.string().optional(),
+});
+
 const leaseShape = z.object({
   containerId: z.string(),
   ifname: z.string(),
@@ -218,6 +242,7 @@ const leaseShape = z.object({
   name: z.string().optional(),
   labels: z.record(z.string(), z.string()).optional(),
   ipam: foreignIpamSchema.optional(),
+  docker: dockerEndpointSchema.optional(),
 });
 
 const portSchema = z.number().int().min(1).max(65_535);

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { CONTAINERD_PROGRAMS } from "../../src/app/demo/containerd.ts";
 import { runtimeProblem } from "../../src/app/demo/podman.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
-import { CONTAINERD_PROGRAMS, Containerd } from "../support/containerd.ts";
+import { Containerd } from "../support/containerd.ts";
 import { labOrReason } from "../support/lab.ts";
 import { createCluster, startContainer } from "../support/lab-cluster.ts";
 import { hostUse } from "../support/leftovers.ts";

@@ -66,9 +66,9 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
 export function mortalStore(store: AgentStore, life: Life): AgentStore {
   return {
     ...store,
-    putLease: (lease) => {
+    putLease: (lease, instead) => {
       life.step(`write ${lease.state}`);
-      store.putLease(lease);
+      store.putLease(lease, instead);
     },
     deleteLease: (lease, resting) => {
       life.step("write: deleted");

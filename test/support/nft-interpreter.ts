@@ -111,6 +111,8 @@ class Run {
       }
       case "ether saddr":
         return this.#packet.srcMac !== undefined && (this.#packet.srcMac === part.mac) === (part.op === "==");
+      case "meta protocol arp":
+        return false; // only IP is followed
       case "fib daddr type local":
         return isLocal(this.#namespace, dst);
       case "ct direction reply":

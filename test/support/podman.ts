@@ -126,7 +126,7 @@ export class PodmanHost {
 }
 
 /** Debian's busybox crashes over wget's own `-T`. */
-function question(address: string, port: number): string[] {
+export function question(address: string, port: number): string[] {
   const host = address.includes(":") ? `[${address}]` : address;
   return ["timeout", String(ANSWER_TIMEOUT_S), "wget", "-qO-", `http://${host}:${port}/cgi-bin/who`];
 }

@@ -15,6 +15,8 @@ export interface AgentSettings {
   readonly socketPath: string;
   /** Folder for CNI configurations; absent: none are written. */
   readonly cniConfDir?: string;
+  /** Where a Docker engine looks for drivers; absent: there is no Docker. */
+  readonly dockerPluginDir?: string;
 }
 
 export interface AgentDependencies {

@@ -88,6 +88,7 @@ export class Agent {
           // The master gives nobody else what is in use, and gives at once what is not.
           if (this.#claims.concerns(lease, this.#assignment)) this.#tell();
         },
+        again: () => this.#loop.soon(),
         exclusive: (work) => this.#loop.exclusive(work),
         heal: () => this.#loop.pass(),
       },
@@ -170,6 +171,16 @@ export class Agent {
 
   detach(call: DelCall): Promise<void> {
     return this.#attach.detach(call);
+  }
+
+  /** Carries out a call of a Docker engine. @throws Fault */
+  engineCall(path: string, body: Uint8Array): Promise<object> {
+    return this.#attach.docker.answer(path, body);
+  }
+
+  /** Gives back what a Docker engine has forgotten. @throws Fault */
+  engineForgot(lease: Lease): Promise<void> {
+    return this.#attach.docker.detach(lease);
   }
 
   // ---- what can be asked ---------------------------------------------------------------------------------------------

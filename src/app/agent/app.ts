@@ -94,7 +94,7 @@ export const endpointSchema = z
     ifname: z.string(),
     addresses: z.array(ipSchema),
     /** By which plugin it was attached. */
-    plugin: z.enum(["weft-cni", "weft-ipam"]),
+    plugin: z.enum(["weft-cni", "weft-ipam", "docker"]),
     state: z.enum(["pending", "attached", "mending"]),
     since: z.string(),
     labels: z.record(z.string(), z.string()).optional(),

@@ -3,11 +3,14 @@
  */
 import type { CniCall } from "../../core/cni/call.ts";
 import { ownsLink } from "../../core/host/ownership.ts";
-import type { ContainerKernel } from "../../io/ports.ts";
-import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
+import { idlePorts, requireFreePorts, requireUnboundPorts } from "../../core/ipam/port-claims.ts";
+import type { Log } from "../../io/log.ts";
+import type { ContainerKernel, HostSockets } from "../../io/ports.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { addressOf } from "../../model/ip.ts";
 import { CHECK_DIFFERENCES_SHOWN_MAX } from "../../model/limits.ts";
+import type { LeaseBook } from "./lease-book.ts";
 
 type AddCall = Extract<CniCall, { command: "ADD" }>;
 type CheckCall = Extract<CniCall, { command: "CHECK" }>;
@@ -22,6 +25,25 @@ export async function requireFree(call: AddCall, inside: ContainerKernel): Promi
     });
   if (links.some(({ name }) => name === call.ifname))
     throw interfaceExists(call.containerId, call.ifname, "is there already");
+}
+
+/** @throws Fault port-taken that names the container or the process that has the port */
+export function requirePorts(
+  attachment: Attachment,
+  { book, log, sockets }: { readonly book: LeaseBook; readonly log: Log; readonly sockets: HostSockets },
+): void {
+  const { containerId, hostIfname, ifname, ports = [] } = attachment;
+  if (ports.length === 0) return;
+  requireFreePorts(
+    attachment,
+    book.attachments().filter((other) => other.hostIfname !== hostIfname),
+  );
+  requireUnboundPorts(attachment, sockets.holders);
+  for (const { hostIp, hostPort } of idlePorts(attachment))
+    log.warn(
+      { containerId, ifname },
+      `port ${hostPort} of ${hostIp} leads nowhere: ${ifname} has no such address family`,
+    );
 }
 
 export function interfaceExists(containerId: string, ifname: string, fact: string): Fault {

@@ -12,6 +12,7 @@ import {
   desiredContainer,
   detachInsideOps,
   detachOps,
+  insideName,
 } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { ContainerKernel, Kernel, OpFailure } from "../../io/ports.ts";
@@ -22,6 +23,7 @@ import { Fault } from "../../model/fault.ts";
  * Makes the pair, the host's side and the container's inside. A device that is in the way under the host's name is
  * ours from another time: it is removed first.
  * @param siblings the other attachments of the container
+ * @param inside absent: an engine takes the container's end, and makes the inside
  * @throws Fault kernel-refused, no-rights; what was made so far stays
  */
 export async function build(
@@ -29,7 +31,7 @@ export async function build(
   siblings: readonly Attachment[],
   context: OverlayContext,
   kernel: Kernel,
-  inside: ContainerKernel,
+  inside?: ContainerKernel,
 ): Promise<void> {
   let failures = await kernel.apply(attachOps(attachment, siblings, context));
   if (failures.some(({ op, error }) => op.op === "link.add" && error.code === "EEXIST")) {
@@ -37,10 +39,17 @@ export async function build(
     failures = await kernel.apply(attachOps(attachment, siblings, context));
   }
   refuse(attachment, failures);
+  if (inside === undefined) return;
   const desired = desiredContainer(attachment, context);
   // Nothing is on a device that was just made, so nothing has to be read; but a rule stays when its device goes.
   const observed = desired.rules.length === 0 ? bare(desired) : await observeFor(desired, inside);
   refuse(attachment, await inside.apply(diff(observed, desired)));
+}
+
+/** Makes the inside what it should be, where an engine has made most of it. @throws Fault kernel-refused, no-rights */
+export async function tell(attachment: Attachment, context: OverlayContext, inside: ContainerKernel): Promise<void> {
+  const desired = desiredContainer(attachment, context);
+  refuse(attachment, await inside.apply(diff(await observeFor(desired, inside), desired)));
 }
 
 /**
@@ -94,7 +103,7 @@ export async function differences(
   const lost = hostOps.filter(({ op }) => op === "link.add");
   const onHost = (lost.length > 0 ? lost : hostOps).map((op) => `on the host ${difference(op)}`);
   if ((await presenceOf(attachment, inside)) === "absent")
-    return [`in the container device ${attachment.ifname} is missing`, ...onHost];
+    return [`in the container device ${insideName(attachment)} is missing`, ...onHost];
   const desiredInside = desiredContainer(attachment, context);
   const insideOnes = diff(await observeFor(desiredInside, inside), desiredInside);
   return [...insideOnes.map((op) => `in the container ${difference(op)}`), ...onHost];
@@ -105,7 +114,8 @@ export async function presenceOf(
   attachment: Attachment,
   inside: ContainerKernel,
 ): Promise<"whole" | "absent" | "taken"> {
-  const end = (await inside.links()).find((link) => link.name === attachment.ifname);
+  const name = insideName(attachment);
+  const end = (await inside.links()).find((link) => link.name === name);
   if (end === undefined) return "absent";
   return end.mac === attachment.mac ? "whole" : "taken";
 }
@@ -125,6 +135,7 @@ function partOf(observed: HostState, desired: HostState, { hostIfname }: Attachm
   return {
     ...EMPTY_HOST_STATE,
     links: observed.links.filter(({ name }) => name === hostIfname),
+    addresses: observed.addresses.filter(({ dev }) => dev === hostIfname),
     routes: observed.routes.filter(({ dev }) => dev === hostIfname),
     neighbors: observed.neighbors.filter(({ dev }) => dev === hostIfname),
     shapers: observed.shapers.filter(({ dev }) => dev === hostIfname),

@@ -26,11 +26,13 @@ import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Hosting } from "../../model/hosting.ts";
 import type { Ip } from "../../model/ip.ts";
+import { AddressGiver } from "./address-giver.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
 import { AttachRepair } from "./attach-repair.ts";
 import { type AddCall, Attacher } from "./attacher.ts";
 import type { Wanted } from "./claim-book.ts";
+import { DockerDriver } from "./docker/docker-driver.ts";
 import { checkAddresses, foreignIpamOf, passOn, returnAddresses } from "./foreign-ipam.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { auditLeases } from "./lease-audit.ts";
@@ -54,6 +56,8 @@ export interface AttachHost {
   lostTo?(lease: Lease): { readonly address: Ip; readonly to: string } | undefined;
   /** Attachments, or this lease, came or went: a pass should run. */
   changed(lease: Lease): void;
+  /** A pass should run soon. */
+  again(): void;
   /** Work on the kernel that no pass may overlap. */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
@@ -76,6 +80,8 @@ type StatusCall = Extract<CniCall, { command: "STATUS" }>;
 type GcCall = Extract<CniCall, { command: "GC" }>;
 
 export class AttachService {
+  /** What a Docker engine of this host calls. */
+  readonly docker: DockerDriver;
   readonly #deps: AttachDependencies;
   readonly #queue = new KeyedQueue();
   readonly #book: LeaseBook;
@@ -88,14 +94,16 @@ export class AttachService {
     const book = new LeaseBook(deps.store, deps.clock);
     this.#book = book;
     this.#release = new Release({ ...deps, book, queue: this.#queue });
-    const shared = { ...deps, book, release: this.#release };
+    const shared = { ...deps, book, release: this.#release, giver: new AddressGiver(deps) };
     this.#repair = new AttachRepair({
       ...shared,
       queue: this.#queue,
       context: () => deps.host.context(),
+      again: () => deps.host.again(),
       lostTo: (lease) => deps.host.lostTo?.(lease),
     });
     this.#attacher = new Attacher(shared);
+    this.docker = new DockerDriver({ ...shared, queue: this.#queue });
   }
 
   /** What the kernel should hold now: what is attached, and what is being attached. */

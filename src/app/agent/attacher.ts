@@ -6,8 +6,6 @@ import type { CniCall } from "../../core/cni/call.ts";
 import { type AddResult, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import { containerHalves, halfOf, type LeaseRequest, refuseDraining } from "../../core/ipam/lease.ts";
-import { idlePorts, requireFreePorts, requireUnboundPorts } from "../../core/ipam/port-claims.ts";
-import { Unclaimed } from "../../core/ipam/reserved.ts";
 import { GATEWAY_MAC, gatewaysOf } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import { containerMtu } from "../../core/overlay/vtep.ts";
@@ -17,19 +15,16 @@ import { type Attachment, addressesOf, type ForeignIpam, isAttachment, type Leas
 import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressOf, familyOf, lengthOf, withLength } from "../../model/ip.ts";
-import { CLAIM_WAIT_MS, GROWTH_WAIT_MS } from "../../model/limits.ts";
 import { policyMembers } from "../../model/policy-members.ts";
-import { interfaceExists, requireFree } from "./attach-checks.ts";
-import { build, takeDown } from "./attach-kernel.ts";
+import type { AddressGiver } from "./address-giver.ts";
+import { buildMended } from "./attach-build.ts";
+import { interfaceExists, requireFree, requirePorts } from "./attach-checks.ts";
 import type { AttachHost } from "./attach-service.ts";
 import { foreignIpamOf, requestAddresses } from "./foreign-ipam.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Release } from "./release.ts";
 
 export type AddCall = Extract<CniCall, { command: "ADD" }>;
-
-/** One for each family, and again when another agent was faster. */
-const CLAIMS_ASKED_MAX = 4;
 
 export interface AttacherDependencies {
   readonly kernel: Kernel;
@@ -40,6 +35,7 @@ export interface AttacherDependencies {
   readonly host: AttachHost;
   readonly book: LeaseBook;
   readonly release: Release;
+  readonly giver: AddressGiver;
 }
 
 export class Attacher {
@@ -124,7 +120,7 @@ export class Attacher {
         ? await this.#open(request)
         : await this.#openForeign(request, foreignIpamOf(call));
     try {
-      await this.#build(pending, call, inside, this.#newest(context));
+      await buildMended(pending, this.#newest(context), this.#deps, inside);
       const whole: Attachment = { ...pending, state: "attached" };
       book.save(whole);
       log.info({ ...fields(call), addresses: addressesOf(whole) }, "attached");
@@ -140,54 +136,11 @@ export class Attacher {
     return this.#deps.host.context() ?? context;
   }
 
-  /** Asks the cluster for what is reserved and not here; for each family once. @throws Fault as the master refused */
-  async #claim({ who }: LeaseRequest, { wanted, message, facts }: Unclaimed, asked: number): Promise<boolean> {
-    const { clock, host } = this.#deps;
-    const { network, name = "" } = who;
-    if (host.claim === undefined || asked >= CLAIMS_ASKED_MAX) return false;
-    try {
-      return await host.claim({ network, name, addresses: wanted }, clock.now() + CLAIM_WAIT_MS);
-    } catch (error) {
-      if (!(error instanceof Fault) || error.code !== "not-ready") throw error;
-      throw new Fault("not-ready", `${message}; ${error.message}`, facts);
-    }
-  }
-
-  /** Where every address is held, waits for a further slice of the network. */
-  async #open(request: LeaseRequest): Promise<Attachment> {
-    const { book, clock, host } = this.#deps;
-    const deadline = clock.now() + GROWTH_WAIT_MS;
-    for (let asked = 0; ; asked++)
-      try {
-        // As it is now: what is draining meanwhile is not given any more.
-        const check = (attachment: Attachment) => this.#requirePorts(attachment);
-        return book.open(request, this.context().assignment, check, host.hosting?.());
-      } catch (error) {
-        if (error instanceof Unclaimed) {
-          if (!(await this.#claim(request, error, asked))) throw error;
-          continue;
-        }
-        if (!(error instanceof Fault) || error.code !== "exhausted" || clock.now() >= deadline) throw error;
-        const answer = await host.moreRoom?.(request.who.network, deadline);
-        if (answer === "exhausted") throw usedUp(error);
-        if (answer !== "grown") throw error;
-      }
-  }
-
-  /** Somebody may have broken what an attachment stands on a moment ago: then the host is mended first. */
-  async #build(pending: Attachment, call: AddCall, inside: ContainerKernel, context: OverlayContext): Promise<void> {
-    const { book, host, kernel, log } = this.#deps;
-    const siblings = book.siblings(pending);
-    const attempt = () => host.exclusive(() => build(pending, siblings, context, kernel, inside));
-    try {
-      await attempt();
-    } catch (error) {
-      if (!(error instanceof Fault) || error.code !== "kernel-refused") throw error;
-      log.info(fields(call), `tried again after a pass: ${error.message}`);
-      await host.exclusive(() => takeDown(pending, siblings, kernel));
-      await host.heal();
-      await attempt();
-    }
+  #open(request: LeaseRequest): Promise<Attachment> {
+    const { book, giver, host } = this.#deps;
+    // As it is now: what is draining meanwhile is not given any more.
+    const check = (attachment: Attachment) => this.#requirePorts(attachment);
+    return giver.give(request.who, () => book.open(request, this.context().assignment, check, host.hosting?.()));
   }
 
   /** The plugin's name is on the disk before it is asked, so that an agent that dies meanwhile gives back what it gave. */
@@ -217,21 +170,9 @@ export class Attacher {
     }
   }
 
-  /** @throws Fault port-taken that names the container or the process that has the port */
+  /** @throws Fault port-taken */
   #requirePorts(attachment: Attachment): void {
-    const { book, log, sockets } = this.#deps;
-    const { containerId, ifname, ports = [] } = attachment;
-    if (ports.length === 0) return;
-    requireFreePorts(
-      attachment,
-      book.attachments().filter((other) => other.hostIfname !== attachment.hostIfname),
-    );
-    requireUnboundPorts(attachment, sockets.holders);
-    for (const { hostIp, hostPort } of idlePorts(attachment))
-      log.warn(
-        { containerId, ifname },
-        `port ${hostPort} of ${hostIp} leads nowhere: ${ifname} has no such address family`,
-      );
+    requirePorts(attachment, this.#deps);
   }
 
   #request(call: AddCall, { netnsId }: ContainerKernel): LeaseRequest {
@@ -260,11 +201,6 @@ export class Attacher {
       },
     };
   }
-}
-
-/** The network has no further slice for this host, so waiting helps nothing. */
-function usedUp({ message, facts }: Fault): Fault {
-  return new Fault("exhausted", `${message}; the master has no further slice of it for this host`, facts);
 }
 
 /** The same call again: the connection broke before the answer arrived. */

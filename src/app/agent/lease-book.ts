@@ -10,6 +10,7 @@ import {
   isStranded,
   isWithin,
   type LeaseRequest,
+  type LeaseWorld,
   leaseOf,
   pickAddresses,
   requireUnheld,
@@ -17,14 +18,12 @@ import {
 import { Ledger } from "../../core/ipam/ledger.ts";
 import type { Pick as PickedAddress } from "../../core/ipam/pick-address.ts";
 import type { AgentStore, Clock } from "../../io/ports.ts";
-import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease, type LeaseKey } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Hosting } from "../../model/hosting.ts";
-import type { Cidr, Ip } from "../../model/ip.ts";
+import type { Cidr, Family, Ip } from "../../model/ip.ts";
 import { prefixesOf } from "../../model/network.ts";
-
-type Identity = Pick<Lease, "containerId" | "ifname">;
 
 export class LeaseBook {
   readonly #store: AgentStore;
@@ -72,11 +71,11 @@ export class LeaseBook {
     return attachmentOf(request, addresses, others);
   }
 
-  get(identity: Identity): Lease | undefined {
+  get(identity: LeaseKey): Lease | undefined {
     return this.#leases.get(keyOf(identity));
   }
 
-  isLeaving(identity: Identity): boolean {
+  isLeaving(identity: LeaseKey): boolean {
     return this.#leaving.has(keyOf(identity));
   }
 
@@ -111,7 +110,7 @@ export class LeaseBook {
     check: (attachment: Attachment) => void,
     hosting?: Hosting,
   ): Attachment {
-    const picks = this.#pick(request, assignment, false, hosting);
+    const picks = this.#pick(request, assignment, hosting && { hosting });
     const attachment = this.attachmentFor(request, picks.map(addressIn));
     check(attachment);
     this.#give(attachment, picks);
@@ -120,10 +119,30 @@ export class LeaseBook {
 
   /** As `open`, for a device that another plugin makes: it is held at once. */
   openAlone(request: LeaseRequest, assignment: Assignment, hosting?: Hosting): Lease {
-    const picks = this.#pick(request, assignment, true, hosting);
+    const picks = this.#pick(request, assignment, { kind: "lone", ...(hosting && { hosting }) });
     const lease: Lease = { ...leaseOf(request, picks.map(addressIn)), state: "attached" };
     this.#give(lease, picks);
     return lease;
+  }
+
+  /**
+   * One address for a Docker engine, which does not say for whom: it is held at once, by itself.
+   * @throws as `open`
+   */
+  openForEngine(request: LeaseRequest, family: Family, assignment: Assignment, hosting?: Hosting): Lease {
+    const picks = this.#pick(request, assignment, { kind: "docker", families: [family], ...(hosting && { hosting }) });
+    const held = leaseOf(request, picks.map(addressIn));
+    const lease: Lease = { ...held, containerId: `address ${addressesOf(held).join(" ")}`, state: "attached" };
+    this.#give(lease, picks);
+    return lease;
+  }
+
+  /** The lease holds what these held. @throws Fault storage; then nothing has changed */
+  merge(lease: Lease, instead: readonly Lease[]): void {
+    this.#store.putLease(lease, instead);
+    for (const each of instead) this.#forget(each);
+    this.#put(lease);
+    this.#ledger.hold(lease);
   }
 
   /** @throws Fault storage; then nothing has changed */
@@ -166,7 +185,7 @@ export class LeaseBook {
   }
 
   /** Gives the addresses back. @throws Fault storage; then it is still on its way out */
-  remove(identity: Identity): void {
+  remove(identity: LeaseKey): void {
     const key = keyOf(identity);
     const lease = this.#leases.get(key);
     if (lease === undefined) return;
@@ -220,11 +239,9 @@ export class LeaseBook {
   #pick(
     request: Pick<LeaseRequest, "who" | "ips">,
     assignment: Assignment,
-    isLone = false,
-    hosting?: Hosting,
+    wishes: Pick<LeaseWorld, "kind" | "families" | "hosting"> = {},
   ): readonly PickedAddress[] {
-    const world = { ledger: this.#ledger, now: this.#clock.now(), isLone, ...(hosting && { hosting }) };
-    return pickAddresses(request, assignment, world);
+    return pickAddresses(request, assignment, { ledger: this.#ledger, now: this.#clock.now(), ...wishes });
   }
 
   #give(lease: Lease, picks: readonly PickedAddress[]): void {
@@ -243,6 +260,6 @@ function addressIn({ address }: PickedAddress): Ip {
   return address;
 }
 
-function keyOf({ containerId, ifname }: Identity): string {
+function keyOf({ containerId, ifname }: LeaseKey): string {
   return `${containerId}\0${ifname}`;
 }

@@ -4,7 +4,7 @@
  * keeps its state there as it would on a real host, and the real one is not touched.
  *
  * /etc/cni/net.d and /opt/cni/bin are the agent's folders. Only /run is shared with the lab: the agent has to see the
- * network namespaces that the runtime makes. The machine's processes end with the lab, or by `stop`, as in a power loss.
+ * network namespaces that the runtime makes, which is why mounts below one folder of the machine's are the lab's, too. The machine's processes end with the lab, or by `stop`, as in a power loss.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -47,15 +47,21 @@ export function machineProblem(): string | undefined {
 }
 
 export class Machine {
+  readonly name: string;
   /** On the machine's own disk (memory). */
   readonly folder: string;
+  /** What the machine mounts below it, the lab sees. */
+  readonly shared: string;
   readonly #init: ChildProcess;
   /** Number of its PID 1 outside of the lab. */
   readonly #pid: number;
   readonly #enter: readonly string[];
 
-  private constructor(folder: string, init: ChildProcess, pid: number) {
+  private constructor(name: string, init: ChildProcess, pid: number) {
+    const { folder, shared } = foldersOf(name);
+    this.name = name;
     this.folder = folder;
+    this.shared = shared;
     this.#init = init;
     this.#pid = pid;
     this.#enter = ["-t", String(pid), "--mount", "--pid", "--net", "--"];
@@ -63,9 +69,10 @@ export class Machine {
 
   /** Needs a lab of root. @param host whose network and CNI folders the machine has */
   static async start(host: RuntimeHost & { readonly netns: Netns }): Promise<Machine> {
-    const folder = join(LAB_DIR, "machines", host.netns.name);
-    mkdirSync(folder, { recursive: true });
+    const { folder, shared } = foldersOf(host.netns.name);
+    for (const path of [folder, shared]) mkdirSync(path, { recursive: true });
     // The mounts below /run/netns are shared already (`ip netns` makes them so); everything else of the lab is private.
+    await mustRun("mount", ["--make-shared", "-t", "tmpfs", "-o", "mode=755", "tmpfs", shared]);
     const unshare = ["--mount", "--propagation", "unchanged", "--pid", "--fork", "--kill-child"];
     const init = host.netns.spawn(
       "unshare",
@@ -76,7 +83,7 @@ export class Machine {
     init.stdout?.destroy();
     init.stderr?.destroy();
     init.unref();
-    return new Machine(folder, init, pid);
+    return new Machine(host.netns.name, init, pid);
   }
 
   /** The beginning of a command that runs something on the machine, for somebody outside of the lab. */
@@ -108,6 +115,7 @@ export class Machine {
     await waitFor("the machine to be gone", STOP_TIMEOUT_MS, async () => hasEnded(this.#pid) || undefined);
     // What a runtime mounted below /run/netns is mounted in the lab as well, and would keep the namespace.
     await unmount(runtimeNamespaces().filter((path) => own.has(statSync(path).ino)));
+    await mustRun("umount", ["--recursive", this.shared]);
   }
 
   /** Inodes of the network namespaces that its processes are in. */
@@ -116,6 +124,16 @@ export class Machine {
     const { stdout } = await this.run("sh", ["-c", "readlink /proc/[0-9]*/ns/net"]);
     return new Set([...stdout.matchAll(/\d+/g)].map(([inode]) => Number(inode)));
   }
+}
+
+function foldersOf(name: string): { readonly folder: string; readonly shared: string } {
+  return { folder: join(LAB_DIR, "machines", name), shared: join(LAB_DIR, "shared", name) };
+}
+
+/** Mount points of the lab below a folder. */
+export function mountsBelow(folder: string): string[] {
+  const points = readFileSync("/proc/self/mounts", "utf8").split("\n");
+  return points.map((line) => line.split(" ")[1] ?? "").filter((point) => point.startsWith(`${folder}/`));
 }
 
 /** Paths of the network namespaces that container runtimes made, of all machines of the lab. */

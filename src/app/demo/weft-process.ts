@@ -7,6 +7,7 @@ import { mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { callService, parseService, type ServiceName } from "../cli/api-client.ts";
+import { type DockerFolders, dockerFolders } from "./docker.ts";
 import type { LabHost } from "./lab.ts";
 import type { RuntimeHost } from "./runtime.ts";
 import { waitFor } from "./wait.ts";
@@ -56,8 +57,13 @@ export abstract class WeftProcess {
     return readFileSync(join(this.folder, "log"), "utf8");
   }
 
+  /** What the program is started with. */
+  protected get args(): readonly string[] {
+    return this.#args;
+  }
+
   /** Starts the program; `args` replace what it was made with. @returns once it answers requests */
-  async start(args: readonly string[] = this.#args): Promise<void> {
+  async start(args: readonly string[] = this.args): Promise<void> {
     const log = openSync(join(this.folder, "log"), "a");
     const child = this.host.spawn(this.program, args, { stdio: ["ignore", log, log] });
     this.#child = child;
@@ -119,9 +125,11 @@ export interface AgentProcessOptions extends ProcessOptions {
   readonly joinTokenFile?: string;
 }
 
-export class Agent extends WeftProcess implements RuntimeHost {
+export class Agent extends WeftProcess implements RuntimeHost, DockerFolders {
   readonly confDir: string;
   readonly binDir: string;
+  readonly dockerSocket: string;
+  readonly dockerPluginDir: string;
 
   constructor(options: AgentProcessOptions) {
     const { folder, masters, args = [] } = options;
@@ -132,6 +140,15 @@ export class Agent extends WeftProcess implements RuntimeHost {
     super("agent", options, ["--master", masters.join(","), ...identity, ...files, ...token, ...args]);
     this.confDir = confDir;
     this.binDir = join(dirname(folder), "cni/bin");
+    const { dockerSocket, dockerPluginDir } = dockerFolders(folder);
+    this.dockerSocket = dockerSocket;
+    this.dockerPluginDir = dockerPluginDir;
+  }
+
+  /** Versions before know nothing of Docker. */
+  protected override get args(): readonly string[] {
+    if (this.program !== WEFT) return super.args;
+    return [...super.args, "--docker-socket", this.dockerSocket, "--docker-plugin-dir", this.dockerPluginDir];
   }
 
   get netns(): LabHost {

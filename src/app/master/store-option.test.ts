@@ -6,6 +6,9 @@ import { type TestContext, test } from "node:test";
 import { Fault } from "../../model/fault.ts";
 import { etcdChoiceOf, type StoreFlags } from "./store-option.ts";
 
+const CA = "-----BEGIN CERTIFICATE-----\nCA";
+const CERT = "-----BEGIN CERTIFICATE-----\nCERT";
+
 function files(t: TestContext) {
   const dir = mkdtempSync(join(tmpdir(), "weft-store-option-"));
   t.after(() => rmSync(dir, { recursive: true }));
@@ -33,7 +36,7 @@ test("without --store the state is in the data directory", () => {
 
 test("files and user may be named in the address or by options; what is logged has no secret in it", (t) => {
   const file = files(t);
-  const [ca, cert, key] = [file("ca", "CA"), file("cert", "CERT"), file("key", "KEY")];
+  const [ca, cert, key] = [file("ca", CA), file("cert", CERT), file("key", "KEY")];
   const storePasswordFile = file("password", "SECRET\n");
   const byUrl = etcdChoiceOf({ store: `etcd://me@h:1?ca=${ca}&cert=${cert}&key=${key}`, storePasswordFile });
   const byOptions = etcdChoiceOf({
@@ -45,7 +48,7 @@ test("files and user may be named in the address or by options; what is logged h
     endpoints: [{ host: "h", port: 1 }],
     prefix: "/weft",
     text: "etcds://h:1",
-    tls: { ca: "CA", cert: "CERT", key: "KEY" },
+    tls: { ca: CA, cert: CERT, key: "KEY" },
     credentials: { user: "me", password: "SECRET" },
   });
 });

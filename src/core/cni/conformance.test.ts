@@ -137,6 +137,7 @@ const CODES: Readonly<Record<FaultCode, readonly [code: number, status: number]>
   "kernel-refused": [106, 50],
   "unknown-agent": [107, 50],
   "unknown-network": [107, 50],
+  "engine-failed": [109, 50],
   "delegate-failed": [108, 50],
 };
 

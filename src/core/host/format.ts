@@ -44,7 +44,9 @@ function formatLink(link: Link): string {
     words.push(`dstport ${link.port}`, link.learning ? "learning" : "nolearning");
   }
   if (link.kind === "veth" && link.peer !== undefined)
-    words.push(`peer ${link.peer.name} address ${link.peer.mac} mtu ${link.peer.mtu} netns ${link.peer.netns}`);
+    words.push(
+      `peer ${link.peer.name} address ${link.peer.mac} mtu ${link.peer.mtu} netns ${link.peer.netns ?? "the same"}`,
+    );
   if (link.mac !== undefined) words.push(`address ${link.mac}`);
   if (link.mtu !== undefined) words.push(`mtu ${link.mtu}`);
   words.push(link.up ? "up" : "down");

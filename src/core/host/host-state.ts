@@ -81,13 +81,14 @@ export interface VethLink extends LinkAttributes {
   readonly kind: "veth";
   /**
    * Desired only, used when the pair is created and never compared: the other end is made straight in the namespace
-   * at `netns` (a path) with this name, down. Absent where the pair must exist already (the container's side).
+   * at `netns` (a path; absent: beside this one) with this name, down. Absent where the pair must exist already (the
+   * container's side).
    */
   readonly peer?: VethPeer;
 }
 
 interface VethPeer {
-  readonly netns: string;
+  readonly netns?: string;
   readonly name: string;
   readonly mac: Mac;
   readonly mtu: number;
@@ -213,6 +214,7 @@ export type NftStatement =
   /** Of a TCP, UDP or ICMP header; both ends included. */
   | { readonly kind: "range"; readonly field: NftTransportField; readonly first: number; readonly last: number }
   | { readonly kind: "ether saddr"; readonly op: "==" | "!="; readonly mac: Mac }
+  | { readonly kind: "meta protocol arp" }
   /** The address is a key of the map: `ip saddr map @MAP != 0.0.0.0`. */
   | { readonly kind: "mapped"; readonly field: NftAddressField; readonly map: string }
   /**

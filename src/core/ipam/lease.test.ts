@@ -181,7 +181,7 @@ test("slices are filled in their order, both halves of each, and nothing of one 
     4: ["9.0.1.0/25", "9.0.1.128/25", "9.0.7.0/25", "9.0.7.128/25"],
   });
   assert.deepEqual(containerHalves(withMore(more, true), "dcos"), { 4: ["9.0.1.0/25", "9.0.7.0/25"] });
-  const lone = containerHalves(withMore(more), "dcos", true);
+  const lone = containerHalves(withMore(more), "dcos", "lone");
   assert.deepEqual(lone, { 4: ["9.0.1.0/25", "9.0.1.128/25"] }, "other plugins know one subnet");
   const draining = withMore({ ...more, draining: true });
   assert.deepEqual(containerHalves(draining, "dcos"), { 4: ["9.0.1.0/25", "9.0.1.128/25"] });

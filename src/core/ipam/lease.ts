@@ -7,7 +7,7 @@
 
 import { createHash } from "node:crypto";
 import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
-import { type AgentOverlay, type Assignment, halvesOf } from "../../model/cluster.ts";
+import { type AgentOverlay, type Assignment, type HalfName, halvesOf } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { isLeasable, leasableCount } from "../../model/half.ts";
 import { type Hosting, NO_HOSTING } from "../../model/hosting.ts";
@@ -34,21 +34,27 @@ export interface LeaseRequest {
 export type Halves = Readonly<Partial<Record<Family, readonly Cidr[]>>>;
 
 /**
+ * Of whom a container is: a runtime that calls a CNI plugin, or Docker; `lone` is a device that another CNI plugin makes:
+ * those know one subnet, so all addresses are of the first slice.
+ */
+export type LeaseKind = "cni" | "lone" | "docker";
+
+/**
  * At least one family; of each the slices in their order, so that further ones are left empty when they can be; of a slice
  * the half of the containers' own kind, then the other one unless that was turned off. Nothing of what is draining.
- * @param isLone for a device that another plugin makes: those know one subnet, so all are of the first slice
  * @throws Fault unknown-network when the agent has none; forbidden when the network takes no more containers
  */
-export function containerHalves(assignment: Assignment, network: string, isLone = false): Halves {
+export function containerHalves(assignment: Assignment, network: string, kind: LeaseKind = "cni"): Halves {
   const overlay = requireOverlay(assignment, network);
   refuseDraining(assignment, network);
-  const open = (name: "mesos" | "docker") => halvesOf(overlay, name).filter(({ draining }) => !draining);
-  const lent = overlay.info.strictHalves === true ? [] : open("docker");
+  const open = (name: HalfName) => halvesOf(overlay, name).filter(({ draining }) => !draining);
+  const [name, other] = kind === "docker" ? (["docker", "mesos"] as const) : (["mesos", "docker"] as const);
+  const lent = overlay.info.strictHalves === true ? [] : open(other);
   const of = (family: Family): readonly Cidr[] => {
-    const own = open("mesos").filter(({ half }) => familyOf(half) === family);
-    return (isLone ? own.slice(0, 1) : own).flatMap(({ half, slice }) => [
+    const own = open(name).filter(({ half }) => familyOf(half) === family);
+    return (kind === "lone" ? own.slice(0, 1) : own).flatMap(({ half, slice }) => [
       half,
-      ...lent.filter((other) => other.slice === slice).map((other) => other.half),
+      ...lent.filter((each) => each.slice === slice).map((each) => each.half),
     ]);
   };
   const [four, six] = [of(4), assignment.enableIpv6 ? of(6) : []];
@@ -125,8 +131,10 @@ function requireOverlay(assignment: Assignment, network: string): AgentOverlay {
 export interface LeaseWorld {
   readonly ledger: Ledger;
   readonly now: number;
-  /** See `containerHalves`. */
-  readonly isLone?: boolean;
+  /** Absent: a runtime's that calls a CNI plugin. */
+  readonly kind?: LeaseKind;
+  /** Of which families; absent: of all that the network has here. */
+  readonly families?: readonly Family[];
   /** Who hosts which reserved address; absent: nobody. */
   readonly hosting?: Hosting;
 }
@@ -139,9 +147,9 @@ export interface LeaseWorld {
 export function pickAddresses(
   { who, ips }: Pick<LeaseRequest, "who" | "ips">,
   assignment: Assignment,
-  { ledger, now, isLone = false, hosting = NO_HOSTING }: LeaseWorld,
+  { ledger, now, kind = "cni", families = [4, 6], hosting = NO_HOSTING }: LeaseWorld,
 ): readonly PickedAddress[] {
-  const halves = containerHalves(assignment, who.network, isLone);
+  const halves = containerHalves(assignment, who.network, kind);
   for (const address of ips)
     if (halves[familyOf(address)] === undefined)
       throw new Fault(
@@ -150,14 +158,14 @@ export function pickAddresses(
           `cannot have ${address}; ask for an address of the other family, or none`,
         { network: who.network, ip: address },
       );
-  return ([4, 6] as const).flatMap((family) => {
+  return families.flatMap((family) => {
     const ofFamily = halves[family];
     if (ofFamily === undefined) return [];
     const asked = ips.find((address) => familyOf(address) === family);
     if (asked !== undefined) refuseReserved(assignment, who, asked);
     const kept = reservedFor(assignment, who, family);
     const wanted = asked === undefined ? kept : kept.filter((address) => address === asked);
-    const world = { agentId: assignment.agent.id, halves: ofFamily, ledger, hosting, isLone };
+    const world = { agentId: assignment.agent.id, halves: ofFamily, ledger, hosting, isLone: kind === "lone" };
     if (wanted.length > 0) return [pickReserved(wanted, who, world)];
     if (asked !== undefined) return [requireAsked(asked, ofFamily, who, ledger)];
     const picked = pickAddress(ofFamily, ledger, now, (address) => isReserved(assignment, address));

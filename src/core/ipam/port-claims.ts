@@ -4,7 +4,14 @@
  * more specific one wins in the kernel. Interfaces of one container share its claims: runtimes say its ports for every
  * network that it joins.
  */
-import { ANY_ADDRESS, type Attachment, addressesOf, oneAddress, type PortMapping } from "../../model/attachment.ts";
+import {
+  ANY_ADDRESS,
+  type Attachment,
+  addressesOf,
+  oneAddress,
+  type PortMapping,
+  type PortWish,
+} from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { familyOf, type Ip } from "../../model/ip.ts";
 
@@ -25,6 +32,55 @@ export function requireFreePorts(claimant: Claimant, others: Iterable<Claimant>)
   }
 }
 
+/** IANA's ports for private use, less what kernels give to connections by default. */
+const ANY_PORT = { first: 61_000, last: 65_535 };
+
+type SocketsAt = (protocol: PortMapping["protocol"], port: number) => readonly BoundSocket[];
+
+/**
+ * The first of each wish's ports that nobody holds; of a single port that one, whoever holds it.
+ * @throws Fault exhausted
+ */
+export function freePorts(
+  claimant: Claimant,
+  wishes: readonly PortWish[],
+  others: readonly Claimant[],
+  socketsAt: SocketsAt,
+): readonly PortMapping[] {
+  const chosen: PortMapping[] = [];
+  for (const { first: low, last: high, ...rest } of wishes) {
+    const { first, last } = low === 0 ? ANY_PORT : { first: low, last: high };
+    const isOwn = (port: number) =>
+      chosen.some(({ protocol, hostPort }) => protocol === rest.protocol && hostPort === port);
+    const isHeld = (hostPort: number) =>
+      isOwn(hostPort) || isRefused({ ...claimant, ports: [{ ...rest, hostPort }] }, others, socketsAt);
+    let hostPort = first;
+    while (first !== last && hostPort <= last && isHeld(hostPort)) hostPort++;
+    if (hostPort > last) throw allHeld(claimant, rest.protocol, first, last);
+    chosen.push({ ...rest, hostPort });
+  }
+  return chosen;
+}
+
+function isRefused(claimant: Claimant, others: readonly Claimant[], socketsAt: SocketsAt): boolean {
+  try {
+    requireFreePorts(claimant, others);
+    requireUnboundPorts(claimant, socketsAt);
+    return false;
+  } catch (error) {
+    if (error instanceof Fault) return true;
+    throw error;
+  }
+}
+
+function allHeld({ containerId }: Claimant, protocol: string, first: number, last: number): Fault {
+  return new Fault(
+    "exhausted",
+    `container ${containerId}: every ${protocol} port of ${first}-${last} of this host is held; give others`,
+    { containerId, protocol },
+  );
+}
+
 /** A socket of a process of this host, as far as it is known. */
 interface BoundSocket {
   readonly address: Ip;
@@ -36,10 +92,7 @@ interface BoundSocket {
  * @param socketsAt the sockets that are bound to a port
  * @throws Fault port-taken that names the process that holds the port
  */
-export function requireUnboundPorts(
-  claimant: Claimant,
-  socketsAt: (protocol: PortMapping["protocol"], port: number) => readonly BoundSocket[],
-): void {
+export function requireUnboundPorts(claimant: Claimant, socketsAt: SocketsAt): void {
   const { containerId, ports = [] } = claimant;
   const idle = idlePorts(claimant);
   for (const mapping of ports.filter((each) => !idle.includes(each)))

@@ -45,7 +45,7 @@ function given({ name, ips = [], held = [], hosting = [], isLone = false }: Give
   const who = { ...WHO, ...(name !== undefined && { name }) };
   const hosts: Hosting = new Map(hosting.map(([address, agentId], i) => [ip(address), { agentId, revision: i + 1 }]));
   try {
-    const world = { ledger: new Ledger([], held, 0), now: 0, hosting: hosts, isLone };
+    const world = { ledger: new Ledger([], held, 0), now: 0, hosting: hosts, ...(isLone && { kind: "lone" as const }) };
     return pickAddresses({ who, ips: ips.map(ip) }, ASSIGNMENT, world)
       .map(({ address }) => address)
       .join();

@@ -4,6 +4,9 @@
  *
  * Both ends know the other's MAC from the start, so nothing is ever asked by ARP or neighbour discovery. The host's end
  * has the same MAC on every host; it is never seen beyond the veth.
+ *
+ * A Docker engine takes the container's end from beside the host's, and makes its inside by itself (docs/decisions/0037);
+ * until Weft has been inside as well, the container asks who has the gateway, and the host answers.
  */
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
@@ -47,14 +50,27 @@ const SOURCE_RULE_PRIORITY = 32_087;
  * @throws Fault unknown-network when this host has no half that holds the attachment's addresses
  */
 export function desiredContainer(attachment: Attachment, context: OverlayContext): HostState {
-  const dev = attachment.ifname;
+  const dev = insideName(attachment);
   const addresses = servedAddresses(attachment, context);
   const gateways = addresses.map((address) => requiredGateway(attachment, address, context));
+  const mtu = mtuOf(attachment, context);
+  if (attachment.docker !== undefined)
+    return {
+      ...EMPTY_HOST_STATE,
+      links: [{ kind: "veth", name: dev, up: true, mtu, mac: attachment.mac }],
+      // The main table is the engine's, which moves the default route from network to network.
+      routes: gateways
+        .flatMap((gateway) => gatewayRoutes(attachment, gateway))
+        .filter(({ table }) => table !== MAIN_TABLE),
+      rules: sourceRules(attachment, addresses),
+      neighbors: gateways.map((ip) => ({ dev, ip, mac: GATEWAY_MAC })),
+      sysctls: [{ path: acceptRa(dev), value: "0" }],
+    };
   return {
     ...EMPTY_HOST_STATE,
     links: [
       { kind: "device", name: "lo", up: true },
-      { kind: "veth", name: dev, up: true, mtu: containerMtu(context), mac: attachment.mac },
+      { kind: "veth", name: dev, up: true, mtu, mac: attachment.mac },
     ],
     addresses: addresses.map((address) => ({ dev, address: withLength(address, addressBits(familyOf(address))) })),
     routes: gateways.flatMap((gateway) => gatewayRoutes(attachment, gateway)),
@@ -67,7 +83,7 @@ export function desiredContainer(attachment: Attachment, context: OverlayContext
 /** The host's side: the pair, the routes to it; of the tables only its chain at ingress and the elements of its ports. */
 export function desiredAttachment(attachment: Attachment, context: OverlayContext): Partial<HostState> {
   const dev = attachment.hostIfname;
-  const mtu = containerMtu(context);
+  const mtu = mtuOf(attachment, context);
   const addresses = servedAddresses(attachment, context);
   const { network, containerId, ifname } = attachment;
   return {
@@ -79,15 +95,43 @@ export function desiredAttachment(attachment: Attachment, context: OverlayContex
         mtu,
         mac: GATEWAY_MAC,
         alias: truncated(`${OWNER} ${network} ${containerId} ${ifname}`),
-        peer: { netns: attachment.netns, name: ifname, mac: attachment.mac, mtu },
+        peer: { ...otherEnd(attachment), mac: attachment.mac, mtu },
       },
     ],
+    addresses: askedGateways(attachment, addresses, context).map((gateway) => ({
+      dev,
+      address: withLength(gateway, addressBits(6)),
+    })),
     routes: addresses.map((address) => containerRoute(dev, address, sourceFor(attachment, address, context))),
     neighbors: addresses.map((ip) => ({ dev, ip, mac: attachment.mac })),
     shapers: shapers(attachment, mtu),
     sysctls: [...deviceSysctls(dev, addresses), ...portSysctls(attachment)],
     tables: [ingressOf(attachment, context), ...ownPorts(attachment, context)],
   };
+}
+
+/** The name of the container's end, in its namespace. */
+export function insideName({ docker, ifname }: Attachment): string {
+  return docker?.ifname ?? ifname;
+}
+
+/** Where the container's end is made: in its namespace, or here for the engine to take. */
+export function otherEnd({ docker, hostIfname, ifname, netns }: Attachment): { name: string; netns?: string } {
+  if (docker === undefined) return { name: ifname, netns };
+  return { name: `wd${hostIfname.slice(OWNER.length)}` };
+}
+
+/** Bytes. */
+export function mtuOf({ docker }: Attachment, context: OverlayContext): number {
+  return docker?.mtu ?? containerMtu(context);
+}
+
+/** The kernel answers for an IPv6 address only where the address is; for an IPv4 one, wherever it is asked. */
+function askedGateways(attachment: Attachment, addresses: readonly Ip[], context: OverlayContext): readonly Ip[] {
+  if (attachment.docker === undefined) return [];
+  return addresses
+    .filter((address) => familyOf(address) === 6)
+    .map((address) => requiredGateway(attachment, address, context));
 }
 
 function ingressOf(attachment: Attachment, context: OverlayContext): NftTable {
@@ -173,12 +217,13 @@ function requiredGateway(attachment: Attachment, address: Ip, context: OverlayCo
  * Of several interfaces in one namespace the lowest rank has the default route. What the others' addresses send leaves
  * by their own interface all the same, through a table of its own: by another it would pass for spoofed.
  */
-function gatewayRoutes({ ifname, rank = 0 }: Attachment, gateway: Ip): readonly Route[] {
+function gatewayRoutes(attachment: Attachment, gateway: Ip): readonly Route[] {
+  const { rank = 0 } = attachment;
   const family = familyOf(gateway);
   const tables = rank === 0 ? [MAIN_TABLE] : [MAIN_TABLE, INTERFACE_TABLE + rank];
   return tables.flatMap((table) => {
     const metric = plainMetric(family) + rank;
-    const toGateway: Route = { dst: hostCidr(gateway), table, metric, type: "unicast", dev: ifname };
+    const toGateway: Route = { dst: hostCidr(gateway), table, metric, type: "unicast", dev: insideName(attachment) };
     return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];
   });
 }

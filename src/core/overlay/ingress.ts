@@ -69,17 +69,33 @@ export function ingressChain(attachment: Attachment, context: OverlayContext): N
     hook: { type: "filter", hook: "ingress", priority: 0, device, policy: "drop" },
     rules: [
       ...limits(attachment, containerMtu(context)).map((limit): NftRule => [limit, drop]),
+      ...(attachment.docker === undefined ? [] : questions(attachment, addresses)),
       ...addresses.map((address) => leasedRule(address, attachment, context)),
     ],
   };
 }
 
-function leasedRule(address: Ip, { mac, network }: Attachment, context: OverlayContext): NftRule {
-  const family = familyOf(address);
+/** Who has the gateway: asked until the container is told (attach.ts), and answered by the host alone. */
+function questions({ mac }: Attachment, addresses: readonly Ip[]): readonly NftRule[] {
+  const own: NftStatement = { kind: "ether saddr", op: "==", mac };
   return [
-    { kind: "match", field: family === 4 ? "ip saddr" : "ip6 saddr", op: "==", prefix: hostCidr(address) },
+    [own, { kind: "meta protocol arp" }, accept],
+    ...addresses
+      .filter((address) => familyOf(address) === 6)
+      .map((address): NftRule => [source(address), own, range("icmpv6 type", 135), accept]),
+  ];
+}
+
+function source(address: Ip): NftStatement {
+  const field = familyOf(address) === 4 ? "ip saddr" : "ip6 saddr";
+  return { kind: "match", field, op: "==", prefix: hostCidr(address) };
+}
+
+function leasedRule(address: Ip, { mac, network }: Attachment, context: OverlayContext): NftRule {
+  return [
+    source(address),
     { kind: "ether saddr", op: "==", mac },
-    { kind: "jump", chain: leasedChainOf(network, family, context) },
+    { kind: "jump", chain: leasedChainOf(network, familyOf(address), context) },
   ];
 }
 

@@ -196,6 +196,7 @@ class Run {
   #addPair(link: VethLink): Verdict {
     assert(link.peer !== undefined, `the veth ${link.name} is made with its other end`);
     const { name, netns: path } = link.peer;
+    if (path === undefined) return this.#addPairHere(link, name);
     const open = this.#sockets.entered.get(path);
     const inside = open ?? openKernelSockets(path);
     try {
@@ -205,6 +206,12 @@ class Run {
     } finally {
       if (open === undefined) inside.close();
     }
+  }
+
+  #addPairHere(link: VethLink, other: string): Verdict {
+    const verdict = this.#executeOne((writer) => encodeLinkAdd(writer, link));
+    if (verdict.errno !== 0 || !this.#sockets.hasIpv6()) return verdict;
+    return this.#executeOne((writer) => encodeLinkMarks(writer, { kind: "veth", name: other, up: false }, true));
   }
 
   #executeOne(encodeRequest: (writer: MessageWriter) => void): Verdict {

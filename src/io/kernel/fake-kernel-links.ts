@@ -25,8 +25,10 @@ export function addLink(
   }
   const { peer, ...end } = link;
   if (peer === undefined) refuse("EINVAL", `add ${link.name}: a pair needs its other end`);
-  const other = findNamespace(peer.netns) ?? refuse("ENOENT", `add ${link.name}: ${peer.netns}: no such file`);
-  if (other.links.has(peer.name)) refuse("EEXIST", `add ${link.name}: ${peer.name} in ${peer.netns}: file exists`);
+  const { name, netns } = peer;
+  const found = netns === undefined ? namespace : findNamespace(netns);
+  const other = found ?? refuse("ENOENT", `add ${link.name}: ${netns}: no such file`);
+  if (other.links.has(name)) refuse("EEXIST", `add ${link.name}: ${name} in ${netns ?? "the same"}: file exists`);
   namespace.addLink({ link: made(end, namespace), pair: { namespace: other, name: peer.name } }, "1");
   const inner: Link = { kind: "veth", name: peer.name, up: false, mac: peer.mac, mtu: peer.mtu };
   other.addLink({ link: made(inner, other), pair: { namespace, name: link.name } }, "1");

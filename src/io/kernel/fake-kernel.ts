@@ -204,7 +204,7 @@ export class FakeKernel implements ContainerKernel {
     const inner =
       op.op === "link.delete"
         ? this.namespace.links.get(op.name)?.pair?.namespace
-        : op.op === "link.add" && op.link.kind === "veth" && op.link.peer !== undefined
+        : op.op === "link.add" && op.link.kind === "veth" && op.link.peer?.netns !== undefined
           ? this.machine.netns(op.link.peer.netns)
           : undefined;
     return inner === undefined ? [this.namespace] : [this.namespace, inner];

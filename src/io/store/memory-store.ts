@@ -2,7 +2,7 @@
  * The simulated twins of the SQLite stores, for tests: strict where those are. Values go in and out as copies, a data
  * directory has one user at a time, a closed store refuses calls, and a full disk changes nothing.
  */
-import type { Lease } from "../../model/attachment.ts";
+import type { DockerNetwork, Lease } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
 import { assert, Fault } from "../../model/fault.ts";
@@ -27,6 +27,7 @@ interface Contents {
   /** Blobs in base64url. */
   gossipMembers: Record<string, string>;
   newest: NewestWord[];
+  dockerNetworks: DockerNetwork[];
 }
 
 const EMPTY: Contents = {
@@ -37,6 +38,7 @@ const EMPTY: Contents = {
   resting: [],
   gossipMembers: {},
   newest: [],
+  dockerNetworks: [],
 };
 
 /** What survives a store's close, as a data directory does. `full` makes every write fail. */
@@ -199,8 +201,10 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
         contents.newest = [];
       }, true),
     leases: () => file.read().leases,
-    putLease: (lease) =>
-      file.change(({ leases }) => {
+    putLease: (lease, instead = []) =>
+      file.change((contents) => {
+        contents.leases = contents.leases.filter((other) => !instead.some((key) => isSameInterface(other, key)));
+        const { leases } = contents;
         const at = leases.findIndex((other) => isSameInterface(other, lease));
         if (at < 0) leases.push(lease);
         else leases[at] = lease;
@@ -215,6 +219,17 @@ export function openMemoryAgentStore(disk = new MemoryDisk()): AgentStore {
       file.change((contents) => {
         contents.resting = contents.resting.filter((address) => !addresses.includes(address));
       }, false),
+    dockerNetworks: () => file.read().dockerNetworks,
+    putDockerNetwork: (network) =>
+      file.change(({ dockerNetworks }) => {
+        const at = dockerNetworks.findIndex(({ id }) => id === network.id);
+        if (at < 0) dockerNetworks.push(network);
+        else dockerNetworks[at] = network;
+      }, true),
+    deleteDockerNetwork: (id) =>
+      file.change((contents) => {
+        contents.dockerNetworks = contents.dockerNetworks.filter((each) => each.id !== id);
+      }, true),
     ...gossipStore(file),
     close: () => file.close(),
   };

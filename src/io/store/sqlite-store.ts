@@ -3,9 +3,9 @@
  * is read is checked against its schema, so that a damaged file is refused at the start and not met later.
  */
 import { z } from "zod";
-import type { Attachment, Lease } from "../../model/attachment.ts";
+import type { Attachment, Lease, LeaseKey } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
-import { agentIdSchema, assignmentSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
+import { agentIdSchema, assignmentSchema, dockerNetworkSchema, ipSchema, leaseSchema } from "../../model/schemas.ts";
 import { type Membership, membershipJson, membershipSchema } from "../../model/trust/membership.ts";
 import { newestWordSchema } from "../../model/trust/standing.ts";
 import type { AgentStore, GossipStore } from "../ports.ts";
@@ -19,12 +19,16 @@ export const GOSSIP_TABLE = `
 export const NEWEST_TABLE = `
     CREATE TABLE newest_word (agent_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
 
+/** What came with Docker: by the engine's id of the network. */
+const DOCKER_TABLE = `
+    CREATE TABLE docker_network (id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`;
+
 /** "WftA". */
 const AGENT: DatabaseKind = {
   file: "agent.db",
   applicationId: 0x57667441,
-  schemaVersion: 4,
-  migrations: [GOSSIP_TABLE, NEWEST_TABLE],
+  schemaVersion: 5,
+  migrations: [GOSSIP_TABLE, NEWEST_TABLE, DOCKER_TABLE],
   schema: `
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE lease (
@@ -32,7 +36,8 @@ const AGENT: DatabaseKind = {
     ) STRICT;
     CREATE TABLE resting (position INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE) STRICT;
     ${GOSSIP_TABLE};
-    ${NEWEST_TABLE}`,
+    ${NEWEST_TABLE};
+    ${DOCKER_TABLE}`,
   remedy:
     "restore it from a backup; without one move it away: the agent then takes its record over by its address, " +
     "and containers have to be attached again",
@@ -83,17 +88,16 @@ export function openAgentStore(dir: string): AgentStore {
         }),
       ),
     leases: () => loadLeases(db),
-    putLease: (lease) =>
-      db.run(
-        "INSERT INTO lease (container_id, ifname, value) VALUES (?, ?, ?) " +
-          "ON CONFLICT (container_id, ifname) DO UPDATE SET value = excluded.value",
-        lease.containerId,
-        lease.ifname,
-        JSON.stringify(lease),
-      ),
-    deleteLease: ({ containerId, ifname }, resting) =>
+    putLease: (lease, instead = []) =>
+      instead.length === 0
+        ? putLease(db, lease)
+        : db.transaction(() => {
+            for (const key of instead) deleteLease(db, key);
+            putLease(db, lease);
+          }),
+    deleteLease: (key, resting) =>
       db.transaction(() => {
-        db.run("DELETE FROM lease WHERE container_id = ? AND ifname = ?", containerId, ifname);
+        deleteLease(db, key);
         for (const address of resting) db.run("INSERT OR REPLACE INTO resting (address) VALUES (?)", address);
       }),
     resting: () =>
@@ -104,6 +108,12 @@ export function openAgentStore(dir: string): AgentStore {
       db.transaction(() => {
         for (const address of addresses) db.run("DELETE FROM resting WHERE address = ?", address);
       }),
+    dockerNetworks: () =>
+      db
+        .all("SELECT id, value FROM docker_network ORDER BY rowid")
+        .map(({ id, value }) => db.decode(value, dockerNetworkSchema, `the Docker network ${id}`)),
+    putDockerNetwork: (network) => db.synced(() => putValue(db, "docker_network", "id", network.id, network)),
+    deleteDockerNetwork: (id) => db.synced(() => db.run("DELETE FROM docker_network WHERE id = ?", id)),
     ...sqliteGossipStore(db),
     close: () => db.close(),
   };
@@ -140,6 +150,20 @@ export function sqliteGossipStore(db: SqliteDatabase): GossipStore {
         for (const id of gone) db.run("DELETE FROM newest_word WHERE agent_id = ?", id);
       }),
   };
+}
+
+function putLease(db: SqliteDatabase, lease: Lease): void {
+  db.run(
+    "INSERT INTO lease (container_id, ifname, value) VALUES (?, ?, ?) " +
+      "ON CONFLICT (container_id, ifname) DO UPDATE SET value = excluded.value",
+    lease.containerId,
+    lease.ifname,
+    JSON.stringify(lease),
+  );
+}
+
+function deleteLease(db: SqliteDatabase, { containerId, ifname }: LeaseKey): void {
+  db.run("DELETE FROM lease WHERE container_id = ? AND ifname = ?", containerId, ifname);
 }
 
 function loadLeases(db: SqliteDatabase): readonly (Lease | Attachment)[] {

@@ -63,7 +63,7 @@ type LinkChange = Omit<Extract<KernelOp, { op: "link.set" }>, "op">;
 
 /**
  * Makes the link, down. Its alias needs a message of its own (`encodeLinkMarks`): the kernel reads none here.
- * @param peerNetnsFd where the other end of a veth is made; needed when the link has a `peer`
+ * @param peerNetnsFd where the other end of a veth is made; absent: beside it
  */
 export function encodeLinkAdd(writer: MessageWriter, link: NewLink, peerNetnsFd?: number): void {
   writer.message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, () => {
@@ -208,12 +208,12 @@ function writeVxlan(writer: MessageWriter, link: VxlanLink): void {
 
 function writePeer(writer: MessageWriter, link: VethLink, netnsFd: number | undefined): void {
   const { peer } = link;
-  assert(peer !== undefined && netnsFd !== undefined, `the veth ${link.name} is made with its other end`);
+  assert(peer !== undefined, `the veth ${link.name} is made with its other end`);
   writer.nested(VETH_INFO_PEER, () => {
     // Not up: with a peer that is up the kernel refuses to make the pair (ENOTCONN).
     writeIfinfo(writer);
     writeIdentity(writer, peer.name, peer.mac, peer.mtu);
     writeQueues(writer);
-    writer.attributeU32(IFLA_NET_NS_FD, netnsFd);
+    if (netnsFd !== undefined) writer.attributeU32(IFLA_NET_NS_FD, netnsFd);
   });
 }

@@ -32,6 +32,7 @@ import {
 } from "./fields.ts";
 
 const DEVICE_NAME_BYTES = 16;
+const ARP: NftStatement = { kind: "meta protocol arp" };
 
 /** The statements of a rule. From the first expression that is not ours on, the rest is one `unknown`. */
 export function decodeStatements(
@@ -63,7 +64,7 @@ function takeStatement(
   const checksHeader = first?.name === "meta" && first.key === META.protocol;
   const body = checksHeader ? rest.slice(2) : rest;
   const index = deviceIndex(body[0]);
-  for (const statement of guesses(body, nameOf)) {
+  for (const statement of [...guesses(body, nameOf), ...(checksHeader ? [ARP] : [])]) {
     const written = encodeStatement(statement, family, () => index);
     if (written !== undefined && isDeepStrictEqual(written, rest.slice(0, written.length)))
       return { statement, length: written.length };

@@ -10,6 +10,7 @@ import type { Expression } from "./expressions.ts";
 import {
   ADDRESSES,
   DESTINATION_TRANSLATED,
+  ETHER_TYPE_ARP,
   ETHERNET,
   KEY_ADDRESSES,
   LINK_HEADER,
@@ -56,6 +57,8 @@ export function encodeStatement(
         payload(LINK_HEADER, MAC_SOURCE.offset, MAC_SOURCE.bytes, REGISTER_1),
         compare(statement.op, hex(macToBytes(statement.mac))),
       ];
+    case "meta protocol arp":
+      return metaCheck(META.protocol, ETHER_TYPE_ARP);
     case "iifname":
     case "oifname":
       return metaCheck(META[statement.kind], deviceName(statement.device));

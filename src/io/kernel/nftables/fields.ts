@@ -40,6 +40,7 @@ export const KEY_ADDRESSES = {
 /** The source MAC in an Ethernet header. */
 export const MAC_SOURCE = { offset: 6, bytes: 6 } as const;
 
+export const ETHER_TYPE_ARP = "0806";
 /** Values in the machine's order, as the kernel compares them: ARPHRD_ETHER, RTN_LOCAL, IPS_DST_NAT. */
 export const ETHERNET = "0100";
 export const LOCAL_ADDRESS = "02000000";

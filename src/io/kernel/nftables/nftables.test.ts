@@ -244,6 +244,7 @@ const statement: fc.Arbitrary<NftStatement> = fc.oneof(
       "fib daddr type local",
       "ct status dnat",
       "ct direction reply",
+      "meta protocol arp",
     ),
   }),
   plain({

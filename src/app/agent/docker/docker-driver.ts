@@ -1,0 +1,93 @@
+/**
+ * What a Docker engine calls: both drivers behind one door, one call for an endpoint at a time.
+ *
+ * An engine waits for ever for an answer, with the container locked (docs/decisions/0037): so every call is answered
+ * within ENGINE_CALL_MAX_MS, and none of them asks the engine anything. A call that took longer goes on, and what it
+ * makes is taken back by the engine's next call for it, or as what the engine does not list.
+ */
+import { decodeEngineCall, type EngineCall } from "../../../core/docker/messages.ts";
+import type { Lease } from "../../../model/attachment.ts";
+import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
+import { Fault } from "../../../model/fault.ts";
+import { AddressDriver } from "./address-driver.ts";
+import type { EngineDependencies } from "./dependencies.ts";
+import { NetworkDriver } from "./network-driver.ts";
+
+export class DockerDriver {
+  readonly #deps: EngineDependencies;
+  readonly #addresses: AddressDriver;
+  readonly #networks: NetworkDriver;
+
+  constructor(deps: EngineDependencies) {
+    this.#deps = deps;
+    this.#addresses = new AddressDriver(deps);
+    this.#networks = new NetworkDriver(deps);
+  }
+
+  /** @param path one of `CALL_PATHS` @returns the answer, for JSON @throws Fault: the engine is told its message */
+  async answer(path: string, body: Uint8Array): Promise<object> {
+    const call = decodeEngineCall(path, body);
+    try {
+      return await this.#within(this.#carryOut(call));
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.#deps.log.warn({ call: call.method, code: error.code }, error.message);
+      throw error;
+    }
+  }
+
+  #carryOut(call: EngineCall): Promise<object> {
+    const networks = this.#networks;
+    const inTurn = (endpointId: string, work: () => Promise<object>) => this.#deps.queue.run(endpointId, work);
+    switch (call.method) {
+      case "RequestPool":
+        return settled(() => this.#addresses.requestPool(call.request));
+      case "RequestAddress":
+        return this.#addresses.requestAddress(call);
+      case "ReleaseAddress":
+        return this.#addresses.releaseAddress(call.address, (lease) => this.detach(lease));
+      case "CreateNetwork":
+        return settled(() => networks.createNetwork(call.request));
+      case "DeleteNetwork":
+        return settled(() => networks.deleteNetwork(call.networkId));
+      case "CreateEndpoint":
+        return inTurn(call.request.id, () => settled(() => networks.createEndpoint(call.request)));
+      case "Join":
+        return inTurn(call.endpointId, () => networks.join(call));
+      case "ProgramExternalConnectivity":
+        return inTurn(call.endpointId, () => networks.program(call.endpointId, call.ports));
+      case "RevokeExternalConnectivity":
+        return inTurn(call.endpointId, () => networks.revoke(call.endpointId));
+      case "Leave":
+      case "DeleteEndpoint":
+        return inTurn(call.endpointId, () => networks.leave(call.endpointId));
+      case "EndpointOperInfo":
+        return Promise.resolve({ Value: {} });
+      case "ReleasePool":
+        return Promise.resolve({});
+    }
+  }
+
+  /** Gives a lease back that the engine has forgotten. */
+  detach(lease: Lease): Promise<void> {
+    return this.#deps.queue.run(lease.containerId, async () => {
+      const now = this.#deps.book.get(lease);
+      if (now !== undefined) await this.#networks.detach(now);
+    });
+  }
+
+  #within(answer: Promise<object>): Promise<object> {
+    const { promise, resolve, reject } = Promise.withResolvers<object>();
+    const cancel = this.#deps.clock.after(ENGINE_CALL_MAX_MS, () => {
+      const seconds = ENGINE_CALL_MAX_MS / 1_000;
+      reject(new Fault("not-ready", `the weft agent of this host did not finish within ${seconds} s; try again`));
+    });
+    answer.then(resolve, reject).finally(cancel);
+    return promise;
+  }
+}
+
+/** What is thrown rejects. */
+async function settled(work: () => object): Promise<object> {
+  return work();
+}

@@ -1,0 +1,140 @@
+/**
+ * Docker Engine on a machine of the lab: a containerd and a dockerd of its own with their state there, no registry, and
+ * Docker's plugin directory a folder of the host's agent. The daemon can be stopped, killed and started again alone, as
+ * on a real host, where the containers' shims outlive it.
+ *
+ * What differs from a real host is only what a lab cannot have: no cgroups, no systemd, no copy-on-write disk.
+ */
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { CONTAINERD_PROGRAMS, type ContainerdPaths, startContainerd } from "./containerd.ts";
+import { type Machine, mountsBelow } from "./machine.ts";
+import type { Output, RunOptions } from "./netns.ts";
+import { runtimeProblem } from "./podman.ts";
+import { waitFor } from "./wait.ts";
+
+const PROGRAMS = ["dockerd", "docker", ...CONTAINERD_PROGRAMS];
+/** Where a daemon looks for drivers; it has no option for that. */
+const PLUGIN_DIR = "/run/docker/plugins";
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 30_000;
+
+/** Where a host's agent and its engine meet; an Agent of the lab has both. */
+export interface DockerFolders {
+  /** Where the engine serves its API. */
+  readonly dockerSocket: string;
+  /** Where the engine looks for drivers. */
+  readonly dockerPluginDir: string;
+}
+
+/** @param folder of the host, for its programs' files */
+export function dockerFolders(folder: string): DockerFolders {
+  return { dockerSocket: join(folder, "docker/engine.sock"), dockerPluginDir: join(folder, "docker/plugins") };
+}
+
+export interface DockerOptions {
+  /** Whether the engine makes firewall rules of its own, as by default; absent: it does. */
+  readonly iptables?: boolean;
+  /** More of the daemon's command line. */
+  readonly args?: readonly string[];
+}
+
+/** Why this machine cannot run Docker in a lab, or `undefined`. */
+export function dockerProblem(): string | undefined {
+  return runtimeProblem("Docker", PROGRAMS);
+}
+
+export class Docker {
+  readonly machine: Machine;
+  readonly socket: string;
+  /** The daemon's folder of what runs; the lab sees it, and the network namespaces in it, under the same path. */
+  readonly execRoot: string;
+  readonly #args: readonly string[];
+  readonly #log: string;
+  #daemon: ChildProcess | undefined;
+
+  private constructor(
+    machine: Machine,
+    { dockerSocket }: DockerFolders,
+    containerd: ContainerdPaths,
+    { iptables = true, args = [] }: DockerOptions,
+  ) {
+    this.machine = machine;
+    this.socket = dockerSocket;
+    this.execRoot = join(machine.shared, "docker");
+    this.#log = join(dirname(dockerSocket), "dockerd.log");
+    const own = ["--exec-root", this.execRoot, "--host", `unix://${dockerSocket}`, "--pidfile", this.#pidFile];
+    const parts = ["--containerd", containerd.socket, "--storage-driver", "vfs"];
+    const runtime = ["--add-runtime", `lab=${containerd.runtime}`, "--default-runtime", "lab"];
+    const firewall = iptables ? [] : ["--iptables=false", "--ip6tables=false"];
+    this.#args = [...own, ...parts, ...runtime, ...firewall, ...args];
+  }
+
+  /** A machine with containerd and an engine that is not started yet. @param folders of the same host */
+  static async on(machine: Machine, folders: DockerFolders, options: DockerOptions = {}): Promise<Docker> {
+    const { dockerPluginDir, dockerSocket } = folders;
+    for (const folder of [dockerPluginDir, dirname(dockerSocket), PLUGIN_DIR]) mkdirSync(folder, { recursive: true });
+    await machine.mustRun("mount", ["--bind", dockerPluginDir, PLUGIN_DIR]);
+    return new Docker(machine, folders, await startContainerd(machine), options);
+  }
+
+  get #pidFile(): string {
+    return join(dirname(this.socket), "dockerd.pid");
+  }
+
+  /** What the daemon has written so far. */
+  get log(): string {
+    return readFileSync(this.#log, "utf8");
+  }
+
+  /** Paths of the containers' network namespaces that are mounted. */
+  get namespaces(): readonly string[] {
+    return mountsBelow(join(this.execRoot, "netns"));
+  }
+
+  /** Starts the daemon. @param args besides those that it was made with @returns once it answers */
+  async start(args: readonly string[] = []): Promise<void> {
+    const daemon = this.launch(args);
+    await waitFor(`dockerd on ${this.machine.name} to answer`, START_TIMEOUT_MS, async () => {
+      if (daemon.exitCode === null) return (await this.run(["version"])).status === 0 ? true : undefined;
+      throw new Error(`it ended with status ${daemon.exitCode}: ${this.log.trim().split("\n").at(-1)}`);
+    });
+  }
+
+  /** As `start`, without waiting for anything: a daemon whose drivers do not answer is slow to begin. */
+  launch(args: readonly string[] = []): ChildProcess {
+    const log = openSync(this.#log, "a");
+    const daemon = this.machine.spawn("dockerd", [...this.#args, ...args], { stdio: ["ignore", log, log] });
+    daemon.unref();
+    this.#daemon = daemon;
+    return daemon;
+  }
+
+  /** Ends the daemon alone; containers end with it by SIGTERM, unless it is told to leave them. @returns once it is gone */
+  async stop(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
+    const daemon = this.#daemon;
+    if (daemon === undefined) return;
+    const pid = readFileSync(this.#pidFile, "utf8").trim();
+    await this.machine.mustRun("kill", ["-s", signal.slice("SIG".length), pid]);
+    await waitFor("dockerd to end", STOP_TIMEOUT_MS, async () => daemon.exitCode ?? daemon.signalCode ?? undefined);
+    // A daemon that was killed leaves its number, which another process of the machine may have by now.
+    rmSync(this.#pidFile, { force: true });
+    this.#daemon = undefined;
+  }
+
+  /** `docker ARGS`, to its end. */
+  run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
+    return this.machine.run("docker", [...this.#cli, ...args], options);
+  }
+
+  /** @returns what it prints. @throws Error with what it wrote to stderr */
+  mustRun(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    return this.machine.mustRun("docker", [...this.#cli, ...args], options);
+  }
+
+  /** Without a look at the user's own settings. */
+  get #cli(): readonly string[] {
+    return ["--config", join(this.machine.folder, "docker-cli"), "--host", `unix://${this.socket}`];
+  }
+}

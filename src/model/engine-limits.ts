@@ -1,0 +1,20 @@
+/**
+ * The bounds of what is said with a container engine; those of everything else are in limits.ts, which has no room for
+ * more. Each with its unit and its reason.
+ */
+
+/** What a container engine may take to answer; when it makes or removes a network, it asks our driver meanwhile. */
+export const ENGINE_CALL_MS = 5_000;
+export const ENGINE_CHANGE_MS = 30_000;
+/** Bytes of one answer of a container engine: 10,000 containers of 2 kB are 20 MB. */
+export const ENGINE_ANSWER_MAX_BYTES = 64 << 20;
+/** Bytes of one of its events, which carries all labels of a container. */
+export const ENGINE_EVENT_MAX_BYTES = 1 << 20;
+/** Bytes of one call of a Docker engine: published ports are its bulk. */
+export const ENGINE_CALL_MAX_BYTES = 1 << 20;
+/** What a call of a Docker engine may take: it waits for ever, with the container locked. */
+export const ENGINE_CALL_MAX_MS = 10_000;
+/** For how long an engine must not have listed a lease of its own before it is given back: a call is repeated for 15 s. */
+export const ENGINE_FORGETS_MS = 60_000;
+/** Its lists are compared with the leases so often. */
+export const ENGINE_COMPARE_INTERVAL_MS = 30_000;
