@@ -6,7 +6,7 @@
  * answered, and touches no packet. Peers are unknown until the first snapshot, and unknown is not gone
  * (docs/decisions/0008).
  */
-import type { CniReply } from "../../core/cni/reply.ts";
+import type { AddResult, CniReply } from "../../core/cni/reply.ts";
 import type { Task } from "../../core/docker/tasks.ts";
 import { EMPTY_HOST_STATE, type HostState } from "../../core/host/host-state.ts";
 import { type Capacity, capacities, rooms, usageOf } from "../../core/ipam/capacity.ts";
@@ -21,7 +21,8 @@ import type { KernelFeatures, PeerUpdate } from "../../io/ports.ts";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
 import type { AgentDependencies, AgentSettings } from "./agent-dependencies.ts";
-import { AttachService } from "./attach-service.ts";
+import { AttachService, type DelCall } from "./attach-service.ts";
+import type { AddCall } from "./attacher.ts";
 import { CapacityAlarm } from "./capacity-alarm.ts";
 import { ClaimBook } from "./claim-book.ts";
 import { writeConflists } from "./conflists.ts";
@@ -162,6 +163,15 @@ export class Agent {
   /** Carries out a CNI call; `body` is that of POST /v1/cni. */
   cni(body: Uint8Array): Promise<CniReply> {
     return this.#attach.answer(body);
+  }
+
+  /** For protocols beside CNI; see AttachService. */
+  attach(call: AddCall): Promise<AddResult> {
+    return this.#attach.attach(call);
+  }
+
+  detach(call: DelCall): Promise<void> {
+    return this.#attach.detach(call);
   }
 
   /** Carries out a call of a Docker engine. @throws Fault */

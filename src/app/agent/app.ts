@@ -24,6 +24,7 @@ import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from ".
 import type { Agent } from "./agent.ts";
 import type { AgentGossip } from "./agent-gossip.ts";
 import { CNI_PATH } from "./cni-endpoint.ts";
+import { NETAVARK_PATH } from "./netavark-endpoint.ts";
 import type { Session } from "./session.ts";
 
 export interface AgentApiDeps {
@@ -181,6 +182,22 @@ const CNI = createRoute({
   },
   responses: { 200: json(z.unknown(), "A CNI result, or empty."), default: json(z.unknown(), "A CNI error.") },
 });
+const NETAVARK = createRoute({
+  method: "post",
+  path: NETAVARK_PATH,
+  summary: "One call of the netavark plugin, by the Unix socket only; as of /v1/cni.",
+  request: {
+    body: {
+      required: true,
+      description: "COMMAND=, NETNS= and REQUEST_ID=, each ended by a zero byte, one more zero byte, standard input.",
+      content: { "application/octet-stream": { schema: z.string() } },
+    },
+  },
+  responses: {
+    200: json(z.unknown(), "A network, a status block, or empty."),
+    default: json(z.object({ error: z.string() }), "What netavark shows."),
+  },
+});
 
 export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   const { agent, session, onBug, version } = deps;
@@ -213,11 +230,13 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   });
   app.openapi(PEERS, (context) => context.json({ peers: [...agent.peers()] }, 200));
   addMembersRoute(app, () => deps.gossip.member, deps.clock);
-  app.openAPIRegistry.registerPath(CNI);
-  // On the socket it is answered before it gets here.
-  app.post(CNI_PATH, () => {
-    throw notLocal("agent");
-  });
+  // On the socket they are answered before they get here.
+  for (const direct of [CNI, NETAVARK]) {
+    app.openAPIRegistry.registerPath(direct);
+    app.post(direct.path, () => {
+      throw notLocal("agent");
+    });
+  }
   app.get("/overlay-agent/overlay", (context) => overlayAnswer(context, agent, session));
   app.get("/healthz", (context) =>
     agent.assignment() === undefined

@@ -24,6 +24,7 @@ import { AgentGossip } from "./agent-gossip.ts";
 import { type AgentApiDeps, createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
 import { EngineSide } from "./docker/engine-side.ts";
+import { netavarkEndpoint } from "./netavark-endpoint.ts";
 import { provesRemoval } from "./removal-proof.ts";
 import { Session } from "./session.ts";
 
@@ -63,8 +64,48 @@ export interface RunningAgent {
 
 /** @throws Fault kernel-lacks, no-rights, bad-request, port-taken, storage */
 export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<RunningAgent> {
-  const { log, onBug, random, store } = deps;
+  const { clock, log, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
+  const { agent, agentId, docker, gossip, session } = wire(options, deps);
+  const servers: HttpServer[] = [];
+  const close = async () => {
+    session.stop();
+    await docker.stop();
+    await gossip.close();
+    await Promise.all(servers.map((server) => server.close()));
+    await agent.stop();
+  };
+  try {
+    const dockerTasks = () => docker.tasks();
+    const { ip, version } = options;
+    const api = { dockerTasks, agent, session, gossip, agentId, version, clock, onBug, log };
+    const open = await listen(options, tcp, api, servers);
+    if (options.dockerPluginDir !== undefined) await docker.listen(options.dockerPluginDir);
+    await agent.start();
+    await gossip.start();
+    open();
+    session.start();
+    docker.start();
+    const address = servers.at(-1)?.address ?? options.listen;
+    log.info({ agent: agentId, ip, address, socket: options.socketPath }, "agent serves");
+    return { address, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+interface Parts {
+  readonly agent: Agent;
+  readonly agentId: string;
+  readonly docker: EngineSide;
+  readonly gossip: AgentGossip;
+  readonly session: Session;
+}
+
+/** What each part tells the others. Nothing runs yet. @throws Fault storage */
+function wire(options: AgentOptions, deps: AgentDeps): Parts {
+  const { random, store } = deps;
   const identity = { agentId: agentIdIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
     ...deps,
@@ -104,31 +145,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       },
     },
   );
-  const servers: HttpServer[] = [];
-  const close = async () => {
-    session.stop();
-    await docker.stop();
-    await gossip.close();
-    await Promise.all(servers.map((server) => server.close()));
-    await agent.stop();
-  };
-  try {
-    const dockerTasks = () => docker.tasks();
-    const api = { dockerTasks, agent, session, gossip, agentId: identity.agentId, version, clock: deps.clock, onBug };
-    const open = await listen(options, tcp, api, servers);
-    if (options.dockerPluginDir !== undefined) await docker.listen(options.dockerPluginDir);
-    await agent.start();
-    await gossip.start();
-    open();
-    session.start();
-    docker.start();
-    const address = servers.at(-1)?.address ?? options.listen;
-    log.info({ agent: identity.agentId, ip, address, socket: options.socketPath }, "agent serves");
-    return { address, close };
-  } catch (thrown) {
-    await close();
-    throw thrown;
-  }
+  return { agent, agentId: identity.agentId, docker, gossip, session };
 }
 
 /**
@@ -139,10 +156,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
 async function listen(
   { socketPath }: AgentOptions,
   tcp: TcpAddress,
-  api: Omit<AgentApiDeps, "local">,
+  api: Omit<AgentApiDeps, "local"> & Pick<AgentDeps, "log">,
   servers: HttpServer[],
 ): Promise<() => void> {
-  const { agent, onBug } = api;
+  const { agent, onBug, log } = api;
   const unixApp = createAgentApp({ ...api, local: true });
   const tcpApp = createAgentApp({ ...api, local: false });
   const started = Promise.withResolvers<void>();
@@ -151,8 +168,10 @@ async function listen(
     await started.promise;
     return app.fetch(request);
   };
-  const cni = cniEndpoint({ isStarted: () => isStarted, cni: (body) => agent.cni(body), onBug });
-  servers.push(await listenUnix(afterStart(unixApp), socketPath, [cni]));
+  const shared = { isStarted: () => isStarted, onBug };
+  const cni = cniEndpoint({ ...shared, cni: (body) => agent.cni(body) });
+  const netavark = netavarkEndpoint({ ...shared, agent, socketPath, log });
+  servers.push(await listenUnix(afterStart(unixApp), socketPath, [cni, netavark]));
   servers.push(await listenTcp(afterStart(tcpApp), tcp));
   return () => {
     isStarted = true;
