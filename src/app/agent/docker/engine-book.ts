@@ -11,8 +11,8 @@ import { ENGINE_COMPARE_INTERVAL_MS, ENGINE_FORGETS_MS } from "../../../model/en
 import { Fault } from "../../../model/fault.ts";
 
 export interface EngineBookDependencies {
-  readonly engine: DockerEngine;
-  readonly store: AgentStore;
+  readonly engine: Pick<DockerEngine, "networks" | "network">;
+  readonly store: Pick<AgentStore, "dockerNetworks" | "putDockerNetwork" | "deleteDockerNetwork">;
   readonly clock: Clock;
   readonly log: Log;
   readonly leases: () => readonly Lease[];
