@@ -156,6 +156,24 @@ test("a newer word of the cluster for another agent cuts the container off; an o
   assert.equal(asked.length, 1);
 });
 
+test("an assignment in which this host hosts the address no more cuts the container off, and says so", async () => {
+  const { rig, take, now } = await reserving(FAR);
+  await addresses(rig, ADD);
+  await addresses(rig, { ...ADD, containerId: "c2", netns: C2, environment: {} });
+  const comes = async (change: Partial<Assignment>) => {
+    const before = now();
+    take(change);
+    rig.service.reassigned(now(), before);
+    await rig.service.repair(await rig.kernel.observe([]));
+    return rig.service.leases().map(({ containerId }) => containerId);
+  };
+  assert.deepEqual(await comes({ overlayMtu: 1400 }), ["c1", "c2"]);
+  assert.deepEqual([await comes({ hosted: [] }), await comes({ overlayMtu: 1420 })], [["c2"], ["c2"]]);
+  assert.deepEqual(rig.warnings, [
+    `cut off: this host does not have all of ${FAR}, fd01:c::2 in network both any more`,
+  ]);
+});
+
 test("what containers have is told by name, and what another name had before is logged once", async () => {
   const { rig, book, take, now } = await reserving(NEAR);
   await addresses(rig, ADD);
