@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
 import { verifySignature } from "../../io/crypto/keys.ts";
 import { ip } from "../../model/ip.ts";
-import { ATTENDANCE_GRACE_MS, HOSTED_MAX } from "../../model/limits.ts";
+import { ATTENDANCE_GRACE_MS, HOSTED_MAX, RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
 import type { ReservedUse } from "../../model/reservation.ts";
 import { verifyAssignmentStatement } from "../../model/trust/assignment-statement.ts";
 import { reservationsTable } from "../cli/reserve-command.ts";
@@ -174,6 +174,23 @@ test("a master that begins gives away nothing that an agent may have which has n
   assert.equal(await rig.claim(2, "web", "9.0.0.79"), "9.0.0.77 3,9.0.0.78 2,9.0.0.79 4", "agent 1 never came back");
   for (const end of [disconnect, again]) end();
   assert.match(await rig.claim(1, "web", "9.0.0.77"), /^9\.0\.0\.77 5$/);
+});
+
+test("an agent that tells as many uses as it can may have more: nothing of its own is taken for unused", async () => {
+  const rig = new Rig();
+  for (const n of [1, 2]) await rig.register(request(n));
+  rig.connect(request(1));
+  await rig.reserve("web", ["9.0.0.77", "9.0.7.7"]);
+  const uses = Array.from({ length: RESERVED_USES_TOLD_MAX }, (_, i) => ({
+    ...{ address: ip(`9.0.0.${(i % 64) + 2}`), containerId: `c${i}`, name: `n${i}` },
+  }));
+  const more = /in-use.*whether 9\.0\.0\.77 is in use is not known: agent agent-1 tells of 256 .*end some/;
+  await rig.tell(1, uses);
+  assert.match(await rig.claim(2, "web", "9.0.0.77"), more);
+  assert.match(await rig.remove("web"), more);
+  assert.equal(await rig.claim(2, "web", "9.0.0.77", "9.0.7.7"), "9.0.7.7 1", "which is not that agent's");
+  await rig.tell(1, uses.slice(1));
+  assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 2,9.0.7.7 1");
 });
 
 test("claims make room only when it is known that no container uses them", async () => {

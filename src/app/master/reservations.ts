@@ -6,9 +6,10 @@
  * refused by all who hear the newer one. It stays when its container ends, so that the next start on that host needs nobody.
  */
 import type { ClaimRequest } from "../../io/ports.ts";
+import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { familyOf, type Ip } from "../../model/ip.ts";
-import { HOSTED_MAX } from "../../model/limits.ts";
+import { HOSTED_MAX, RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
 import type { Claim, Reservation, ReservationBook, ReservedUse } from "../../model/reservation.ts";
 import type { ControlRecords, StoredClaim } from "./control-records.ts";
 import type { Sightings } from "./sightings.ts";
@@ -78,9 +79,14 @@ export class Reservations implements ReservationBook {
     return claim === undefined ? this.#deps.isOf(agent, address) : claim.agent === agent;
   }
 
-  /** The agent that has the address and of which `uses` may not tell all; `undefined`: it tells whether it is in use. */
-  #unsure(address: Ip, asker?: string): string | undefined {
-    return this.#deps.sightings.unheard().find((agent) => agent !== asker && this.#hasIt(agent, address));
+  /** Another agent than the one that asks that has the address and of which `uses` may not tell all, and why. */
+  #unsure(address: Ip, asker?: string): Vague | undefined {
+    const { sightings } = this.#deps;
+    const unheard = sightings.unheard().map((agent) => ({ agent, why: UNHEARD }));
+    const full = sightings
+      .heard()
+      .flatMap(([agent, statuses]) => (statuses.some(isFull) ? [{ agent, why: FULL }] : []));
+    return [...unheard, ...full].find(({ agent }) => agent !== asker && this.#hasIt(agent, address));
   }
 
   /** @throws Fault in-use when a container of the name has an address that is reserved no more; storage */
@@ -208,14 +214,13 @@ export class Reservations implements ReservationBook {
   /** @throws Fault in-use */
   #refuseUnsure(addresses: readonly Ip[], asker?: string): void {
     for (const address of addresses) {
-      const agent = this.#unsure(address, asker);
-      if (agent !== undefined)
-        throw new Fault(
-          "in-use",
-          `whether ${address} is in use is not known: agent ${agent} has not told this master yet what its containers ` +
-            "have; try again in a moment, or stop that agent",
-          { ip: address, agent },
-        );
+      const vague = this.#unsure(address, asker);
+      if (vague === undefined) continue;
+      const { agent, why } = vague;
+      throw new Fault("in-use", `whether ${address} is in use is not known: agent ${agent} ${why}`, {
+        ip: address,
+        agent,
+      });
     }
   }
 
@@ -229,6 +234,21 @@ export class Reservations implements ReservationBook {
     });
     for (const address of ended) this.#claims.delete(address);
   }
+}
+
+/** An agent from whose silence about an address nothing follows. */
+interface Vague {
+  readonly agent: string;
+  readonly why: string;
+}
+
+const UNHEARD = "has not told this master yet what its containers have; try again in a moment, or stop that agent";
+const FULL =
+  `tells of ${RESERVED_USES_TOLD_MAX} reserved addresses that its containers have, and cannot tell of more; end some of ` +
+  "them first";
+
+function isFull({ reserved = [] }: OverlayStatus): boolean {
+  return reserved.length >= RESERVED_USES_TOLD_MAX;
 }
 
 function keyOf(network: string, name: string): string {
