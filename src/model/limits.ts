@@ -166,8 +166,6 @@ export const RESTING_MAX = 20_000;
 /** An agent that is to be removed by itself must have been away for at least so long. */
 export const AGENT_REMOVE_AFTER_MIN_S = 10;
 export const AGENT_REMOVE_AFTER_MAX_S = 365 * 24 * 3_600;
-/** So long a master that begins takes the agents that it knows for present, until gossip has told who is. */
-export const ATTENDANCE_GRACE_MS = 30_000;
 /** How often it is looked for agents that have been away too long. */
 export const ABSENCE_CHECK_MS = 5_000;
 /** How long a further slice must have been empty before it goes back: as long as its last address rests. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
-import { ATTENDANCE_GRACE_MS } from "../../model/limits.ts";
 import { parseToken } from "../../model/trust/token.ts";
+import { ATTENDANCE_GRACE_MS } from "./sightings.ts";
 
 const operator = (rig: MasterRig, method: string, path: string, body?: unknown) => rig.call(method, path, body, true);
 const TEN_MINUTES_MS = 600_000;

@@ -9,14 +9,14 @@ import type { Log } from "../../io/log.ts";
 import type { Clock } from "../../io/ports.ts";
 import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
-import { ABSENCE_CHECK_MS, AGENT_REST_S, ATTENDANCE_GRACE_MS } from "../../model/limits.ts";
+import { ABSENCE_CHECK_MS, AGENT_REST_S } from "../../model/limits.ts";
 import type { ClusterConfig } from "../../model/network.ts";
 import type { Deed } from "./book.ts";
 import type { ClusterTrust } from "./cluster-trust.ts";
 import type { ControlRecords } from "./control-records.ts";
 import type { Presence } from "./presence.ts";
 import type { Records } from "./records.ts";
-import type { Sightings } from "./sightings.ts";
+import { ATTENDANCE_GRACE_MS, type Sightings } from "./sightings.ts";
 
 export interface DepartureDeps {
   readonly records: Records;

@@ -7,11 +7,12 @@ import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
 import { verifySignature } from "../../io/crypto/keys.ts";
 import { ip } from "../../model/ip.ts";
-import { ATTENDANCE_GRACE_MS, HOSTED_MAX, RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
+import { HOSTED_MAX, RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
 import type { ReservedUse } from "../../model/reservation.ts";
 import { verifyAssignmentStatement } from "../../model/trust/assignment-statement.ts";
 import { reservationsTable } from "../cli/reserve-command.ts";
 import { reservationsSchema } from "./reservation-routes.ts";
+import { ATTENDANCE_GRACE_MS } from "./sightings.ts";
 
 const CONFIG = `
 dcos_overlay_network:

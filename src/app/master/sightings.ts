@@ -4,7 +4,9 @@
  */
 import type { Clock } from "../../io/ports.ts";
 import type { AgentRecord, OverlayStatus } from "../../model/cluster.ts";
-import { ATTENDANCE_GRACE_MS } from "../../model/limits.ts";
+
+/** So long a master that begins takes the agents that it knows for present, until gossip has told who is. */
+export const ATTENDANCE_GRACE_MS = 30_000;
 
 export class Sightings {
   readonly #clock: Pick<Clock, "now">;
