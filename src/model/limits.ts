@@ -22,7 +22,7 @@ export const RESERVATIONS_MAX = 1_000;
 export const RESERVED_ADDRESSES_MAX = 16;
 export const HOSTED_MAX = 128;
 export const CLAIM_REVISION_MAX = Number.MAX_SAFE_INTEGER;
-/** Reserved addresses in use that an agent tells its master, for each network. */
+/** Reserved addresses in use that an agent tells its master, for each network: who tells so many may have more. */
 export const RESERVED_USES_TOLD_MAX = 256;
 /** How long an ADD waits until the cluster's word on an address that it is to host is here and programmed. */
 export const CLAIM_WAIT_MS = 10_000;

@@ -150,7 +150,11 @@ export class AttachService {
 
   /** See LeaseBook; the next pass takes back what is on its way out. @throws Fault storage */
   reassigned(assignment: Assignment, before: Assignment | undefined): void {
-    this.#book.reassigned(assignment, before);
+    for (const lease of this.#book.reassigned(assignment, before)) {
+      const { containerId, ifname, network } = lease;
+      const all = `all of ${addressesOf(lease).join(", ")} in network ${network}`;
+      this.#deps.log.warn({ containerId, ifname, network }, `cut off: this host does not have ${all} any more`);
+    }
   }
 
   /** See LeaseBook. @throws Fault storage */

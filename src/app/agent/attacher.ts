@@ -85,6 +85,7 @@ export class Attacher {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
       const lease = book.openAlone(this.#request(call, inside), this.context().assignment, host.hosting?.());
       log.info({ ...fields(call), addresses: addressesOf(lease) }, "addresses given");
+      host.changed(lease);
       return given(lease, call, version, this.context());
     } finally {
       inside.close();

@@ -74,7 +74,7 @@ export class Cluster {
   readonly #records: Records;
   #allocator: Allocator;
   readonly #presence: Presence;
-  readonly #sightings = new Sightings();
+  readonly #sightings: Sightings;
   readonly #departures: Departures;
   #stateJson: string | undefined;
   /** As the store has it. */
@@ -97,8 +97,11 @@ export class Cluster {
       isKnown: (id) => this.#records.withId(id) !== undefined,
     });
     this.#presence = deps.presence;
+    const sightings = new Sightings(records, deps.clock);
+    this.#sightings = sightings;
     this.#departures = new Departures({
       ...deps,
+      sightings,
       records: this.#records,
       config: () => this.#config,
       allocator: () => this.#allocator,
@@ -111,15 +114,10 @@ export class Cluster {
     this.policies = new Policies(deps.records);
     this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
-    const told = () => this.#sightings.toldByConnected();
     const isOf = (agent: string, address: Ip) =>
       isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
-    this.reservations = new Reservations({
-      records: deps.records,
-      told,
-      isOf,
-      newest: () => this.#presence.newestClaim(),
-    });
+    const newest = () => this.#presence.newestClaim();
+    this.reservations = new Reservations({ records: deps.records, sightings, isOf, newest });
     this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
@@ -250,7 +248,7 @@ export class Cluster {
     this.#deps.log.info({ agent: agentId }, isConnected ? "agent connected" : "agent disconnected");
   }
 
-  /** See Departures. @throws Fault in-use when one of them is connected, storage */
+  /** See Departures. @throws Fault in-use when one of them is or may be connected, storage */
   delete(ids: readonly string[], who: string): void {
     this.#departures.remove(ids, who);
   }
