@@ -15,7 +15,7 @@ export const ENGINE_CALL_MAX_BYTES = 1 << 20;
 /** What a call of a Docker engine may take: it waits for ever, with the container locked. */
 export const ENGINE_CALL_MAX_MS = 10_000;
 /** For how long an engine must not have listed a lease of its own before it is given back: a call is repeated for 15 s. */
-export const ENGINE_FORGETS_MS = 60_000;
+export const ENGINE_FORGETS_MS = 30_000;
 /** Its lists are compared with the leases so often. */
 export const ENGINE_COMPARE_INTERVAL_MS = 30_000;
 /** An engine is looked at this often, besides when it tells of a change. */

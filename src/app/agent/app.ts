@@ -38,7 +38,8 @@ export interface AgentApiDeps {
   readonly local: boolean;
   readonly onBug: (thrown: unknown) => void;
   /** Those of Docker; absent: the agent looks after no engine. */
-  readonly dockerTasks?: () => readonly Task[];
+  /** What of Docker is known; absent: this agent has nothing to do with Docker. */
+  readonly docker?: { tasks(): readonly Task[]; problems(): readonly string[] };
 }
 
 export const agentStatusSchema = z
@@ -54,6 +55,8 @@ export const agentStatusSchema = z
     peersComplete: z.boolean(),
     /** What of them is not served, one sentence each. */
     peerProblems: z.array(z.string()),
+    /** What of Docker is not as it should be, or should be known, one sentence each. Older agents do not tell. */
+    dockerProblems: z.array(z.string()).optional(),
     attachments: z.number(),
     statuses: z.array(overlayStatusSchema),
     assignment: assignmentSchema.optional(),
@@ -217,7 +220,7 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   app.openapi(CAPACITY, (context) => context.json({ capacity: [...agent.capacities()] }, 200));
   app.openapi(ENDPOINTS, (context) => context.json({ endpoints: agent.leases().map(endpointView) }, 200));
   app.openapi(TASKS, (context) => {
-    const tasks = allTasks(deps.dockerTasks?.() ?? [], agent.leases());
+    const tasks = allTasks(deps.docker?.tasks() ?? [], agent.leases());
     return context.json({ tasks: tasks.map(taskView) }, 200);
   });
   app.openapi(LEASE_CHECK, async (context) => {
@@ -282,7 +285,7 @@ function taskView({ ports, networks, ...rest }: Task): z.infer<typeof taskSchema
   };
 }
 
-function statusView({ agent, session, agentId, version }: AgentApiDeps): z.infer<typeof agentStatusSchema> {
+function statusView({ agent, docker, session, agentId, version }: AgentApiDeps): z.infer<typeof agentStatusSchema> {
   const peers = agent.peers();
   const assignment = agent.assignment();
   return {
@@ -293,6 +296,7 @@ function statusView({ agent, session, agentId, version }: AgentApiDeps): z.infer
     peers: peers.length,
     peersComplete: agent.arePeersComplete,
     peerProblems: [...agent.peerProblems()],
+    dockerProblems: [...(docker?.problems() ?? [])],
     attachments: agent.attachments().length,
     statuses: [...agent.statuses()],
     ...(assignment !== undefined && { assignment }),

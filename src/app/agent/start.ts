@@ -76,9 +76,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     await agent.stop();
   };
   try {
-    const dockerTasks = () => docker.tasks();
     const { ip, version } = options;
-    const api = { dockerTasks, agent, session, gossip, agentId, version, clock, onBug, log };
+    const api = { docker, agent, session, gossip, agentId, version, clock, onBug, log };
     const open = await listen(options, tcp, api, servers);
     if (options.dockerPluginDir !== undefined) await docker.listen(options.dockerPluginDir);
     await agent.start();
