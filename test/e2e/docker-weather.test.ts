@@ -136,23 +136,30 @@ describe("Docker in rough weather", { skip }, () => {
   });
 
   test("a network of somebody else's is reported and left alone", async () => {
-    await agentOf(cluster, 1).stop();
-    await one.do("network", "rm", "dcos").catch(() => {});
-    await one.do("network", "create", "--subnet", "172.30.0.0/24", "dcos");
-    const id = (await one.do("network", "inspect", "dcos", "--format", "{{.Id}}")).trim();
-    await agentOf(cluster, 1).start();
+    await one.do("network", "create", "--subnet", "172.30.0.0/24", "late");
+    const id = (await one.do("network", "inspect", "late", "--format", "{{.Id}}")).trim();
+    const master = ["--master", cluster.master.address];
+    const added = await weft(["network", "add", "late", "--subnet", "10.77.0.0/16", "--prefix", "24", ...master]);
+    assert.equal(added.status, 0, added.stderr);
+    await hasNetwork(two, "late");
     await waitFor("weft status to say so", SETTLE_MS, async () => {
       const { stdout } = await weft(["status", "--agent", agentOf(cluster, 1).address]);
       return (
-        /Docker: network dcos: Docker has another network dcos \(driver bridge, 172\.30\.0\.0\/24\)/.test(stdout) ||
+        /Docker: network late: Docker has another network late \(driver bridge, 172\.30\.0\.0\/24\)/.test(stdout) ||
         undefined
       );
     });
-    assert.equal((await one.do("network", "inspect", "dcos", "--format", "{{.Id}}")).trim(), id);
-    await one.do("network", "rm", "dcos");
-    await hasNetwork(one, "dcos");
+    assert.equal((await one.do("network", "inspect", "late", "--format", "{{.Id}}")).trim(), id);
+    await one.do("network", "rm", "late");
+    await hasNetwork(one, "late");
     const { stdout } = await weft(["status", "--agent", agentOf(cluster, 1).address]);
     assert.match(stdout, /no problems/);
+    const removed = await weft(["network", "rm", "late", "--force", ...master]);
+    assert.equal(removed.status, 0, removed.stderr);
+    for (const host of [one, two])
+      await waitFor("the network to leave Docker", SETTLE_MS, async () => {
+        return !(await host.do("network", "ls", "--format", "{{.Name}}")).split("\n").includes("late") || undefined;
+      });
   });
 
   test("docker network rm and prune do what they say, and the cluster's network comes again", async () => {
