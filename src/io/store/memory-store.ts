@@ -11,6 +11,7 @@ import { fromText, toText } from "../../model/trust/bytes.ts";
 import { membershipJson, membershipSchema } from "../../model/trust/membership.ts";
 import type { NewestWord } from "../../model/trust/standing.ts";
 import type { AgentStore, GossipStore, LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
+import { checkEvents } from "./control-bounds.ts";
 
 interface Contents {
   revision: number;
@@ -119,8 +120,8 @@ class MemoryTerm implements LocalTerm {
 
   appendNow(events: readonly ControlEvent[]): void {
     this.#file.change((contents) => {
+      checkEvents(events, contents.revision);
       for (const event of events) {
-        assert(event.revision === contents.revision + 1, `revision ${contents.revision + 1} is the next`);
         for (const { key, after } of event.changes)
           if (after === undefined) delete contents.entries[key];
           else contents.entries[key] = after;
