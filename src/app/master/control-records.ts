@@ -92,16 +92,12 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
 });
 const identitySchema = z.object({ clusterKey: z.string() });
 const gossipSchema = z.object({ addresses: z.array(z.string().max(GOSSIP_ADDRESS_MAX_LENGTH)) });
-/** With the agent, its member, the epochs and the resting addresses it fits CHANGES_MAX. */
-const REMOVALS_AT_ONCE = 40;
 const agentEntrySchema = z.object({ record: agentRecordSchema });
 
 /** Changes are made inside of `change`; what is read is checked, and damage is a fault that names the entry. */
 export class ControlRecords {
   readonly #book: Book;
   readonly #storeKey: Uint8Array;
-  /** All keys of removals, and maybe some that are gone. */
-  readonly #removals: Set<string>;
   /** Above the order of every entry. */
   #order: number;
 
@@ -109,7 +105,6 @@ export class ControlRecords {
   constructor(book: Book, storeKey: Uint8Array) {
     this.#book = book;
     this.#storeKey = storeKey;
-    this.#removals = new Set([...book.under(REMOVAL)].map(([id]) => REMOVAL + id));
     const orders = [NETWORK, AGENT, TOKEN].flatMap((kind) => [...book.under(kind)].map(([, value]) => orderOf(value)));
     this.#order = orders.reduce((most, order) => Math.max(most, order + 1), 0);
   }
@@ -151,11 +146,16 @@ export class ControlRecords {
     this.#book.put(CLUSTER, settings);
   }
 
+  /** Orders have gaps: what stays in its place is not written again because something before it went. */
   saveNetwork({ overlays, ...settings }: NetworkSource): void {
     this.#book.put(SETTINGS, settings);
-    const names = new Set(overlays.map(({ name }) => name));
-    for (const [name] of [...this.#book.under(NETWORK)]) if (!names.has(name)) this.#book.delete(NETWORK + name);
-    for (const [order, overlay] of overlays.entries()) this.#book.put(NETWORK + overlay.name, { order, ...overlay });
+    let order = -1;
+    const ordered = overlays.map((overlay) => {
+      const known = this.#book.get(NETWORK + overlay.name);
+      order = Math.max(order + 1, known === undefined ? 0 : orderOf(known));
+      return [overlay.name, { order, ...overlay }] as const;
+    });
+    this.#saveAll(NETWORK, new Map(ordered));
   }
 
   // ---- agents --------------------------------------------------------------------------------------------------------
@@ -289,25 +289,8 @@ export class ControlRecords {
 
   /** Each removal is an entry of its own: with hundreds of them in one, every further one would write them all again. */
   saveEpochs({ epoch, floor, removals }: EpochRecord): void {
-    const keys = new Map(removals.map((each) => [removalKey(each), each]));
-    let room = REMOVALS_AT_ONCE;
-    const inline: Removal[] = [];
-    for (const [key, removal] of keys) {
-      if (this.#book.get(key) !== undefined) continue;
-      // Those of a store from before they had entries of their own move some at a time.
-      if (room === 0) inline.push(removal);
-      else this.#book.put(key, removal);
-      room = Math.max(0, room - 1);
-      this.#removals.add(key);
-    }
-    for (const key of this.#removals) {
-      if (room === 0) break;
-      if (keys.has(key)) continue;
-      if (this.#book.get(key) === undefined) this.#removals.delete(key);
-      else this.#book.delete(key);
-      room -= 1;
-    }
-    this.#book.put(EPOCHS, { epoch, floor, removals: inline });
+    this.#saveAll(REMOVAL, new Map(removals.map((each) => [idOf(each), each])));
+    this.#book.put(EPOCHS, { epoch, floor, removals: [] });
   }
 
   saveKeyRing({ phase, current, other }: KeyRing): void {
@@ -317,7 +300,13 @@ export class ControlRecords {
 
   // ---- inside --------------------------------------------------------------------------------------------------------
 
-  /** A removal below the floor is one that was not deleted yet. */
+  /** Of a kind these entries and no others, by the rest of their keys. */
+  #saveAll(kind: string, values: ReadonlyMap<string, unknown>): void {
+    for (const [id] of [...this.#book.under(kind)]) if (!values.has(id)) this.#book.delete(kind + id);
+    for (const [id, value] of values) if (this.#book.get(kind + id) !== value) this.#book.put(kind + id, value);
+  }
+
+  /** Versions up to 0.1.0 wrote many removals inside of the entry at first, and deleted those below the floor later. */
   #epochs(value: unknown): EpochRecord {
     const { epoch, floor, removals } = decoded(epochRecordSchema, value, EPOCHS);
     const entries = [...this.#book.under(REMOVAL)].map(([id, each]) => decoded(removalSchema, each, REMOVAL + id));
@@ -375,8 +364,8 @@ export function clusterKeyOf(identity: unknown): string | undefined {
   return identity === undefined ? undefined : decoded(identitySchema, identity, IDENTITY).clusterKey;
 }
 
-function removalKey({ epoch, memberId }: Removal): string {
-  return `${REMOVAL}${epoch}-${memberId}`;
+function idOf({ epoch, memberId }: Removal): string {
+  return `${epoch}-${memberId}`;
 }
 
 function orderOf(value: unknown): number {
