@@ -34,9 +34,6 @@ import { exhausted, subjectOf, undoing, withBoundedError } from "./registering.t
 import { Reservations } from "./reservations.ts";
 import { Sightings } from "./sightings.ts";
 
-/** Records of one change: with the networks and the event it fits CHANGES_MAX. */
-const STRIPPED_AT_ONCE = 50;
-
 export interface ClusterDeps {
   readonly book: Book;
   readonly records: ControlRecords;
@@ -135,41 +132,30 @@ export class Cluster {
 
   /**
    * Puts another configuration in force, which has a place for all that agents hold; they come for what is new.
+   * @param gone a network that it lacks: in the same change all agents lose it, and what is about it alone goes with it
    * @throws Fault storage
    */
-  force(effective: Effective, deed: Deed): void {
+  force(effective: Effective, deed: Deed, gone?: string): void {
     const config = configOf(effective);
-    const allocator = Allocator.restore(config.network, this.#records.all(), this.#resting);
+    const before = this.#records.all();
+    const after = before.map((record) => withoutNetwork(record, gone));
+    const stripped = after.filter((record, index) => record !== before[index]);
+    const allocator = Allocator.restore(config.network, after, this.#resting);
+    let dropped: readonly (() => void)[] = [];
     this.#write(deed, (records) => {
+      for (const record of stripped) records.putAgent(record);
       records.saveNetwork(effective.source);
       records.saveSettings(effective.settings);
+      if (gone !== undefined) dropped = [this.reservations, this.policies].map((book) => book.dropNetwork(gone));
     });
+    for (const done of dropped) done();
+    for (const record of stripped) this.#records.put(record, record.id);
     this.#effective = effective;
     this.#config = config;
     this.#allocator = allocator;
     this.#stateJson = undefined;
     this.#deps.log.info({ who: deed.who, what: deed.what }, "configuration changed");
     this.#presence.announce();
-  }
-
-  /** Takes the network from every agent that has a share of it, some at a time. @throws Fault storage */
-  stripNetwork(name: string, who: string): void {
-    const having = this.#records.all().filter(({ overlays }) => overlays.some(({ info }) => info.name === name));
-    for (let at = 0; at < having.length; at += STRIPPED_AT_ONCE) {
-      const some = having.slice(at, at + STRIPPED_AT_ONCE).map((record) => ({
-        ...record,
-        overlays: record.overlays.filter(({ info }) => info.name !== name),
-      }));
-      this.#write(
-        { who, what: `network ${name} taken from ${some.length === 1 ? "one agent" : `${some.length} agents`}` },
-        (records) => {
-          for (const record of some) records.putAgent(record);
-        },
-      );
-      for (const record of some) this.#records.put(record, record.id);
-    }
-    this.#allocator = Allocator.restore(this.#config.network, this.#records.all(), this.#resting);
-    this.#stateJson = undefined;
   }
 
   /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
@@ -397,4 +383,10 @@ export class Cluster {
       );
     }
   }
+}
+
+/** The record itself when it has no such network. */
+function withoutNetwork(record: AgentRecord, name: string | undefined): AgentRecord {
+  const overlays = record.overlays.filter(({ info }) => info.name !== name);
+  return overlays.length === record.overlays.length ? record : { ...record, overlays };
 }

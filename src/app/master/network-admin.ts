@@ -93,13 +93,10 @@ export class NetworkAdmin {
     if (!isForced && known.phase !== "draining" && held.length > 0)
       throw new Fault("in-use", `network ${name} takes new containers; 'weft network drain ${name}' first`);
     if (!isForced && held.length > 0) throw stillHeld(name, held);
-    this.#cluster.stripNetwork(name, who);
-    this.#cluster.reservations.dropNetwork(name, who);
-    this.#cluster.policies.dropNetwork(name, who);
     const overlays = source.overlays.flatMap((overlay) =>
       overlay.name === name ? [] : [withoutAllowed(overlay, name)],
     );
-    this.#cluster.force({ source: { ...source, overlays }, settings }, { who, what: `network ${name} removed` });
+    this.#cluster.force({ source: { ...source, overlays }, settings }, { who, what: `network ${name} removed` }, name);
   }
 
   /** @param text of a configuration file @throws Fault bad-config */

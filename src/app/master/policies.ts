@@ -32,18 +32,21 @@ export class Policies implements PolicyBook {
 
   remove(name: string, who: string): boolean {
     if (!this.#byName.has(name)) return false;
-    this.#drop(name, who);
+    this.#records.change({ who, what: `policy ${name} removed` }, () => this.#records.deletePolicy(name));
+    this.#byName.delete(name);
     this.onChange();
     return true;
   }
 
-  /** The network is being removed, and with it the policies that are about it alone. @throws Fault storage */
-  dropNetwork(network: string, who: string): void {
-    for (const policy of this.list()) if (policy.network === network) this.#drop(policy.name, who);
-  }
-
-  #drop(name: string, who: string): void {
-    this.#records.change({ who, what: `policy ${name} removed` }, () => this.#records.deletePolicy(name));
-    this.#byName.delete(name);
+  /**
+   * The network is being removed, and with it the policies that are about it alone, as part of that change.
+   * @returns what is to be called when it is written
+   */
+  dropNetwork(network: string): () => void {
+    const gone = this.list().filter((policy) => policy.network === network);
+    for (const { name } of gone) this.#records.deletePolicy(name);
+    return () => {
+      for (const { name } of gone) this.#byName.delete(name);
+    };
   }
 }

@@ -94,14 +94,27 @@ export class Reservations implements ReservationBook {
     const before = this.#byKey.get(keyOf(network, name));
     if (before === undefined) return false;
     this.#refuseInUse(name, before.addresses);
-    this.#drop(before, who);
+    const what = `reservation for ${name} in network ${network} removed`;
+    this.#change(who, what, before.addresses, (records) => records.deleteReservation(network, name));
+    this.#byKey.delete(keyOf(network, name));
     this.onChange();
     return true;
   }
 
-  /** The network is being removed, and with it all that is reserved in it. @throws Fault storage */
-  dropNetwork(network: string, who: string): void {
-    for (const reservation of this.of([network])) this.#drop(reservation, who);
+  /**
+   * The network is being removed, and with it all that is reserved and hosted in it, as part of that change.
+   * @returns what is to be called when it is written
+   */
+  dropNetwork(network: string): () => void {
+    const { records } = this.#deps;
+    const gone = this.of([network]);
+    const claims = [...this.#claims.values()].filter((claim) => claim.network === network);
+    for (const { name } of gone) records.deleteReservation(network, name);
+    for (const { address } of claims) records.deleteClaim(address);
+    return () => {
+      for (const { name } of gone) this.#byKey.delete(keyOf(network, name));
+      for (const { address } of claims) this.#claims.delete(address);
+    };
   }
 
   /**
@@ -179,12 +192,6 @@ export class Reservations implements ReservationBook {
         `agent ${agent} hosts ${own.length} reserved addresses, the most that one agent can`,
       );
     return idle.slice(0, excess).map(({ address }) => address);
-  }
-
-  #drop({ network, name, addresses }: Reservation, who: string): void {
-    const what = `reservation for ${name} in network ${network} removed`;
-    this.#change(who, what, addresses, (records) => records.deleteReservation(network, name));
-    this.#byKey.delete(keyOf(network, name));
   }
 
   #refuseInUse(name: string, addresses: readonly Ip[]): void {
