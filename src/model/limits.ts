@@ -161,7 +161,7 @@ export const SLICE_REST_MAX_S = 30 * 24 * 3_600;
 /** What a removed agent had is given to nobody else for so long: it may not have heard of it, and its packets, and those
  * that are sent to it, still be on their way. By the wall clock, as above. */
 export const AGENT_REST_S = 600;
-/** Items at rest, of all agents; what comes beyond them does not rest. */
+/** Items at rest, of all agents: beyond them agents keep what they give back, and of removed ones nothing rests. */
 export const RESTING_MAX = 20_000;
 /** An agent that is to be removed by itself must have been away for at least so long. */
 export const AGENT_REMOVE_AFTER_MIN_S = 10;

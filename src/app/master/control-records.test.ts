@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openControl } from "../../../test/support/control.ts";
 import { MemoryDisk, openMemoryMasterDisk } from "../../io/store/memory-store.ts";
+import type { RestingItem } from "../../model/cluster.ts";
+import { cidr } from "../../model/ip.ts";
+import { RESTING_MAX } from "../../model/limits.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 
 const removal = (epoch: number) => ({
@@ -62,4 +65,44 @@ test("a change that is taken back takes its removals back", () => {
   write(() => records.saveEpochs(epochsOf(6, 2)));
   assert.deepEqual(records.trust().epochs, epochsOf(6, 2));
   close();
+});
+
+const items = (from: number, to: number): RestingItem[] =>
+  Array.from({ length: to - from }, (_, at) => ({
+    item: cidr(`9.${(from + at) >> 8}.${(from + at) & 255}.0/24`),
+    network: "dcos",
+    until: "2026-11-21T08:10:00Z",
+    agent: `agent-${from + at}`,
+  }));
+
+test("as much rests as may, in its order, and each item comes and goes by itself", async () => {
+  const disk = new MemoryDisk();
+  const { records, write, close } = openControl(openMemoryMasterDisk(disk));
+  const all = items(0, RESTING_MAX).reverse();
+  write(() => records.saveResting(all));
+  write(() => records.saveResting([...all.slice(1), ...items(RESTING_MAX, RESTING_MAX + 1)]));
+  close();
+  const open = openMemoryMasterDisk(disk);
+  const again = openControl(open);
+  const found = again.records.resting();
+  assert.deepEqual(found, [...all.slice(1), ...items(RESTING_MAX, RESTING_MAX + 1)]);
+  const { revision } = again.book;
+  again.write(() => again.records.saveResting(found.slice(1)));
+  const [last, ...none] = await open.control.leadNow().events(revision, 10);
+  assert.deepEqual([last?.changes.map(({ key }) => key), none], [[`resting/${found[0]?.item}`], []]);
+  again.close();
+});
+
+test("what rested in one entry is read, and becomes entries with the first change", () => {
+  const disk = new MemoryDisk();
+  const { book, records, write, close } = openControl(openMemoryMasterDisk(disk));
+  const all = items(0, 3_000);
+  write(() => book.put("resting", JSON.parse(JSON.stringify(all))));
+  assert.deepEqual(records.resting(), all);
+  write(() => records.saveResting(all.slice(1)));
+  assert.deepEqual([book.get("resting"), [...book.under("resting/")].length], [undefined, all.length - 1]);
+  close();
+  const again = openControl(openMemoryMasterDisk(disk));
+  assert.deepEqual(again.records.resting(), all.slice(1));
+  again.close();
 });
