@@ -330,9 +330,10 @@ export const REMOVAL_MAX_BYTES = 256;
 export const EPOCH_MAX = 0xffff_ffff;
 export const REVISION_MAX = 0xffff_ffff;
 /** Removals that are kept before the epoch floor rises in their stead, and how many may wait for it: each is told to every
- * agent, in about 140 bytes. */
+ * agent, in about 140 bytes, and with some traces they fit GOSSIP_OWNER_ENTRIES_MAX. Versions up to 0.1.0 kept more. */
 export const REMOVALS_KEPT = 256;
-export const REMOVALS_MAX = 1_024;
+export const REMOVALS_MAX = 900;
+export const REMOVALS_READ_MAX = 1_024;
 /** Ids of gossip keys are 32 bits. */
 export const KEY_ID_MAX = 0xffff_ffff;
 /** Tokens that the master keeps, those that do not count any more with them; the oldest of these make room. */
