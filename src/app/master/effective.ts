@@ -7,6 +7,7 @@ import { sha256 } from "../../io/crypto/keys.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
+import type { Reservation } from "../../model/reservation.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import type { ClusterSettings, ControlRecords } from "./control-records.ts";
 
@@ -34,7 +35,7 @@ export function loadEffective(
     (isShared || (settings.file === digestOf(file) && settings.refused.length === 0))
   )
     return { source, settings };
-  const effective = laidOver(source, records.agents(), file);
+  const effective = laidOver(source, records.agents(), file, records.reservations().reservations);
   records.change({ who: "master", what: "configuration file laid over what is stored" }, () => {
     records.saveNetwork(effective.source);
     records.saveSettings(effective.settings);
@@ -47,8 +48,9 @@ export function laidOver(
   stored: NetworkSource | undefined,
   records: Parameters<typeof reconfigure>[1],
   { config, source }: Pick<ParsedConfig, "config" | "source">,
+  reserved: readonly Reservation[],
 ): Effective {
-  const merged = reconfigure(stored, records, source);
+  const merged = reconfigure(stored, records, source, reserved);
   const { overlayMtu, enableIpv6, defaultNetwork, elastic, agents } = config;
   const settings: ClusterSettings = {
     ...(overlayMtu !== undefined && { overlayMtu }),

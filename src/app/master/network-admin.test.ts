@@ -132,7 +132,7 @@ dcos_overlay_network:
     changes: ["overlayMtu: nothing becomes 1400", "network web: added (10.64.0.0/12 in /24)"],
     refused: [
       "network dcos: it cannot change from 9.0.0.0/8 in /24 to 9.0.0.0/8 in /25 while 1 agent has a share of it; its stored " +
-        "definition stays in force until those agents are deleted",
+        "definition stays in force until those agents are deleted and the change is made again",
     ],
   });
   assert.deepEqual(await rig.json("/v1/state"), before);

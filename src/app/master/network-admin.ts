@@ -114,7 +114,8 @@ export class NetworkAdmin {
   }
 
   #laidOver(text: string): Effective {
-    return laidOver(this.#cluster.effective.source, this.#cluster.agents(), parseClusterConfig(text));
+    const { effective, reservations } = this.#cluster;
+    return laidOver(effective.source, this.#cluster.agents(), parseClusterConfig(text), reservations.list());
   }
 
   #planOf(next: Effective): Plan {
@@ -129,7 +130,8 @@ export class NetworkAdmin {
     const { source, settings } = this.#cluster.effective;
     const wanted = parseNetworkSource({ ...source, overlays }, settings.enableIpv6);
     this.#requireUnderlayOutside(wanted);
-    const { network, refused } = reconfigure(source, this.#cluster.agents(), wanted);
+    const reserved = this.#cluster.reservations.list();
+    const { network, refused } = reconfigure(source, this.#cluster.agents(), wanted, reserved);
     if (refused.length > 0) throw new Fault("in-use", refused.join("; "), { refused });
     const changes = networkChanges(source, network);
     if (changes.length > 0) this.#cluster.force({ source: network, settings }, { who, what: eventText(changes) });
