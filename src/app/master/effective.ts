@@ -19,8 +19,8 @@ export interface Effective {
 
 /**
  * The configuration to serve, stored before anybody sees it. A file that was laid over the store before is not laid over it
- * again: networks may have been changed since, by command. Nor is any over a store that several masters share, except at
- * the beginning: whose file it was would depend on who leads.
+ * again, whatever of it was refused: networks may have been changed since, by command. Nor is any over a store that several
+ * masters share, except at the beginning: whose file it was would depend on who leads.
  * @throws Fault corrupt-store, storage
  */
 export function loadEffective(
@@ -29,11 +29,7 @@ export function loadEffective(
   isShared = false,
 ): Effective {
   const [source, settings] = [records.network(), records.settings()];
-  if (
-    source !== undefined &&
-    settings !== undefined &&
-    (isShared || (settings.file === digestOf(file) && settings.refused.length === 0))
-  )
+  if (source !== undefined && settings !== undefined && (isShared || settings.file === digestOf(file)))
     return { source, settings };
   const effective = laidOver(source, records.agents(), file, records.reservations().reservations);
   records.change({ who: "master", what: "configuration file laid over what is stored" }, () => {
