@@ -131,8 +131,10 @@ export const REGISTRATION_SPREAD_MS = 10;
 export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;
 /** A call to one master; then the next one is tried. */
 export const MASTER_CALL_TIMEOUT_MS = 5_000;
-/** Bytes of a master's answer to a call: an assignment with 256 networks is about 150 kB. */
+/** Bytes of a master's answer to a call; and of what all agents are told alike, as JSON: it travels a third longer, with a
+ * record of 256 networks (150 kB), the agent's statement, and REMOVALS_MAX removals (200 kB). */
 export const MASTER_ANSWER_MAX_BYTES = 1 << 20;
+export const ASSIGNMENT_COMMON_MAX_BYTES = 350_000;
 /** Deletions of devices that wait in a thread; one of the eight that bin/weft gives Node is left to other work. */
 export const LINK_DELETIONS_AT_ONCE_MAX = 7;
 /** A full pass runs at least this often, whatever the kernel's events say. */

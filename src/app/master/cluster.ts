@@ -17,7 +17,7 @@ import { Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import { type Claim, isWithin } from "../../model/reservation.ts";
-import { assignmentOf } from "./assignment.ts";
+import { assignmentOf, type Common, requireTellable } from "./assignment.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
@@ -105,7 +105,7 @@ export class Cluster {
       onGone: (id, resting) => this.#gone(id, resting),
       onChanged: (record) => this.#changed(record),
     });
-    this.policies = new Policies(deps.records);
+    this.policies = new Policies(deps.records, (policies) => requireTellable(this.#common(), { policies }));
     this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
     const told = () => this.#sightings.toldByConnected();
@@ -116,6 +116,7 @@ export class Cluster {
       told,
       isOf,
       newest: () => this.#presence.newestClaim(),
+      requireTellable: (reservations) => requireTellable(this.#common(), { reservations }),
     });
     this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
@@ -133,10 +134,11 @@ export class Cluster {
   /**
    * Puts another configuration in force, which has a place for all that agents hold; they come for what is new.
    * @param gone a network that it lacks: in the same change all agents lose it, and what is about it alone goes with it
-   * @throws Fault storage
+   * @throws Fault storage, exhausted
    */
   force(effective: Effective, deed: Deed, gone?: string): void {
     const config = configOf(effective);
+    requireTellable(this.#common(), { config });
     const before = this.#records.all();
     const after = before.map((record) => withoutNetwork(record, gone));
     const stripped = after.filter((record, index) => record !== before[index]);
@@ -186,7 +188,7 @@ export class Cluster {
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
       return {
-        assignment: assignmentOf(registration.record, this.#config, this.policies.list(), { reservations, hosted }),
+        assignment: assignmentOf(registration.record, { ...this.#common(), reservations }, hosted),
         membership: this.trust.membershipOf(subject),
         announcement: this.#presence.announcement,
       };
@@ -345,6 +347,10 @@ export class Cluster {
     this.#sightings.forget(id);
     this.elastic.forget(id);
     this.#programs.forget(id);
+  }
+
+  #common(): Common {
+    return { config: this.#config, policies: this.policies.list(), reservations: this.reservations.list() };
   }
 
   get book(): Book {

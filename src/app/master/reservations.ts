@@ -26,6 +26,8 @@ export interface ReservationsDeps {
   readonly isOf: (agent: string, address: Ip) => boolean;
   /** The greatest revision that gossip tells of: ahead of what is stored when the store was restored from a backup. */
   readonly newest: () => number;
+  /** @throws Fault exhausted when agents could not be told of all of these */
+  readonly requireTellable: (reservations: readonly Reservation[]) => void;
 }
 
 export class Reservations implements ReservationBook {
@@ -77,10 +79,11 @@ export class Reservations implements ReservationBook {
     return claim === undefined ? this.#deps.isOf(agent, address) : claim.agent === agent;
   }
 
-  /** @throws Fault in-use when a container of the name has an address that is reserved no more; storage */
+  /** @throws Fault in-use when a container of the name has an address that is reserved no more; exhausted, storage */
   put(reservation: Reservation, who: string): void {
     const { network, name, addresses } = reservation;
     const before = this.#byKey.get(keyOf(network, name));
+    this.#deps.requireTellable([...this.list().filter((each) => each !== before), reservation]);
     const gone = (before?.addresses ?? []).filter((address) => !addresses.includes(address));
     this.#refuseInUse(name, gone);
     const what = `reservation for ${name} in network ${network} ${before === undefined ? "added" : "changed"}`;
