@@ -7,14 +7,14 @@
  * has never happened; it is durable as soon as the disk was waited for.
  */
 
-import { stateAt } from "../../core/control/history.ts";
+import { Rewind } from "../../core/control/history.ts";
 import { changeFrom, eventsOf, UNFINISHED, unfinishedSince } from "../../core/control/pieces.ts";
 import type { Clock, LocalTerm, Term } from "../../io/ports.ts";
 import { checkEvents } from "../../io/store/control-bounds.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../model/control-event.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { EVENTS_AT_ONCE_MAX, EVENTS_KEPT } from "../../model/limits.ts";
+import { EVENTS_AT_ONCE_MAX, EVENTS_KEPT, EVENTS_SHOWN_MAX } from "../../model/limits.ts";
 
 /** Who changes what: for people. */
 export interface Deed {
@@ -73,9 +73,26 @@ export class Book {
     return { revision: this.#revision, entries: new Map(this.#entries) };
   }
 
-  /** Durable events later than `after`, the oldest first. @throws Fault storage */
+  /** Durable events later than `after`, as `Term.events`. */
   events(after: number, limit: number): Promise<readonly ControlEvent[]> {
     return this.#term.events(after, limit);
+  }
+
+  /** Durable events later than `after` and up to `last`, the oldest first, some at a time. @throws Fault storage */
+  async *eventsBetween(after: number, last: number): AsyncGenerator<readonly ControlEvent[]> {
+    for (let at = after; at < last; ) {
+      const found = await this.#term.events(at, Math.min(last - at, EVENTS_SHOWN_MAX));
+      yield found;
+      at = found.at(-1)?.revision ?? last;
+    }
+  }
+
+  /** All entries as of an earlier revision. @throws Fault bad-request when there is none such, or it is forgotten; storage */
+  async stateAt(revision: number): Promise<ControlState> {
+    const now = this.state();
+    const rewind = new Rewind(revision);
+    for await (const events of this.eventsBetween(revision, now.revision)) rewind.add(events);
+    return rewind.from(now);
   }
 
   get(key: string): unknown {
@@ -172,13 +189,7 @@ export class Book {
   }
 
   async #takeBack(since: number): Promise<void> {
-    const events: ControlEvent[] = [];
-    for (let more: readonly ControlEvent[] = [], at = since; at < this.#revision; at = more.at(-1)?.revision ?? at) {
-      more = await this.#term.events(at, EVENTS_AT_ONCE_MAX);
-      if (more.length === 0) break;
-      events.push(...more);
-    }
-    const { entries } = stateAt(since, this.state(), events);
+    const { entries } = await this.stateAt(since);
     const what = `what followed revision ${since} taken back: it was not finished`;
     this.change({ who: "master", what }, () => {
       for (const key of new Set([...entries.keys(), ...this.#entries.keys()])) {

@@ -67,6 +67,16 @@ export function eventBytes({ changes, ...event }: ControlEvent): number {
   );
 }
 
+/** The first of them that have no more bytes together; one at least, so that whoever goes on from there gets on. */
+export function firstWithin<T>(items: readonly T[], bytesOf: (item: T) => number, max: number): readonly T[] {
+  let bytes = 0;
+  const end = items.findIndex((item, index) => {
+    bytes += bytesOf(item);
+    return index > 0 && bytes > max;
+  });
+  return end < 0 ? items : items.slice(0, end);
+}
+
 function changeBytes(change: EntryChange): number {
   const { key, after } = change;
   return OVERHEAD_BYTES + jsonBytes(change) + Buffer.byteLength(key) + (after === undefined ? 0 : jsonBytes(after));
