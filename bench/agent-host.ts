@@ -78,9 +78,9 @@ export class AgentHost {
     inside(netns, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire");
     for (const end of ["eth0", "wire"]) inside(netns, "ip", "link", "set", end, "up");
     inside(netns, "ip", "address", "add", `${ADDRESS}/8`, "dev", "eth0");
-    const { path, kind, reason } = await installPlugin(join(this.dir, "bin"));
+    const { paths, kind, reason } = await installPlugin(join(this.dir, "bin"));
     assert(kind === "program", `the plugin is measured as a program: ${reason}`);
-    this.#plugin = path;
+    this.#plugin = paths[0];
     await this.#home.start();
     await this.startAgent();
   }

@@ -157,7 +157,9 @@ function listen(
 }
 
 function isFor({ path, maxBytes }: DirectCall, { method, url, headers }: IncomingMessage): boolean {
-  return method === "POST" && url === path && Number(headers["content-length"] ?? Number.NaN) <= maxBytes;
+  // A request with neither header has no body.
+  const length = headers["content-length"] ?? (headers["transfer-encoding"] === undefined ? 0 : Number.NaN);
+  return method === "POST" && url === path && Number(length) <= maxBytes;
 }
 
 /** Node's parser holds a body to the length that it announces. */

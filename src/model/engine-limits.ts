@@ -10,3 +10,18 @@ export const ENGINE_CHANGE_MS = 30_000;
 export const ENGINE_ANSWER_MAX_BYTES = 64 << 20;
 /** Bytes of one of its events, which carries all labels of a container. */
 export const ENGINE_EVENT_MAX_BYTES = 1 << 20;
+/** Bytes of one call of a Docker engine: published ports are its bulk. */
+export const ENGINE_CALL_MAX_BYTES = 1 << 20;
+/** What a call of a Docker engine may take: it waits for ever, with the container locked. */
+export const ENGINE_CALL_MAX_MS = 10_000;
+/** For how long an engine must not have listed a lease of its own before it is given back: a call is repeated for 15 s. */
+export const ENGINE_FORGETS_MS = 30_000;
+/** Its lists are compared with the leases so often. */
+export const ENGINE_COMPARE_INTERVAL_MS = 30_000;
+/** An engine is looked at this often, besides when it tells of a change. */
+export const ENGINE_INTERVAL_MS = 30_000;
+/** So long after a change: a container that starts tells of five. */
+export const ENGINE_DEBOUNCE_MS = 200;
+/** Pauses before it is asked again when it was away or refused: each twice the last one. Asking in vain costs nothing. */
+export const ENGINE_RETRY_FIRST_MS = 500;
+export const ENGINE_RETRY_MAX_MS = 5_000;

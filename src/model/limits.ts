@@ -22,7 +22,7 @@ export const RESERVATIONS_MAX = 1_000;
 export const RESERVED_ADDRESSES_MAX = 16;
 export const HOSTED_MAX = 128;
 export const CLAIM_REVISION_MAX = Number.MAX_SAFE_INTEGER;
-/** Reserved addresses in use that an agent tells its master, for each network. */
+/** Reserved addresses in use that an agent tells its master, for each network: who tells so many may have more. */
 export const RESERVED_USES_TOLD_MAX = 256;
 /** How long an ADD waits until the cluster's word on an address that it is to host is here and programmed. */
 export const CLAIM_WAIT_MS = 10_000;
@@ -56,12 +56,6 @@ export const CONFIG_PROBLEMS_SHOWN_MAX = 50;
 export const HTTP_BODY_MAX_BYTES = 1 << 20;
 /** Bytes of one CNI call (configuration with prevResult, and environment). */
 export const CNI_CALL_MAX_BYTES = 1 << 20;
-/** Bytes of one call of a Docker engine: published ports are its bulk. */
-export const ENGINE_CALL_MAX_BYTES = 1 << 20;
-/** What a call of a Docker engine may take: it waits for ever, with the container locked. */
-export const ENGINE_CALL_MAX_MS = 10_000;
-/** For how long an engine must not have listed a lease of its own before it is given back. A call is repeated for 15 s. */
-export const ENGINE_FORGETS_MS = 60_000;
 /** A released address is not given again for this long, while another can be had: what was sent to its last holder, and
  * what still has its name cached, is over by then. */
 export const ADDRESS_REST_MS = 60_000;
@@ -367,20 +361,6 @@ export const GOSSIP_ADDRESS_MAX_LENGTH = 47;
 export const GOSSIP_COMPLETE_MS = 10_000;
 /** The epoch floor is told so long after it rose: by then the newer words of all agents have spread. */
 export const EPOCH_FLOOR_DELAY_MS = 10_000;
-/** Entries that one event changes: with the event itself and the fence it fits one transaction of etcd (128 operations). */
-export const CHANGES_MAX = 100;
-/** Events that are kept; the oldest are forgotten, a thousand at a time. */
-export const EVENTS_KEPT = 100_000;
-/** Events of one write to the store. */
-export const EVENTS_AT_ONCE_MAX = 100;
-/** Bytes of the file that `weft store export` writes: it is one string in memory. */
-export const STORE_FILE_MAX_BYTES = 400_000_000;
-/** Events of one answer, and their bytes, also of one that a store gives. */
-export const EVENTS_SHOWN_MAX = 1_000;
-export const EVENTS_READ_MAX_BYTES = 8 << 20;
-/** Bytes of one event and the entries that it writes: etcd takes 1.5 MiB in one request (--max-request-bytes). A value of
- * 500 kB that replaces one of 500 kB fits: both are in the event, and the new one is written. */
-export const CONTROL_EVENT_MAX_BYTES = 1_560_000;
 /** Bytes of one answer of etcd: a page of entries, each a third longer as it travels. */
 export const ETCD_ANSWER_MAX_BYTES = 64 << 20;
 /** Entries or events that are asked for at once: 1,000 of 2 kB are 30 ms of etcd's time. */

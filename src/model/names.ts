@@ -2,10 +2,13 @@
  * Names that are fixed by the original, by the kernel or by us, and the rules for names that people choose.
  */
 import {
+  CNI_CONTAINER_ID_MAX_BYTES,
   HOST_NAME_LABEL_MAX_BYTES,
   HOST_NAME_MAX_BYTES,
+  IFNAME_MAX_BYTES,
   INTERFACE_RANK_MAX,
   NETWORK_NAME_MAX_BYTES,
+  PATH_MAX_BYTES,
 } from "./limits.ts";
 
 /** One VXLAN segment carries all overlays (spec: overlay §2.3). */
@@ -64,5 +67,35 @@ export function hostNameProblem(name: string): string | undefined {
     return `has a label of more than ${HOST_NAME_LABEL_MAX_BYTES} bytes between its dots`;
   if (!labels.every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$/.test(label)))
     return "is no host name: letters, digits, '-' and '_', with single dots between them";
+  return undefined;
+}
+
+/** What is wrong with a container's id, or `undefined`. */
+export function containerIdProblem(id: string): string | undefined {
+  if (Buffer.byteLength(id) > CNI_CONTAINER_ID_MAX_BYTES)
+    return `has ${Buffer.byteLength(id)} bytes, at most ${CNI_CONTAINER_ID_MAX_BYTES} are taken`;
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(id))
+    return "may hold only letters, digits, '_', '.' and '-', and begins with a letter or digit";
+  return undefined;
+}
+
+/**
+ * What is wrong with an interface's name, or `undefined`. Beyond the kernel's own rule: `%` would be filled in by the
+ * kernel, and `all` and `default` are folders of sysctls for every device.
+ */
+export function ifnameProblem(name: string): string | undefined {
+  if (Buffer.byteLength(name) > IFNAME_MAX_BYTES)
+    return `has ${Buffer.byteLength(name)} bytes, a device's name has at most ${IFNAME_MAX_BYTES}`;
+  if (!/^[!-~]+$/.test(name) || /[/:%]/.test(name))
+    return "may hold only visible ASCII characters without '/', ':' and '%'";
+  if ([".", "..", "all", "default"].includes(name)) return "is no name for a device";
+  return undefined;
+}
+
+/** What is wrong with the path of a network namespace as text, or `undefined`; whether it is one, the kernel tells. */
+export function netnsPathProblem(path: string): string | undefined {
+  if (!path.startsWith("/")) return "is no absolute path";
+  if (Buffer.byteLength(path) >= PATH_MAX_BYTES)
+    return `has ${Buffer.byteLength(path)} bytes, a path has fewer than ${PATH_MAX_BYTES}`;
   return undefined;
 }

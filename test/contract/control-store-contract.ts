@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { ControlStore, MasterAddress, Term } from "../../src/io/ports.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../src/model/control-event.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES, EVENTS_READ_MAX_BYTES } from "../../src/model/control-limits.ts";
 import { Fault } from "../../src/model/fault.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES, EVENTS_READ_MAX_BYTES } from "../../src/model/limits.ts";
 
 export interface ControlPlace {
   /** A handle of its own. */

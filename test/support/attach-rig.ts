@@ -134,6 +134,7 @@ export class AttachRig {
         claim: async (wanted, deadline) => (await this.claims.claim?.(wanted, deadline)) ?? false,
         lostTo: (lease) => this.claims.lostTo?.(lease),
         statuses: () => this.statuses,
+        again: () => {},
         exclusive: (work) => this.#exclusive.run("", work),
         context: () => (this.isReady ? this.context : undefined),
         changed: () => {

@@ -361,6 +361,7 @@ export class LeaseWorld {
         context: () => this.#context,
         statuses: () => [],
         changed: () => {},
+        again: () => {},
         exclusive: (work) => this.#exclusive(work),
         heal: async () => {},
       },

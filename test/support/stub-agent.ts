@@ -19,16 +19,21 @@ export interface StubAgent {
   readonly socketPath: string;
   /** The bodies of the requests, in their order. */
   readonly requests: readonly Buffer[];
+  /** Where they were posted. */
+  readonly paths: readonly string[];
 }
 
 export async function startStubAgent(t: TestContext, answers: readonly StubAnswer[]): Promise<StubAgent> {
   const folder = mkdtempSync(join(tmpdir(), "weft-stub-"));
   const socketPath = join(folder, "agent.sock");
   const requests: Buffer[] = [];
+  const paths: string[] = [];
   const left = [...answers];
   const onConnection = async (socket: Socket): Promise<void> => {
     socket.on("error", () => {});
-    requests.push(await readRequest(socket));
+    const { path, body } = await readRequest(socket);
+    requests.push(body);
+    paths.push(path);
     const answer = left.shift();
     if (answer === "restarts") {
       server.close();
@@ -43,14 +48,14 @@ export async function startStubAgent(t: TestContext, answers: readonly StubAnswe
     server.close();
     rmSync(folder, { recursive: true });
   });
-  return { socketPath, requests };
+  return { socketPath, requests, paths };
 }
 
 function httpText({ status, body = "", contentLength = Buffer.byteLength(body) }: Exclude<StubAnswer, string>): string {
   return `HTTP/1.1 ${status} Some Reason\r\nX-First: 1\r\nContent-Length: ${contentLength}\r\n\r\n${body}`;
 }
 
-async function readRequest(socket: Socket): Promise<Buffer> {
+async function readRequest(socket: Socket): Promise<{ readonly path: string; readonly body: Buffer }> {
   let bytes = Buffer.alloc(0);
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     bytes = Buffer.concat([bytes, chunk as Buffer]);
@@ -58,9 +63,9 @@ async function readRequest(socket: Socket): Promise<Buffer> {
     if (headEnd < 0) continue;
     const head = bytes.toString("latin1", 0, headEnd);
     const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1]);
-    if (!/^POST \/v1\/cni HTTP\/1\.[01]\r\n/.test(head) || Number.isNaN(length))
-      return Buffer.from(`bad head: ${head}`);
-    if (bytes.length >= headEnd + 4 + length) return bytes.subarray(headEnd + 4);
+    const path = /^POST (\/v1\/(?:cni|netavark)) HTTP\/1\.[01]\r\n/.exec(head)?.[1];
+    if (path === undefined || Number.isNaN(length)) return { path: "", body: Buffer.from(`bad head: ${head}`) };
+    if (bytes.length >= headEnd + 4 + length) return { path, body: bytes.subarray(headEnd + 4) };
   }
-  return Buffer.from("cut off");
+  return { path: "", body: Buffer.from("cut off") };
 }

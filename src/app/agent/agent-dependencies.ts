@@ -15,6 +15,8 @@ export interface AgentSettings {
   readonly socketPath: string;
   /** Folder for CNI configurations; absent: none are written. */
   readonly cniConfDir?: string;
+  /** Where a Docker engine looks for drivers; absent: there is no Docker. */
+  readonly dockerPluginDir?: string;
 }
 
 export interface AgentDependencies {
@@ -26,6 +28,8 @@ export interface AgentDependencies {
   readonly log: Log;
   /** Told what other agents are to know of this one's labelled containers; absent: they are not told. */
   readonly onMembers?: (told: Uint8Array | undefined) => void;
+  /** Told of the assignment that the host carries containers of; `undefined`: the cluster removed the agent. */
+  readonly onServing?: (assignment: Assignment | undefined) => void;
   /** Called whenever what the master should know of the networks may have changed. */
   readonly onStatus: (statuses: readonly OverlayStatus[], assignment?: Assignment) => void;
   /** Tells the master now, because a call of a runtime finds every address held. */

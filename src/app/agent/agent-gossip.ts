@@ -110,6 +110,7 @@ export class AgentGossip {
     this.#isComplete = false;
     this.#announced.clear();
     this.#cancelComplete?.();
+    this.#cancelSilence?.();
     const close = async () => {
       await opening;
       // What it is told by came from the member itself, which is still at it.

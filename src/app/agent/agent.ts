@@ -6,7 +6,8 @@
  * answered, and touches no packet. Peers are unknown until the first snapshot, and unknown is not gone
  * (docs/decisions/0008).
  */
-import type { CniReply } from "../../core/cni/reply.ts";
+import type { AddResult, CniReply } from "../../core/cni/reply.ts";
+import type { Task } from "../../core/docker/tasks.ts";
 import { EMPTY_HOST_STATE, type HostState } from "../../core/host/host-state.ts";
 import { type Capacity, capacities, rooms, usageOf } from "../../core/ipam/capacity.ts";
 import { commonPart } from "../../core/ipam/slices.ts";
@@ -20,7 +21,8 @@ import type { KernelFeatures, PeerUpdate } from "../../io/ports.ts";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
 import type { AgentDependencies, AgentSettings } from "./agent-dependencies.ts";
-import { AttachService } from "./attach-service.ts";
+import { AttachService, type DelCall } from "./attach-service.ts";
+import type { AddCall } from "./attacher.ts";
 import { CapacityAlarm } from "./capacity-alarm.ts";
 import { ClaimBook } from "./claim-book.ts";
 import { writeConflists } from "./conflists.ts";
@@ -87,6 +89,7 @@ export class Agent {
           // The master gives nobody else what is in use, and gives at once what is not.
           if (this.#claims.concerns(lease, this.#assignment)) this.#tell();
         },
+        again: () => this.#loop.soon(),
         exclusive: (work) => this.#loop.exclusive(work),
         heal: () => this.#loop.pass(),
       },
@@ -160,6 +163,30 @@ export class Agent {
   /** Carries out a CNI call; `body` is that of POST /v1/cni. */
   cni(body: Uint8Array): Promise<CniReply> {
     return this.#attach.answer(body);
+  }
+
+  /** For protocols beside CNI; see AttachService. */
+  attach(call: AddCall): Promise<AddResult> {
+    return this.#attach.attach(call);
+  }
+
+  detach(call: DelCall): Promise<void> {
+    return this.#attach.detach(call);
+  }
+
+  /** Carries out a call of a Docker engine. @throws Fault */
+  engineCall(path: string, body: Uint8Array): Promise<object> {
+    return this.#attach.docker.answer(path, body);
+  }
+
+  /** Gives back what a Docker engine has forgotten. @throws Fault */
+  engineForgot(lease: Lease): Promise<void> {
+    return this.#attach.docker.detach(lease);
+  }
+
+  /** What a Docker engine runs. @throws Fault storage */
+  engineRuns(tasks: readonly Task[]): void {
+    this.#attach.docker.runs(tasks);
   }
 
   // ---- what can be asked ---------------------------------------------------------------------------------------------
@@ -260,6 +287,7 @@ export class Agent {
     this.#peers.clear();
     this.#arePeersComplete = false;
     this.#attach.dismissed();
+    this.#deps.onServing?.(undefined);
     if (cniConfDir !== undefined) writeConflists(cniConfDir, socketPath, []);
   }
 
@@ -330,6 +358,7 @@ export class Agent {
     if (this.#programmed !== before) {
       this.#room.programmed();
       this.#claims.programmed();
+      if (this.#programmed !== undefined) this.#deps.onServing?.(this.#programmed);
     }
     if (this.#assignment !== undefined) this.#alarm.note(rooms(this.#assignment, this.capacities()));
     this.metrics.passed({ durationMs, operations, failures: failures.length, isImpossible: fault !== undefined });

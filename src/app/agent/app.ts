@@ -4,6 +4,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { allTasks, type Task } from "../../core/docker/tasks.ts";
 import type { Capacity } from "../../core/ipam/capacity.ts";
 import type { Clock } from "../../io/ports.ts";
 import { addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
@@ -23,6 +24,7 @@ import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from ".
 import type { Agent } from "./agent.ts";
 import type { AgentGossip } from "./agent-gossip.ts";
 import { CNI_PATH } from "./cni-endpoint.ts";
+import { NETAVARK_PATH } from "./netavark-endpoint.ts";
 import type { Session } from "./session.ts";
 
 export interface AgentApiDeps {
@@ -35,6 +37,9 @@ export interface AgentApiDeps {
   /** Whether this is the Unix socket, which only root of this host can open. */
   readonly local: boolean;
   readonly onBug: (thrown: unknown) => void;
+  /** Those of Docker; absent: the agent looks after no engine. */
+  /** What of Docker is known; absent: this agent has nothing to do with Docker. */
+  readonly docker?: { tasks(): readonly Task[]; problems(): readonly string[] };
 }
 
 export const agentStatusSchema = z
@@ -50,6 +55,8 @@ export const agentStatusSchema = z
     peersComplete: z.boolean(),
     /** What of them is not served, one sentence each. */
     peerProblems: z.array(z.string()),
+    /** What of Docker is not as it should be, or should be known, one sentence each. Older agents do not tell. */
+    dockerProblems: z.array(z.string()).optional(),
     attachments: z.number(),
     statuses: z.array(overlayStatusSchema),
     assignment: assignmentSchema.optional(),
@@ -83,6 +90,8 @@ export const capacitySchema: z.ZodType<Capacity> = z
   })
   .openapi("Capacity");
 
+const labelsSchema = z.record(z.string(), z.string());
+
 /** What is leased, as people look at it. */
 export const endpointSchema = z
   .object({
@@ -96,7 +105,7 @@ export const endpointSchema = z
     plugin: z.enum(["weft-cni", "weft-ipam", "docker"]),
     state: z.enum(["pending", "attached", "mending"]),
     since: z.string(),
-    labels: z.record(z.string(), z.string()).optional(),
+    labels: labelsSchema.optional(),
     aliases: z.array(z.string()).optional(),
     ports: z.array(portMappingSchema).optional(),
   })
@@ -113,6 +122,36 @@ const ENDPOINTS = createRoute({
   path: "/v1/endpoints",
   summary: "Every interface that has addresses of this host, with its container and runtime.",
   responses: { 200: json(z.object({ endpoints: z.array(endpointSchema) }), "Endpoints.") },
+});
+/** What runs, as names and virtual addresses are made of it. */
+export const taskSchema = z
+  .object({
+    framework: z.string(),
+    name: z.string(),
+    runtime: z.string(),
+    containerId: z.string(),
+    image: z.string().optional(),
+    labels: labelsSchema,
+    ports: z.array(
+      z.object({
+        protocol: z.string(),
+        containerPort: z.number(),
+        hostPort: z.number().optional(),
+        hostIp: ipSchema.optional(),
+      }),
+    ),
+    health: z.enum(["healthy", "unhealthy", "starting"]).optional(),
+    networks: z.array(
+      z.object({ network: z.string(), addresses: z.array(ipSchema), endpointId: z.string().optional() }),
+    ),
+  })
+  .openapi("Task");
+
+const TASKS = createRoute({
+  method: "get",
+  path: "/v1/tasks",
+  summary: "What runs on this host: Docker's containers, and those of other runtimes that have addresses of Weft's.",
+  responses: { 200: json(z.object({ tasks: z.array(taskSchema) }), "Tasks.") },
 });
 const LEASE_CHECK = createRoute({
   method: "get",
@@ -146,6 +185,22 @@ const CNI = createRoute({
   },
   responses: { 200: json(z.unknown(), "A CNI result, or empty."), default: json(z.unknown(), "A CNI error.") },
 });
+const NETAVARK = createRoute({
+  method: "post",
+  path: NETAVARK_PATH,
+  summary: "One call of the netavark plugin, by the Unix socket only; as of /v1/cni.",
+  request: {
+    body: {
+      required: true,
+      description: "COMMAND=, NETNS= and REQUEST_ID=, each ended by a zero byte, one more zero byte, standard input.",
+      content: { "application/octet-stream": { schema: z.string() } },
+    },
+  },
+  responses: {
+    200: json(z.unknown(), "A network, a status block, or empty."),
+    default: json(z.object({ error: z.string() }), "What netavark shows."),
+  },
+});
 
 export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   const { agent, session, onBug, version } = deps;
@@ -164,6 +219,10 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   app.openapi(ATTACHMENTS, (context) => context.json({ attachments: [...agent.attachments()] }, 200));
   app.openapi(CAPACITY, (context) => context.json({ capacity: [...agent.capacities()] }, 200));
   app.openapi(ENDPOINTS, (context) => context.json({ endpoints: agent.leases().map(endpointView) }, 200));
+  app.openapi(TASKS, (context) => {
+    const tasks = allTasks(deps.docker?.tasks() ?? [], agent.leases());
+    return context.json({ tasks: tasks.map(taskView) }, 200);
+  });
   app.openapi(LEASE_CHECK, async (context) => {
     requireLocal(deps.local, "agent"); // calls of runtimes wait for it
     return context.json({ problems: [...(await agent.auditLeases())] }, 200);
@@ -174,11 +233,13 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   });
   app.openapi(PEERS, (context) => context.json({ peers: [...agent.peers()] }, 200));
   addMembersRoute(app, () => deps.gossip.member, deps.clock);
-  app.openAPIRegistry.registerPath(CNI);
-  // On the socket it is answered before it gets here.
-  app.post(CNI_PATH, () => {
-    throw notLocal("agent");
-  });
+  // On the socket they are answered before they get here.
+  for (const direct of [CNI, NETAVARK]) {
+    app.openAPIRegistry.registerPath(direct);
+    app.post(direct.path, () => {
+      throw notLocal("agent");
+    });
+  }
   app.get("/overlay-agent/overlay", (context) => overlayAnswer(context, agent, session));
   app.get("/healthz", (context) =>
     agent.assignment() === undefined
@@ -216,7 +277,15 @@ function endpointView(lease: Lease): z.infer<typeof endpointSchema> {
   };
 }
 
-function statusView({ agent, session, agentId, version }: AgentApiDeps): z.infer<typeof agentStatusSchema> {
+function taskView({ ports, networks, ...rest }: Task): z.infer<typeof taskSchema> {
+  return {
+    ...rest,
+    ports: [...ports],
+    networks: networks.map((network) => ({ ...network, addresses: [...network.addresses] })),
+  };
+}
+
+function statusView({ agent, docker, session, agentId, version }: AgentApiDeps): z.infer<typeof agentStatusSchema> {
   const peers = agent.peers();
   const assignment = agent.assignment();
   return {
@@ -227,6 +296,7 @@ function statusView({ agent, session, agentId, version }: AgentApiDeps): z.infer
     peers: peers.length,
     peersComplete: agent.arePeersComplete,
     peerProblems: [...agent.peerProblems()],
+    dockerProblems: [...(docker?.problems() ?? [])],
     attachments: agent.attachments().length,
     statuses: [...agent.statuses()],
     ...(assignment !== undefined && { assignment }),

@@ -46,6 +46,12 @@ export async function build(
   refuse(attachment, await inside.apply(diff(observed, desired)));
 }
 
+/** Makes the inside what it should be, where an engine has made most of it. @throws Fault kernel-refused, no-rights */
+export async function tell(attachment: Attachment, context: OverlayContext, inside: ContainerKernel): Promise<void> {
+  const desired = desiredContainer(attachment, context);
+  refuse(attachment, await inside.apply(diff(await observeFor(desired, inside), desired)));
+}
+
 /**
  * Removes what `build` makes; the container's end goes with the host's.
  * @throws Fault kernel-refused, no-rights; not for what is gone already

@@ -3,13 +3,14 @@
  * lives is made again, the inside included, and what lost its namespace, or its address to another agent, is released.
  */
 import type { HostState } from "../../core/host/host-state.ts";
+import { insideName, otherEnd } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, Kernel } from "../../io/ports.ts";
 import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
 import { LONE_LEASES_INTERVAL_MS } from "../../model/limits.ts";
-import { build, openNamespace, presenceOf, takeDown } from "./attach-kernel.ts";
+import { build, openNamespace, presenceOf, takeDown, tell } from "./attach-kernel.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Release } from "./release.ts";
@@ -23,6 +24,8 @@ export interface AttachRepairDependencies {
   readonly log: Log;
   /** `undefined` while the host cannot carry containers. */
   readonly context: () => OverlayContext | undefined;
+  /** Asks for another pass, soon. */
+  readonly again: () => void;
   /** The agent that hosts an address of the lease now, if that is another one. */
   readonly lostTo: (lease: Lease) => { readonly address: string; readonly to: string } | undefined;
 }
@@ -45,7 +48,8 @@ export class AttachRepair {
     const present = new Set(observed.links.map(({ name }) => name));
     const suspects = book.all().filter((lease) => {
       if (book.isLeaving(lease) || this.#deps.lostTo(lease) !== undefined) return true;
-      if (!isAttachment(lease)) return looksAtAll;
+      if (!isAttachment(lease)) return looksAtAll && lease.docker === undefined;
+      if (isUntaken(lease)) return !present.has(otherEnd(lease).name) || !present.has(lease.hostIfname);
       return lease.state === "mending" || !present.has(lease.hostIfname);
     });
     let done = false;
@@ -78,11 +82,38 @@ export class AttachRepair {
       return release.takeBack(lease);
     }
     try {
-      return isAttachment(lease) ? await this.#remake(lease) : await this.#keepIfAlive(lease);
+      if (!isAttachment(lease)) return await this.#keepIfAlive(lease);
+      return isUntaken(lease) ? await this.#follow(lease) : await this.#remake(lease);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       log.warn(identity(lease), `the device is lost and cannot be made again: ${error.message}`);
       return false;
+    }
+  }
+
+  /**
+   * A Docker engine has taken the container's end: learns where it is and what it is called there, and tells the container
+   * what it needs to know. An engine that has taken it back by now says so itself.
+   */
+  async #follow(attachment: Attachment): Promise<boolean> {
+    const { book, context: contextNow, kernel } = this.#deps;
+    const context = contextNow();
+    if (context === undefined) return false;
+    const inside = await kernel.enter(attachment.netns);
+    try {
+      const end = (await inside.links()).find(({ mac }) => mac === attachment.mac);
+      const number = /^eth(\d{1,3})$/.exec(end?.name ?? "")?.[1];
+      if (end === undefined || number === undefined) {
+        this.#deps.again(); // the engine is at work on it
+        return false;
+      }
+      const docker = { ...attachment.docker, ifname: end.name };
+      const taken: Attachment = { ...attachment, netnsId: inside.netnsId, docker, rank: 1 + Number(number) };
+      await tell(taken, context, inside);
+      book.save(taken);
+      return false;
+    } finally {
+      inside.close();
     }
   }
 
@@ -104,7 +135,7 @@ export class AttachRepair {
       if (context === undefined) return false; // a pass with an assignment comes here again
       book.save({ ...attachment, state: "mending" });
       const siblings = book.siblings(attachment);
-      await build(attachment, siblings, context, kernel, inside).catch(async (error: unknown) => {
+      await build(asOwn(attachment), siblings, context, kernel, inside).catch(async (error: unknown) => {
         await takeDown(attachment, siblings, kernel);
         throw error;
       });
@@ -115,6 +146,17 @@ export class AttachRepair {
       inside.close();
     }
   }
+}
+
+/** Its end is still beside the host's, as far as is known. */
+function isUntaken({ docker }: Attachment): boolean {
+  return docker !== undefined && docker.ifname === undefined;
+}
+
+/** An engine makes the inside once; what is lost is ours to make. */
+function asOwn(attachment: Attachment): Attachment {
+  const { docker, ...own } = attachment;
+  return docker === undefined ? attachment : { ...own, ifname: insideName(attachment) };
 }
 
 function identity({ containerId, ifname, network }: Lease): object {

@@ -7,7 +7,14 @@
  * takes back all of it. Calls for one container run one after another.
  */
 import { type CniCall, decodeCall } from "../../core/cni/call.ts";
-import { type CniReply, EMPTY_REPLY, errorReply, versionReply } from "../../core/cni/reply.ts";
+import {
+  type AddResult,
+  addReply,
+  type CniReply,
+  EMPTY_REPLY,
+  errorReply,
+  versionReply,
+} from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import type { HostState } from "../../core/host/host-state.ts";
 import type { Ledger } from "../../core/ipam/ledger.ts";
@@ -23,7 +30,7 @@ import { AddressGiver } from "./address-giver.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
 import { AttachRepair } from "./attach-repair.ts";
-import { Attacher } from "./attacher.ts";
+import { type AddCall, Attacher } from "./attacher.ts";
 import type { Wanted } from "./claim-book.ts";
 import { DockerDriver } from "./docker/docker-driver.ts";
 import { checkAddresses, foreignIpamOf, passOn, returnAddresses } from "./foreign-ipam.ts";
@@ -49,6 +56,8 @@ export interface AttachHost {
   lostTo?(lease: Lease): { readonly address: Ip; readonly to: string } | undefined;
   /** Attachments, or this lease, came or went: a pass should run. */
   changed(lease: Lease): void;
+  /** A pass should run soon. */
+  again(): void;
   /** Work on the kernel that no pass may overlap. */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
@@ -65,7 +74,7 @@ export interface AttachDependencies {
   readonly log: Log;
 }
 
-type DelCall = Extract<CniCall, { command: "DEL" }>;
+export type DelCall = Extract<CniCall, { command: "DEL" }>;
 type CheckCall = Extract<CniCall, { command: "CHECK" }>;
 type StatusCall = Extract<CniCall, { command: "STATUS" }>;
 type GcCall = Extract<CniCall, { command: "GC" }>;
@@ -90,6 +99,7 @@ export class AttachService {
       ...shared,
       queue: this.#queue,
       context: () => deps.host.context(),
+      again: () => deps.host.again(),
       lostTo: (lease) => deps.host.lostTo?.(lease),
     });
     this.#attacher = new Attacher(shared);
@@ -140,7 +150,11 @@ export class AttachService {
 
   /** See LeaseBook; the next pass takes back what is on its way out. @throws Fault storage */
   reassigned(assignment: Assignment, before: Assignment | undefined): void {
-    this.#book.reassigned(assignment, before);
+    for (const lease of this.#book.reassigned(assignment, before)) {
+      const { containerId, ifname, network } = lease;
+      const all = `all of ${addressesOf(lease).join(", ")} in network ${network}`;
+      this.#deps.log.warn({ containerId, ifname, network }, `cut off: this host does not have ${all} any more`);
+    }
   }
 
   /** See LeaseBook. @throws Fault storage */
@@ -175,11 +189,12 @@ export class AttachService {
   async #carryOut(call: Exclude<CniCall, { command: "VERSION" }>, version: CniVersion): Promise<CniReply> {
     switch (call.command) {
       case "ADD":
-        return this.#queue.run(call.containerId, () =>
-          call.plugin === "weft-ipam" ? this.#attacher.addLone(call, version) : this.#attacher.add(call, version),
-        );
+        return call.plugin === "weft-ipam"
+          ? this.#queue.run(call.containerId, () => this.#attacher.addLone(call, version))
+          : addReply(version, await this.attach(call), call.config.prevResult);
       case "DEL":
-        return this.#queue.run(call.containerId, () => this.#del(call));
+        await this.detach(call);
+        return EMPTY_REPLY;
       case "CHECK":
         return this.#queue.run(call.containerId, () => this.#check(call));
       case "STATUS":
@@ -189,18 +204,27 @@ export class AttachService {
     }
   }
 
+  /** Attaches a container, whichever protocol asked; a call that is repeated gets the same answer. @throws Fault */
+  attach(call: AddCall): Promise<AddResult> {
+    return this.#queue.run(call.containerId, () => this.#attacher.add(call));
+  }
+
+  /** What is not there is detached already. @throws Fault */
+  detach(call: DelCall): Promise<void> {
+    return this.#queue.run(call.containerId, () => this.#del(call));
+  }
+
   // ---- DEL -----------------------------------------------------------------------------------------------------------
 
-  async #del(call: DelCall): Promise<CniReply> {
+  async #del(call: DelCall): Promise<void> {
     const lease = this.#book.get(call);
     // A runtime detaches from a network that refused the container, too: the interface of another one is not meant.
     if (lease === undefined || !isOf(lease, call)) {
       if (call.config.ipam !== undefined) await this.#returnUnknown(call);
-      return EMPTY_REPLY;
+      return;
     }
     await this.#detach(lease);
     this.#deps.log.info({ ...logFields(call), addresses: addressesOf(lease) }, "detached");
-    return EMPTY_REPLY;
   }
 
   /** @throws Fault when the kernel, the disk or another plugin refuses; it stays on its way out, and repair goes on */

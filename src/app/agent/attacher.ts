@@ -3,7 +3,7 @@
  * taken back before its answer leaves.
  */
 import type { CniCall } from "../../core/cni/call.ts";
-import { addReply, type CniReply, ipamReply } from "../../core/cni/reply.ts";
+import { type AddResult, type CniReply, ipamReply } from "../../core/cni/reply.ts";
 import type { CniVersion } from "../../core/cni/version.ts";
 import { containerHalves, halfOf, type LeaseRequest, refuseDraining } from "../../core/ipam/lease.ts";
 import { GATEWAY_MAC, gatewaysOf } from "../../core/overlay/attach.ts";
@@ -24,7 +24,7 @@ import { foreignIpamOf, requestAddresses } from "./foreign-ipam.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Release } from "./release.ts";
 
-type AddCall = Extract<CniCall, { command: "ADD" }>;
+export type AddCall = Extract<CniCall, { command: "ADD" }>;
 
 export interface AttacherDependencies {
   readonly kernel: Kernel;
@@ -52,12 +52,12 @@ export class Attacher {
     throw new Fault("not-ready", "this agent has no addresses yet; it is waiting for its master, try again later");
   }
 
-  /** ADD of weft-cni. */
-  async add(call: AddCall, version: CniVersion): Promise<CniReply> {
+  /** ADD of weft-cni, and of what other protocols make of theirs. */
+  async add(call: AddCall): Promise<AddResult> {
     const context = this.context();
     const earlier = this.#deps.book.get(call);
     if (earlier !== undefined && isAttachment(earlier) && isRepeated(call, earlier))
-      return attached(earlier, call, version, context);
+      return attached(earlier, call, context);
     this.#requireServed(call, context); // refuses before anything is opened
     const inside = await this.#deps.kernel.enter(call.netns);
     try {
@@ -67,7 +67,7 @@ export class Attacher {
       // Whom a policy may guard is guarded before its first program runs.
       if (policyMembers([attachment], context.assignment.policies ?? []).length > 0) await this.#deps.host.heal();
       else this.#deps.host.changed(attachment);
-      return attached(attachment, call, version, this.#newest(context));
+      return attached(attachment, call, this.#newest(context));
     } finally {
       inside.close();
     }
@@ -85,6 +85,7 @@ export class Attacher {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
       const lease = book.openAlone(this.#request(call, inside), this.context().assignment, host.hosting?.());
       log.info({ ...fields(call), addresses: addressesOf(lease) }, "addresses given");
+      host.changed(lease);
       return given(lease, call, version, this.context());
     } finally {
       inside.close();
@@ -210,9 +211,9 @@ function isRepeated({ requestId, config }: AddCall, earlier: Lease): boolean {
 }
 
 /** The answer follows from the attachment alone, so that the same call sent again gets the same one. */
-function attached(attachment: Attachment, call: AddCall, version: CniVersion, context: OverlayContext): CniReply {
+function attached(attachment: Attachment, call: AddCall, context: OverlayContext): AddResult {
   const { hostIfname, ifname, ipam, mac, netns } = attachment;
-  const result = {
+  return {
     host: { name: hostIfname, mac: GATEWAY_MAC },
     container: { name: ifname, mac, netns },
     mtu: containerMtu(context),
@@ -220,7 +221,6 @@ function attached(attachment: Attachment, call: AddCall, version: CniVersion, co
     // As the reference plugins have it: the configuration's own, else that of who gave the addresses.
     dns: Object.keys(call.config.dns).length > 0 ? call.config.dns : (ipam?.dns ?? {}),
   };
-  return addReply(version, result, call.config.prevResult);
 }
 
 /** As `attached`, for addresses alone: with the length of their half, as a bridge or a macvlan wants them. */

@@ -156,6 +156,24 @@ test("a newer word of the cluster for another agent cuts the container off; an o
   assert.equal(asked.length, 1);
 });
 
+test("an assignment in which this host hosts the address no more cuts the container off, and says so", async () => {
+  const { rig, take, now } = await reserving(FAR);
+  await addresses(rig, ADD);
+  await addresses(rig, { ...ADD, containerId: "c2", netns: C2, environment: {} });
+  const comes = async (change: Partial<Assignment>) => {
+    const before = now();
+    take(change);
+    rig.service.reassigned(now(), before);
+    await rig.service.repair(await rig.kernel.observe([]));
+    return rig.service.leases().map(({ containerId }) => containerId);
+  };
+  assert.deepEqual(await comes({ overlayMtu: 1400 }), ["c1", "c2"]);
+  assert.deepEqual([await comes({ hosted: [] }), await comes({ overlayMtu: 1420 })], [["c2"], ["c2"]]);
+  assert.deepEqual(rig.warnings, [
+    `cut off: this host does not have all of ${FAR}, fd01:c::2 in network both any more`,
+  ]);
+});
+
 test("what containers have is told by name, and what another name had before is logged once", async () => {
   const { rig, book, take, now } = await reserving(NEAR);
   await addresses(rig, ADD);
@@ -166,4 +184,31 @@ test("what containers have is told by name, and what another name had before is 
   take({ reservations: [{ network: "both", name: "db", addresses: [NEAR] }] });
   for (let i = 0; i < 3; i++) assert.deepEqual(book.uses(now(), rig.service.leases())("both"), [use]);
   assert.deepEqual(rig.warnings, [`${NEAR} is reserved for db, and container c1 had it before; end that one`]);
+});
+
+test("what weft-ipam gave is told at once, stays held when another agent hosts it, and that is said once", async () => {
+  const { rig, book, asked, now } = await reserving(NEAR);
+  const lone: TestCall = { ...ADD, environment: { ...ADD.environment, CNI_WEFT_PLUGIN: "weft-ipam" } };
+  await addresses(rig, lone);
+  assert.equal(rig.passesAsked, 1, "the master is told with the next report, not some time later");
+  const uses = () =>
+    book
+      .uses(
+        now(),
+        rig.service.leases(),
+      )("both")
+      .map(({ containerId }) => containerId);
+  assert.deepEqual([uses(), rig.warnings], [["c1"], []]);
+  book.peerIs("agent-9", { ...peerWith(5), hosted: [{ address: NEAR, revision: 5 }] });
+  for (let i = 0; i < 2; i++) {
+    await rig.service.repair(await rig.kernel.observe([]));
+    assert.deepEqual(uses(), ["c1"], "its container still has it");
+  }
+  assert.deepEqual(rig.warnings, [
+    `${NEAR} is hosted by agent agent-9 now, and container c1, whose device another plugin made, has it too; end that one`,
+  ]);
+  // It comes back to this host, where its holder is still there.
+  book.peerIs("agent-9", undefined);
+  assert.match(String(await addresses(rig, { ...ADD, containerId: "c2", netns: C2 })), /taken by container c1; end/);
+  assert.equal(asked.length, 0);
 });

@@ -4,7 +4,7 @@
  */
 import type { Log } from "../../io/log.ts";
 import type { Clock } from "../../io/ports.ts";
-import { addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
+import { addressesOf, isAttachment, type Lease, pluginOf } from "../../model/attachment.ts";
 import type { Assignment, Peer } from "../../model/cluster.ts";
 import { type Hosting, hostingOf, NO_HOSTING } from "../../model/hosting.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -17,6 +17,12 @@ export interface Wanted {
   readonly network: string;
   readonly name: string;
   readonly addresses: readonly Ip[];
+}
+
+/** An address of a lease that another agent hosts. */
+export interface Elsewhere {
+  readonly address: Ip;
+  readonly to: string;
 }
 
 export interface ClaimBookDeps {
@@ -81,14 +87,8 @@ export class ClaimBook {
   }
 
   /** The agent that hosts an address of this attachment now, if that is another one. */
-  lostTo(lease: Lease, assignment: Assignment | undefined): { readonly address: Ip; readonly to: string } | undefined {
-    if (lease.ipam !== undefined || !isAttachment(lease)) return undefined;
-    const hosting = this.hosting(assignment);
-    for (const address of addressesOf(lease)) {
-      const host = hosting.get(address);
-      if (host !== undefined && host.agentId !== assignment?.agent.id) return { address, to: host.agentId };
-    }
-    return undefined;
+  lostTo(lease: Lease, assignment: Assignment | undefined): Elsewhere | undefined {
+    return isAttachment(lease) && lease.ipam === undefined ? this.#elsewhere(lease, assignment) : undefined;
   }
 
   /** Whether an address of the lease is reserved. */
@@ -97,23 +97,31 @@ export class ClaimBook {
     return addressesOf(lease).some((address) => reserved.has(address));
   }
 
-  /** Reserved addresses that containers of a network have; what a container of another name has is logged once. */
-  uses({ reservations }: Assignment, leases: readonly Lease[]): (network: string) => readonly ReservedUse[] {
-    if (reservations === undefined) return () => [];
-    const reserved = reservedNames(reservations);
+  /**
+   * Reserved addresses that containers of a network have. Logged once: what a container of another name has, and what
+   * another agent hosts although a device of another plugin has it here, which is not ours to take away.
+   */
+  uses(assignment: Assignment, leases: readonly Lease[]): (network: string) => readonly ReservedUse[] {
+    if (assignment.reservations === undefined) return () => [];
+    const reserved = reservedNames(assignment.reservations);
     const uses = leases.flatMap((lease) =>
       addressesOf(lease).flatMap((address) => {
         const holder = reserved.get(address);
         return holder === undefined ? [] : [{ address, lease, holder }];
       }),
     );
-    this.#log.note(
-      uses.flatMap(({ address, lease: { containerId, name }, holder }) =>
-        name === holder.name
-          ? []
-          : [`${address} is reserved for ${holder.name}, and container ${containerId} had it before; end that one`],
-      ),
+    const hadBefore = uses.flatMap(({ address, lease: { containerId, name }, holder }) =>
+      name === holder.name
+        ? []
+        : [`${address} is reserved for ${holder.name}, and container ${containerId} had it before; end that one`],
     );
+    const hasToo = leases.flatMap((lease) => {
+      const lost = pluginOf(lease) === "weft-ipam" ? this.#elsewhere(lease, assignment) : undefined;
+      if (lost === undefined) return [];
+      const who = `container ${lease.containerId}, whose device another plugin made`;
+      return [`${lost.address} is hosted by agent ${lost.to} now, and ${who}, has it too; end that one`];
+    });
+    this.#log.note([...hadBefore, ...hasToo]);
     return (network) =>
       uses
         .filter(({ holder }) => holder.network === network)
@@ -150,5 +158,14 @@ export class ClaimBook {
   /** The host carries a new assignment. */
   programmed(): void {
     for (const wake of [...this.#waiting]) wake();
+  }
+
+  #elsewhere(lease: Lease, assignment: Assignment | undefined): Elsewhere | undefined {
+    const hosting = this.hosting(assignment);
+    for (const address of addressesOf(lease)) {
+      const host = hosting.get(address);
+      if (host !== undefined && host.agentId !== assignment?.agent.id) return { address, to: host.agentId };
+    }
+    return undefined;
   }
 }

@@ -16,6 +16,8 @@ export interface AgentFlags extends LogFlags, TlsClientFlags {
   readonly gossipPort: number;
   readonly dataDir: string;
   readonly cniConfDir: string;
+  readonly dockerPluginDir: string;
+  readonly dockerSocket: string;
   readonly containers: boolean;
   readonly mesosBridge: boolean;
   readonly dockerBridge: boolean;
@@ -67,6 +69,12 @@ export function addAgentCommand(program: Command): void {
       "where a CNI configuration per network is written; '' for none",
       "/etc/cni/net.d",
     )
+    .option(
+      "--docker-plugin-dir <directory>",
+      "where a Docker engine of this host looks for drivers; '' for no Docker",
+      "/run/docker/plugins",
+    )
+    .option("--docker-socket <path>", "where that engine serves its API", "/run/docker.sock")
     .addOption(
       new Option("--join-token-file <file>", "holds the token that lets this host join").env("WEFT_JOIN_TOKEN_FILE"),
     )

@@ -162,17 +162,21 @@ export class LeaseBook {
    * This is what the agent has from now on. Leases of what it has no more are on their way out, and nothing of that rests:
    * whoever gets it next does not ask this host.
    * @param before absent at the start
+   * @returns what is on its way out by that
    * @throws Fault storage; it may be called again
    */
-  reassigned(assignment: Assignment, before: Assignment | undefined): void {
+  reassigned(assignment: Assignment, before: Assignment | undefined): readonly Lease[] {
     const names = new Set(assignment.agent.overlays.map(({ info }) => info.name));
     const gone = new Set(before?.agent.overlays.map(({ info }) => info.name).filter((name) => !names.has(name)));
-    for (const lease of this.all()) if (gone.has(lease.network) || isStranded(lease, assignment)) this.leave(lease);
+    const lost = this.all().filter(
+      (lease) => !this.isLeaving(lease) && (gone.has(lease.network) || isStranded(lease, assignment)),
+    );
+    for (const lease of lost) this.leave(lease);
     this.#slices = assignment.agent.overlays.flatMap(prefixesOf);
     const resting = this.#ledger.resting().filter((address) => !this.#isOwn(address));
-    if (resting.length === 0) return;
-    this.#store.forgetResting(resting);
+    if (resting.length > 0) this.#store.forgetResting(resting);
     this.#ledger.forget(resting);
+    return lost;
   }
 
   /** The agent has nothing any more. @throws Fault storage; it may be called again */

@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { signerInFile } from "../../io/crypto/secret-file.ts";
+import { EngineClient } from "../../io/docker/engine-client.ts";
 import { HOST_SOCKETS } from "../../io/host-sockets.ts";
 import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
 import { createLog } from "../../io/log.ts";
@@ -41,6 +42,7 @@ export async function runAgent(flags: AgentFlags, version: string): Promise<void
       store,
       plugins: PLUGIN_RUNNER,
       sockets: HOST_SOCKETS,
+      engine: new EngineClient({ socket: flags.dockerSocket }),
       clock: SYSTEM_CLOCK,
       random: SYSTEM_RANDOM,
       log,
@@ -91,6 +93,8 @@ async function optionsOf(flags: AgentFlags, urls: readonly string[], version: st
     socketPath: flags.socket,
     gossipPort: flags.gossipPort,
     ...(flags.cniConfDir !== "" && { cniConfDir: flags.cniConfDir }),
+    ...(flags.dockerPluginDir !== "" &&
+      networkConfigOf(flags).dockerBridge && { dockerPluginDir: flags.dockerPluginDir }),
     version,
   };
 }

@@ -2,11 +2,12 @@
  * Wires an agent and starts it: store, kernel, loop, listeners, and last the session with its masters. What was opened
  * is closed again when a later step fails.
  */
-import { type HttpServer, listenTcp, listenUnix, parseTcpAddress } from "../../io/http-server.ts";
+import { type HttpServer, listenTcp, listenUnix, parseTcpAddress, type TcpAddress } from "../../io/http-server.ts";
 import type { Log } from "../../io/log.ts";
 import type {
   AgentStore,
   Clock,
+  DockerEngine,
   HostSockets,
   Kernel,
   MasterClient,
@@ -20,8 +21,10 @@ import { AGENT_FEATURES } from "../../model/version.ts";
 import { Agent } from "./agent.ts";
 import type { AgentSettings } from "./agent-dependencies.ts";
 import { AgentGossip } from "./agent-gossip.ts";
-import { createAgentApp } from "./app.ts";
+import { type AgentApiDeps, createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
+import { EngineSide } from "./docker/engine-side.ts";
+import { netavarkEndpoint } from "./netavark-endpoint.ts";
 import { provesRemoval } from "./removal-proof.ts";
 import { Session } from "./session.ts";
 
@@ -43,6 +46,8 @@ export interface AgentDeps {
   readonly log: Log;
   readonly client: MasterClient;
   readonly udp: Udp;
+  /** The host's Docker engine, wherever there is one. */
+  readonly engine: DockerEngine;
   /** The agent's identity key, with which it speaks in gossip. */
   readonly signer: Signer;
   /** The agent cannot go on. */
@@ -59,8 +64,47 @@ export interface RunningAgent {
 
 /** @throws Fault kernel-lacks, no-rights, bad-request, port-taken, storage */
 export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<RunningAgent> {
-  const { log, onBug, random, store } = deps;
+  const { clock, log, onBug } = deps;
   const tcp = parseTcpAddress(options.listen);
+  const { agent, agentId, docker, gossip, session } = wire(options, deps);
+  const servers: HttpServer[] = [];
+  const close = async () => {
+    session.stop();
+    await docker.stop();
+    await gossip.close();
+    await Promise.all(servers.map((server) => server.close()));
+    await agent.stop();
+  };
+  try {
+    const { ip, version } = options;
+    const api = { docker, agent, session, gossip, agentId, version, clock, onBug, log };
+    const open = await listen(options, tcp, api, servers);
+    if (options.dockerPluginDir !== undefined) await docker.listen(options.dockerPluginDir);
+    await agent.start();
+    await gossip.start();
+    open();
+    session.start();
+    docker.start();
+    const address = servers.at(-1)?.address ?? options.listen;
+    log.info({ agent: agentId, ip, address, socket: options.socketPath }, "agent serves");
+    return { address, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+interface Parts {
+  readonly agent: Agent;
+  readonly agentId: string;
+  readonly docker: EngineSide;
+  readonly gossip: AgentGossip;
+  readonly session: Session;
+}
+
+/** What each part tells the others. Nothing runs yet. @throws Fault storage */
+function wire(options: AgentOptions, deps: AgentDeps): Parts {
+  const { random, store } = deps;
   const identity = { agentId: agentIdIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
     ...deps,
@@ -69,7 +113,9 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     onMembers: (told) => gossip.tellMembers(told),
     claim: (wanted) => session.claim(wanted),
     onOutdated: () => session.called(),
+    onServing: (assignment) => docker.serves(assignment),
   });
+  const docker = new EngineSide({ ...deps, agent });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(
     { ip, port: gossipPort },
@@ -98,39 +144,38 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       },
     },
   );
-  const servers: HttpServer[] = [];
-  const close = async () => {
-    session.stop();
-    await gossip.close();
-    await Promise.all(servers.map((server) => server.close()));
-    await agent.stop();
+  return { agent, agentId: identity.agentId, docker, gossip, session };
+}
+
+/**
+ * Takes the socket first: a second agent with the same one must touch nothing.
+ * @param servers what was opened is added to it, TCP last
+ * @returns to be called when the agent has started: requests wait for it
+ */
+async function listen(
+  { socketPath }: AgentOptions,
+  tcp: TcpAddress,
+  api: Omit<AgentApiDeps, "local"> & Pick<AgentDeps, "log">,
+  servers: HttpServer[],
+): Promise<() => void> {
+  const { agent, onBug, log } = api;
+  const unixApp = createAgentApp({ ...api, local: true });
+  const tcpApp = createAgentApp({ ...api, local: false });
+  const started = Promise.withResolvers<void>();
+  let isStarted = false;
+  const afterStart = (app: typeof unixApp) => async (request: Request) => {
+    await started.promise;
+    return app.fetch(request);
   };
-  try {
-    const api = { agent, session, gossip, agentId: identity.agentId, version, clock: deps.clock, onBug };
-    // The socket is taken first: a second agent with the same one must touch nothing.
-    const unixApp = createAgentApp({ ...api, local: true });
-    const tcpApp = createAgentApp({ ...api, local: false });
-    const started = Promise.withResolvers<void>();
-    let isStarted = false;
-    const afterStart = (app: typeof unixApp) => async (request: Request) => {
-      await started.promise;
-      return app.fetch(request);
-    };
-    const cni = cniEndpoint({ isStarted: () => isStarted, cni: (body) => agent.cni(body), onBug });
-    servers.push(await listenUnix(afterStart(unixApp), options.socketPath, [cni]));
-    const server = await listenTcp(afterStart(tcpApp), tcp);
-    servers.push(server);
-    await agent.start();
-    await gossip.start();
+  const shared = { isStarted: () => isStarted, onBug };
+  const cni = cniEndpoint({ ...shared, cni: (body) => agent.cni(body) });
+  const netavark = netavarkEndpoint({ ...shared, agent, socketPath, log });
+  servers.push(await listenUnix(afterStart(unixApp), socketPath, [cni, netavark]));
+  servers.push(await listenTcp(afterStart(tcpApp), tcp));
+  return () => {
     isStarted = true;
     started.resolve();
-    session.start();
-    log.info({ agent: identity.agentId, ip, address: server.address, socket: options.socketPath }, "agent serves");
-    return { address: server.address, close };
-  } catch (thrown) {
-    await close();
-    throw thrown;
-  }
+  };
 }
 
 /** The cluster removed this agent: it says nothing more in gossip, and goes on asking to be let in. */

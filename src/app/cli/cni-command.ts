@@ -2,7 +2,7 @@
  * `weft cni install`: puts the CNI executable where container runtimes look for it.
  */
 import type { Command } from "commander";
-import { installPlugin } from "../cni-shim/install.ts";
+import { type Installed, installPlugin } from "../cni-shim/install.ts";
 
 const DEFAULT_BIN_DIR = "/opt/cni/bin";
 
@@ -26,11 +26,15 @@ weft-ipam is the same program: as the ipam type of another plugin (bridge,
 macvlan, ptp) it gives that plugin's containers addresses of a Weft network.`,
     )
     .action(async ({ binDir, script }: { binDir: string; script?: true }) => {
-      const { path, ipamPath, kind, reason } = await installPlugin(binDir, { script: script === true });
-      console.log(
-        kind === "program"
-          ? `${path}, ${ipamPath}: the static program is installed`
-          : `${path}, ${ipamPath}: the script is installed, run by ${process.execPath} (${reason})`,
-      );
+      console.log(installedText(await installPlugin(binDir, { script: script === true })));
     });
+}
+
+/** Also for netavark's plugin. */
+export function installedText({ paths, kind, reason }: Installed): string {
+  const what =
+    kind === "program"
+      ? "the static program is installed"
+      : `the script is installed, run by ${process.execPath} (${reason})`;
+  return `${paths.join(", ")}: ${what}`;
 }

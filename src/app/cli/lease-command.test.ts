@@ -1,5 +1,5 @@
 /**
- * `weft endpoints` and `weft ipam` as somebody types them, asked of an agent that runs on a fake machine.
+ * `weft endpoints`, `weft tasks` and `weft ipam` as somebody types them, asked of an agent that runs on a fake machine.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -114,6 +114,11 @@ c2         containerd  dcos6    fd01:b::1:0:0:2  2026-11-21 08:00Z`.slice(1),
   );
   const [first] = JSON.parse((await weft(t, "endpoints", "--json", ...agent)).text);
   assert.deepEqual([first.containerId, first.addresses, first.since], ["c1", ["9.0.1.2"], DATE]);
+
+  const tasks = await weft(t, "tasks", ...agent);
+  assert.match(tasks.text, /^web +podman +dcos +9\.0\.1\.2 +- +-$/m);
+  const [task] = JSON.parse((await weft(t, "tasks", "--json", ...agent)).text);
+  assert.deepEqual([task.name, task.framework, task.labels], ["web", "podman", { K8S_POD_NAME: "web" }]);
 
   const shown = await weft(t, "ipam", "show", ...agent);
   assert.match(shown.text, /^dcos +cni +9\.0\.1\.0\/25 +125 +1 +0 +124 +0 %$/m);

@@ -1,12 +1,14 @@
 /**
- * `weft endpoints` and `weft ipam show|check|gc`: the addresses of one host, asked of its agent.
+ * `weft endpoints`, `weft tasks` and `weft ipam show|check|gc`: the containers and addresses of one host, asked of its
+ * agent.
  */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { capacitySchema, endpointSchema } from "../agent/app.ts";
+import { capacitySchema, endpointSchema, taskSchema } from "../agent/app.ts";
 import { callService, parseService } from "./api-client.ts";
 import { capacityTable, endpointsTable } from "./lease-text.ts";
 import { print } from "./print.ts";
+import { tasksTable } from "./task-text.ts";
 
 const AGENT_SOCKET = "unix:/run/weft/agent.sock";
 /** `weft ipam check` alone: the answer is bad. */
@@ -29,6 +31,12 @@ export function addLeaseCommands(program: Command): void {
     .action(async (flags: Flags) => {
       const { endpoints } = await ask(flags, "GET", "/v1/endpoints", z.object({ endpoints: z.array(endpointSchema) }));
       print(flags, endpoints, () => endpointsTable(endpoints));
+    });
+  asking(program.command("tasks"))
+    .description("what runs on this host, by its name and framework: ports, health")
+    .action(async (flags: Flags) => {
+      const { tasks } = await ask(flags, "GET", "/v1/tasks", z.object({ tasks: z.array(taskSchema) }));
+      print(flags, tasks, () => tasksTable(tasks));
     });
   const ipam = program.command("ipam").description("the addresses that this host gives to containers");
   asking(ipam.command("show"))

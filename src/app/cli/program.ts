@@ -10,6 +10,7 @@ import { addConfigCommand } from "./config-command.ts";
 import { addHistoryCommands } from "./history-command.ts";
 import { addLeaseCommands } from "./lease-command.ts";
 import { addMembersCommand } from "./members-command.ts";
+import { addNetavarkCommand } from "./netavark-command.ts";
 import { addNetworkCommands } from "./network-command.ts";
 import { addPolicyCommands } from "./policy-command.ts";
 import { addReserveCommands } from "./reserve-command.ts";
@@ -36,6 +37,7 @@ export function createProgram(): Command {
   addAgentCommand(program);
   addStatusCommands(program);
   addCniCommand(program);
+  addNetavarkCommand(program);
   addLeaseCommands(program);
   addMembersCommand(program);
   addTrustCommands(program);

@@ -126,6 +126,7 @@ export function agentText(address: string, view: AgentStatusView): string {
   const problems = [
     ...view.statuses.flatMap(({ name, error }) => (error === undefined ? [] : [`network ${name}: ${error}`])),
     ...view.peerProblems,
+    ...(view.dockerProblems ?? []).map((problem) => `Docker: ${problem}`),
   ];
   return [
     `agent ${address}, version ${view.version}`,

@@ -1,5 +1,5 @@
 /**
- * Builds the CNI executable from shim.c into `build/`, where a C compiler is there. Built once, and again when the
+ * Builds the executable that runtimes start from shim.c into `build/`, where a C compiler is there. Built once, and again when the
  * source is newer; the file appears whole or not at all, so that several may build at the same time.
  */
 import { spawnSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { messageOf } from "../../model/fault.ts";
 
 const SOURCE = join(import.meta.dirname, "shim.c");
-const HEADER = join(import.meta.dirname, "top-level-string.h");
+const HEADER = join(import.meta.dirname, "json-member.h");
 const BUILD_FOLDER = fileURLToPath(new URL("../../../build", import.meta.url));
 
 /** The script of the same behaviour. */

@@ -1,6 +1,8 @@
 /*
  * weft-cni and weft-ipam: the executable that a container runtime starts for each CNI call. It decides nothing: it hands
  * environment and stdin to the agent's unix socket, prints the answer, and exits 0 or 1. VERSION it answers itself.
+ * Started with arguments it is the plugin of netavark, which speaks by them: then it hands over arguments and stdin, and
+ * answers `info` itself.
  *
  * A call carries an id of its own and is sent again with the same one when the agent restarts, so that the agent carries
  * it out once; who waits longer is the runtime. It also says by which name it was called, and by whom. shim.ts is the
@@ -22,7 +24,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "top-level-string.h"
+#include "json-member.h"
 
 /* CNI_CALL_MAX_BYTES of model/limits.ts. */
 #define CALL_MAX (1 << 20)
@@ -42,6 +44,8 @@
 
 #define DEFAULT_SOCKET "/run/weft/agent.sock"
 #define IPAM_PLUGIN "weft-ipam"
+#define WEFT_VERSION "0.1.0"
+#define NETAVARK_API_VERSION "1.0.0"
 #define NEWEST_VERSION "1.1.0"
 #define SUPPORTED_VERSIONS "[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
 
@@ -49,6 +53,25 @@
 enum { CODE_ENVIRONMENT = 4, CODE_IO = 5, CODE_CONFIG = 7, CODE_TRY_AGAIN = 11 };
 
 extern char **environ;
+
+/* What differs between those who call. */
+struct protocol {
+	const char *name;
+	const char *path;
+	const char *request_id;
+	/* What to do about an agent that does not answer, and about a call that is too long. */
+	const char *name_socket;
+	const char *shorten;
+};
+static const struct protocol cni = {
+	"CNI", "/v1/cni", "CNI_WEFT_REQUEST_ID", "weft_socket in the network configuration",
+	"its environment or its configuration",
+};
+static const struct protocol netavark = {
+	"netavark", "/v1/netavark", "REQUEST_ID", "-o weft.socket=PATH when the network is created",
+	"what the container is given",
+};
+static const struct protocol *protocol = &cni;
 
 /* One byte more than may be used: whoever fills it learns that the call is too long. */
 static char call[HEAD_MAX + CALL_MAX + 1];
@@ -97,13 +120,13 @@ static const char *decimal(unsigned long long number)
 }
 
 /*
- * Prints a CNI error whose message is all the strings up to NULL. Quotes, backslashes and control characters, which only
- * a path could bring, become '?'.
+ * Prints an error, of CNI or of netavark, whose message is all the strings up to NULL. Quotes, backslashes and control
+ * characters, which only a path could bring, become '?'.
  */
 __attribute__((noreturn, sentinel)) static void fail(int code, const char *first, ...)
 {
 	char message[512] = "";
-	char json[sizeof message + 128] = "{\"cniVersion\":\"";
+	char json[sizeof message + 128] = "{";
 	va_list parts;
 
 	va_start(parts, first);
@@ -113,10 +136,14 @@ __attribute__((noreturn, sentinel)) static void fail(int code, const char *first
 	for (char *c = message; *c != '\0'; c++)
 		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
 			*c = '?';
-	add(json, sizeof json, version);
-	add(json, sizeof json, "\",\"code\":");
-	add(json, sizeof json, decimal((unsigned long long)code));
-	add(json, sizeof json, ",\"msg\":\"");
+	if (protocol == &cni) {
+		add(json, sizeof json, "\"cniVersion\":\"");
+		add(json, sizeof json, version);
+		add(json, sizeof json, "\",\"code\":");
+		add(json, sizeof json, decimal((unsigned long long)code));
+		add(json, sizeof json, ",\"msg\":\"");
+	} else
+		add(json, sizeof json, "\"error\":\"");
 	add(json, sizeof json, message);
 	add(json, sizeof json, "\"}\n");
 	write_all(json, strlen(json));
@@ -125,8 +152,8 @@ __attribute__((noreturn, sentinel)) static void fail(int code, const char *first
 
 __attribute__((noreturn)) static void fail_too_long(void)
 {
-	fail(CODE_IO, "the CNI call has more than ", decimal(CALL_MAX),
-	     " bytes; shorten its environment or its configuration", NULL);
+	fail(CODE_IO, "the ", protocol->name, " call has more than ", decimal(CALL_MAX), " bytes; shorten ",
+	     protocol->shorten, NULL);
 }
 
 static long long now_ms(void)
@@ -151,14 +178,27 @@ static void read_config(void)
 	char text[sizeof version];
 	const char *end;
 
-	const char *asked = top_level_string(config, config_end, "cniVersion", &end);
+	const char *asked = string_of(member(config, config_end, "cniVersion"), config_end, &end);
 	/* Only digits and dots: what is echoed needs no escapes. */
 	if (asked != NULL && copy_unescaped(text, sizeof text, asked, end) == 0 && text[0] != '\0' &&
 	    strspn(text, "0123456789.") == strlen(text))
 		memcpy(version, text, sizeof text);
-	const char *path = top_level_string(config, config_end, "weft_socket", &end);
+	const char *path = string_of(member(config, config_end, "weft_socket"), config_end, &end);
 	if (path != NULL)
 		take_socket(CODE_CONFIG, "weft_socket", path, end);
+}
+
+/* In the network of `setup` and `teardown`, and in what is to be one of `create`. */
+static void read_network_options(void)
+{
+	const char *config_end = call + call_length;
+	const char *end;
+	const char *network = member(config, config_end, "network");
+
+	const char *options = member(network != NULL ? network : config, config_end, "options");
+	const char *path = string_of(member(options, config_end, "weft.socket"), config_end, &end);
+	if (path != NULL)
+		take_socket(CODE_CONFIG, "the option weft.socket", path, end);
 }
 
 /* ---- the call ---------------------------------------------------------------------------------------------------- */
@@ -171,7 +211,7 @@ static void append(const char *bytes, size_t length)
 	call_length += length;
 }
 
-/* Adds the line NAME=VALUE to the environment of the call. */
+/* Adds the line NAME=VALUE to the variables of the call. */
 static void append_variable(const char *name, const char *value)
 {
 	append(name, strlen(name));
@@ -191,7 +231,7 @@ static void append_request_id(void)
 		hex[2 * i] = "0123456789abcdef"[random[i] >> 4];
 		hex[2 * i + 1] = "0123456789abcdef"[random[i] & 15];
 	}
-	append_variable("CNI_WEFT_REQUEST_ID", hex);
+	append_variable(protocol->request_id, hex);
 }
 
 /* The beginning of /proc/PID/FILE as text; empty when it cannot be read. */
@@ -259,18 +299,40 @@ static void read_stdin(void)
 	}
 }
 
-/* The frame of core/cni/environment.ts, behind the room for the request's head. */
-static void read_call(const char *argv0)
+/* The frame of model/call-frame.ts, behind the room for the request's head: the variables first. */
+static void begin_call(void)
 {
 	call_length = HEAD_MAX;
 	append_request_id(); /* the first line of a variable counts */
+}
+
+/* Then stdin. */
+static void end_call(void)
+{
+	append("", 1);
+	config = call + call_length;
+	read_stdin();
+}
+
+static void read_cni_call(const char *argv0)
+{
+	begin_call();
 	append_caller(argv0);
 	for (char **entry = environ; *entry != NULL; entry++)
 		if (strncmp(*entry, "CNI_", 4) == 0)
 			append(*entry, strlen(*entry) + 1);
-	append("", 1);
-	config = call + call_length;
-	read_stdin();
+	end_call();
+	read_config();
+}
+
+static void read_netavark_call(char **arguments)
+{
+	begin_call();
+	append_variable("COMMAND", arguments[0]);
+	if (arguments[1] != NULL)
+		append_variable("NETNS", arguments[1]);
+	end_call();
+	read_network_options();
 }
 
 /* ---- the socket -------------------------------------------------------------------------------------------------- */
@@ -354,13 +416,13 @@ static int read_answer(int fd, long long deadline)
 /* The status of a whole HTTP answer, and where its body is; -1 when it is cut off or none. */
 static int parse_answer(const char **body, size_t *body_length)
 {
-	static const char protocol[] = "HTTP/1.";
+	static const char http[] = "HTTP/1.";
 	const char *head_end = strstr(answer, "\r\n\r\n");
 
 	errno = EPROTO;
-	if (head_end == NULL || strncmp(answer, protocol, sizeof protocol - 1) != 0)
+	if (head_end == NULL || strncmp(answer, http, sizeof http - 1) != 0)
 		return -1;
-	int status = atoi(answer + sizeof protocol); /* behind "HTTP/1.x" */
+	int status = atoi(answer + sizeof http); /* behind "HTTP/1.x" */
 	*body = head_end + 4;
 	*body_length = (size_t)(answer + answer_length - *body);
 	const char *length = header("content-length:", head_end);
@@ -390,8 +452,10 @@ static int try_once(const char *request, size_t length, const char **body, size_
 /* HTTP 1.0, so that the answer comes in one piece. The head is put right before the call. */
 static const char *finish_request(size_t *length)
 {
-	char head[HEAD_MAX] = "POST /v1/cni HTTP/1.0\r\nHost: weft\r\nConnection: close\r\n"
-			      "Content-Type: application/octet-stream\r\nContent-Length: ";
+	char head[HEAD_MAX] = "POST ";
+	add(head, sizeof head, protocol->path);
+	add(head, sizeof head, " HTTP/1.0\r\nHost: weft\r\nConnection: close\r\n"
+			       "Content-Type: application/octet-stream\r\nContent-Length: ");
 	add(head, sizeof head, decimal(call_length - HEAD_MAX));
 	add(head, sizeof head, "\r\n\r\n");
 	char *request = call + HEAD_MAX - strlen(head);
@@ -423,8 +487,7 @@ __attribute__((noreturn)) static void exchange(int may_wait)
 			status = -1;
 		else if (status < 0 && (is_over || is_final(problem)))
 			fail(CODE_TRY_AGAIN, "the weft agent does not answer on ", socket_path, " (", strerror(problem),
-			     "); start it (weft agent), or name its socket by weft_socket in the network configuration",
-			     NULL);
+			     "); start it (weft agent), or name its socket by ", protocol->name_socket, NULL);
 		if (status >= 0 && status != 200 && (body_length == 0 || body[0] != '{'))
 			fail(CODE_IO, socket_path, " answered HTTP status ", decimal((unsigned long long)status),
 			     "; is it the socket of a weft agent?", NULL);
@@ -436,24 +499,44 @@ __attribute__((noreturn)) static void exchange(int may_wait)
 	}
 }
 
-int main(int argc, char **argv)
+__attribute__((noreturn)) static void serve_netavark(char **arguments)
+{
+	if (strcmp(arguments[0], "info") == 0) {
+		static const char info[] = "{\"version\":\"" WEFT_VERSION "\",\"api_version\":\"" NETAVARK_API_VERSION "\"}\n";
+		write_all(info, sizeof info - 1);
+		exit(0);
+	}
+	read_netavark_call(arguments);
+	exchange(1);
+}
+
+static void serve_cni(const char *argv0)
 {
 	const char *command = getenv("CNI_COMMAND");
-	const char *path = getenv("WEFT_SOCKET");
 
-	signal(SIGALRM, SIG_DFL);
-	alarm(LIFETIME_S);
 	if (command == NULL)
 		fail(CODE_ENVIRONMENT, "CNI_COMMAND is missing: a CNI plugin is started by a container runtime", NULL);
-	if (path != NULL)
-		take_socket(CODE_ENVIRONMENT, "WEFT_SOCKET", path, path + strlen(path));
-	read_call(argc > 0 ? argv[0] : "");
-	read_config();
+	read_cni_call(argv0);
 	if (strcmp(command, "VERSION") != 0)
 		exchange(strcmp(command, "STATUS") != 0);
 	char json[256] = "{\"cniVersion\":\"";
 	add(json, sizeof json, version);
 	add(json, sizeof json, "\",\"supportedVersions\":" SUPPORTED_VERSIONS "}\n");
 	write_all(json, strlen(json));
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = getenv("WEFT_SOCKET");
+
+	signal(SIGALRM, SIG_DFL);
+	alarm(LIFETIME_S);
+	if (argc > 1)
+		protocol = &netavark;
+	if (path != NULL)
+		take_socket(CODE_ENVIRONMENT, "WEFT_SOCKET", path, path + strlen(path));
+	if (argc > 1)
+		serve_netavark(argv + 1);
+	serve_cni(argc > 0 ? argv[0] : "");
 	return 0;
 }

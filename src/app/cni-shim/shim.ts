@@ -1,6 +1,6 @@
 /**
- * weft-cni and weft-ipam for machines without a C compiler: the same program as shim.c, in about thirty times its time.
- * It hands environment and stdin of a CNI call to the agent's unix socket, prints the answer, and exits 0 or 1.
+ * weft-cni and weft-ipam, and netavark's plugin weft, for machines without a C compiler: the same program as shim.c, in
+ * about thirty times its time. It hands a runtime's call to the agent's unix socket, prints the answer, and exits 0 or 1.
  *
  * It imports nothing but what it needs of Node, because starting up is all that it does. What it must do is the table of
  * shim.test.ts, which runs against both; bounds and constants are those of shim.c.
@@ -25,6 +25,26 @@ const SUPPORTED_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const CODE = { environment: 4, io: 5, config: 7, tryAgain: 11 } as const;
 /** What another try cannot change. */
 const FINAL = ["EACCES", "EPERM", "ETIMEDOUT"];
+
+const WEFT_VERSION = "0.1.0";
+const NETAVARK_API_VERSION = "1.0.0";
+
+/** What differs between those who call; see shim.c. */
+const CNI = {
+  name: "CNI",
+  path: "/v1/cni",
+  nameSocket: "weft_socket in the network configuration",
+  shorten: "its environment or its configuration",
+};
+const NETAVARK = {
+  name: "netavark",
+  path: "/v1/netavark",
+  nameSocket: "-o weft.socket=PATH when the network is created",
+  shorten: "what the container is given",
+};
+/** Behind our name, which the wrapper tells. */
+const netavarkArguments = process.argv.slice(3);
+const protocol = netavarkArguments.length > 0 ? NETAVARK : CNI;
 
 let version = "1.1.0";
 let socketPath = "/run/weft/agent.sock";
@@ -51,12 +71,13 @@ function print(bytes: Buffer): Promise<void> {
 }
 
 async function fail(code: number, message: string): Promise<never> {
-  await print(Buffer.from(`${JSON.stringify({ cniVersion: version, code, msg: message })}\n`));
+  const json = protocol === CNI ? { cniVersion: version, code, msg: message } : { error: message };
+  await print(Buffer.from(`${JSON.stringify(json)}\n`));
   process.exit(1);
 }
 
 function failTooLong(): Promise<never> {
-  return fail(CODE.io, `the CNI call has more than ${CALL_MAX} bytes; shorten its environment or its configuration`);
+  return fail(CODE.io, `the ${protocol.name} call has more than ${CALL_MAX} bytes; shorten ${protocol.shorten}`);
 }
 
 async function takeSocket(code: number, name: string, path: string): Promise<void> {
@@ -94,15 +115,28 @@ async function readStdin(): Promise<Buffer> {
 
 /** Whether the configuration is well formed is the agent's business. */
 async function readConfig(stdin: Buffer): Promise<void> {
-  let config: { weft_socket?: unknown; cniVersion?: unknown } | null;
-  try {
-    config = JSON.parse(stdin.toString());
-  } catch {
+  const config = parsed(stdin);
+  if (protocol === NETAVARK) {
+    const network = "network" in config ? asObject(config.network) : config;
+    const path = asObject(network.options)["weft.socket"];
+    if (typeof path === "string") await takeSocket(CODE.config, "the option weft.socket", path);
     return;
   }
-  const { cniVersion, weft_socket } = config ?? {};
+  const { cniVersion, weft_socket } = config;
   if (typeof cniVersion === "string" && /^[0-9.]{1,16}$/.test(cniVersion)) version = cniVersion;
   if (typeof weft_socket === "string") await takeSocket(CODE.config, "weft_socket", weft_socket);
+}
+
+function parsed(stdin: Buffer): Record<string, unknown> {
+  try {
+    return asObject(JSON.parse(stdin.toString()));
+  } catch {
+    return {};
+  }
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /** By which name we were called (the wrapper tells), and by whom: an IPAM plugin is called by another plugin. */
@@ -130,17 +164,31 @@ function grandparent(): number {
   return Number.parseInt(stat.slice(stat.lastIndexOf(")") + 4), 10) || 0;
 }
 
-/** The frame of core/cni/environment.ts, with an id that no other call has before everything else. */
+/** The frame of model/call-frame.ts, with an id that no other call has before everything else. */
 async function callOf(stdin: Buffer): Promise<Buffer> {
-  const inherited = Object.entries(process.env).filter(([name]) => name.startsWith("CNI_"));
-  const lines = [["CNI_WEFT_REQUEST_ID", randomBytes(16).toString("hex")], ...caller(), ...inherited];
+  const id = randomBytes(16).toString("hex");
+  const lines = protocol === CNI ? cniVariables(id) : netavarkVariables(id);
   const call = Buffer.concat([Buffer.from(`${lines.map(([name, value]) => `${name}=${value}\0`).join("")}\0`), stdin]);
   return call.length > CALL_MAX ? failTooLong() : call;
 }
 
+function cniVariables(id: string): [string, string | undefined][] {
+  const inherited = Object.entries(process.env).filter(([name]) => name.startsWith("CNI_"));
+  return [["CNI_WEFT_REQUEST_ID", id], ...caller(), ...inherited];
+}
+
+function netavarkVariables(id: string): [string, string | undefined][] {
+  const [command, netns] = netavarkArguments;
+  return [
+    ["REQUEST_ID", id],
+    ["COMMAND", command],
+    ...(netns === undefined ? [] : [["NETNS", netns] as [string, string]]),
+  ];
+}
+
 /** One try. @throws an error with a code */
 function exchangeOnce(call: Buffer): Promise<Answer> {
-  const head = `POST /v1/cni HTTP/1.0\r\nHost: weft\r\nConnection: close\r\nContent-Type: application/octet-stream\r\nContent-Length: ${call.length}\r\n\r\n`;
+  const head = `POST ${protocol.path} HTTP/1.0\r\nHost: weft\r\nConnection: close\r\nContent-Type: application/octet-stream\r\nContent-Length: ${call.length}\r\n\r\n`;
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
@@ -189,7 +237,7 @@ async function exchange(call: Buffer, mayWait: boolean): Promise<never> {
         await fail(
           CODE.tryAgain,
           `the weft agent does not answer on ${socketPath} (${answer}); start it (weft agent), or name its socket by ` +
-            "weft_socket in the network configuration",
+            protocol.nameSocket,
         );
     } else if (answer.status !== 503 || !mayWait || isOver) await finish(answer);
     await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
@@ -203,17 +251,33 @@ async function finish({ status, body }: Answer): Promise<never> {
   process.exit(status === 200 ? 0 : 1);
 }
 
-async function main(): Promise<void> {
-  setTimeout(() => process.kill(process.pid, "SIGALRM"), LIFETIME_MS).unref();
-  const { CNI_COMMAND: command, WEFT_SOCKET: inherited } = process.env;
+async function serveNetavark(): Promise<never> {
+  if (netavarkArguments[0] === "info") {
+    await print(Buffer.from(`${JSON.stringify({ version: WEFT_VERSION, api_version: NETAVARK_API_VERSION })}\n`));
+    process.exit(0);
+  }
+  const stdin = await readStdin();
+  const call = await callOf(stdin);
+  await readConfig(stdin);
+  return exchange(call, true);
+}
+
+async function serveCni(): Promise<void> {
+  const { CNI_COMMAND: command } = process.env;
   if (command === undefined)
     await fail(CODE.environment, "CNI_COMMAND is missing: a CNI plugin is started by a container runtime");
-  if (inherited !== undefined) await takeSocket(CODE.environment, "WEFT_SOCKET", inherited);
   const stdin = await readStdin();
   const call = await callOf(stdin);
   await readConfig(stdin);
   if (command !== "VERSION") return exchange(call, command !== "STATUS");
   await print(Buffer.from(`${JSON.stringify({ cniVersion: version, supportedVersions: SUPPORTED_VERSIONS })}\n`));
+}
+
+async function main(): Promise<void> {
+  setTimeout(() => process.kill(process.pid, "SIGALRM"), LIFETIME_MS).unref();
+  const { WEFT_SOCKET: inherited } = process.env;
+  if (inherited !== undefined) await takeSocket(CODE.environment, "WEFT_SOCKET", inherited);
+  return protocol === NETAVARK ? serveNetavark() : serveCni();
 }
 
 await main();

@@ -57,8 +57,13 @@ export abstract class WeftProcess {
     return readFileSync(join(this.folder, "log"), "utf8");
   }
 
+  /** What the program is started with. */
+  protected get args(): readonly string[] {
+    return this.#args;
+  }
+
   /** Starts the program; `args` replace what it was made with. @returns once it answers requests */
-  async start(args: readonly string[] = this.#args): Promise<void> {
+  async start(args: readonly string[] = this.args): Promise<void> {
     const log = openSync(join(this.folder, "log"), "a");
     const child = this.host.spawn(this.program, args, { stdio: ["ignore", log, log] });
     this.#child = child;
@@ -138,6 +143,12 @@ export class Agent extends WeftProcess implements RuntimeHost, DockerFolders {
     const { dockerSocket, dockerPluginDir } = dockerFolders(folder);
     this.dockerSocket = dockerSocket;
     this.dockerPluginDir = dockerPluginDir;
+  }
+
+  /** Versions before know nothing of Docker. */
+  protected override get args(): readonly string[] {
+    if (this.program !== WEFT) return super.args;
+    return [...super.args, "--docker-socket", this.dockerSocket, "--docker-plugin-dir", this.dockerPluginDir];
   }
 
   get netns(): LabHost {

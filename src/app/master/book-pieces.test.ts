@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { SimClock } from "../../io/sim-clock.ts";
 import { MemoryControlPlace, openMemoryControlStore } from "../../io/store/memory-control-store.ts";
 import { MemoryDisk, openMemoryMasterDisk } from "../../io/store/memory-store.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/control-limits.ts";
 import { Fault } from "../../model/fault.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/limits.ts";
 import { Book } from "./book.ts";
 
 const SELF = { id: "master-1", url: "http://10.0.0.1:5050" };

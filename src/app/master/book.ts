@@ -13,8 +13,8 @@ import type { Clock, LocalTerm, Term } from "../../io/ports.ts";
 import { checkEvents } from "../../io/store/control-bounds.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../model/control-event.ts";
+import { EVENTS_AT_ONCE_MAX, EVENTS_KEPT, EVENTS_SHOWN_MAX } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { EVENTS_AT_ONCE_MAX, EVENTS_KEPT, EVENTS_SHOWN_MAX } from "../../model/limits.ts";
 
 /** Who changes what: for people. */
 export interface Deed {

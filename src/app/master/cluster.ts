@@ -71,7 +71,7 @@ export class Cluster {
   readonly #records: Records;
   #allocator: Allocator;
   readonly #presence: Presence;
-  readonly #sightings = new Sightings();
+  readonly #sightings: Sightings;
   readonly #departures: Departures;
   #stateJson: string | undefined;
   /** As the store has it. */
@@ -94,8 +94,11 @@ export class Cluster {
       isKnown: (id) => this.#records.withId(id) !== undefined,
     });
     this.#presence = deps.presence;
+    const sightings = new Sightings(records, deps.clock);
+    this.#sightings = sightings;
     this.#departures = new Departures({
       ...deps,
+      sightings,
       records: this.#records,
       config: () => this.#config,
       allocator: () => this.#allocator,
@@ -108,12 +111,11 @@ export class Cluster {
     this.policies = new Policies(deps.records, (policies) => requireTellable(this.#common(), { policies }));
     this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
-    const told = () => this.#sightings.toldByConnected();
     const isOf = (agent: string, address: Ip) =>
       isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
     this.reservations = new Reservations({
       records: deps.records,
-      told,
+      sightings,
       isOf,
       newest: () => this.#presence.newestClaim(),
       requireTellable: (reservations) => requireTellable(this.#common(), { reservations }),
@@ -238,7 +240,7 @@ export class Cluster {
     this.#deps.log.info({ agent: agentId }, isConnected ? "agent connected" : "agent disconnected");
   }
 
-  /** See Departures. @throws Fault in-use when one of them is connected, storage */
+  /** See Departures. @throws Fault in-use when one of them is or may be connected, storage */
   delete(ids: readonly string[], who: string): void {
     this.#departures.remove(ids, who);
   }

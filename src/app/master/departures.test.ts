@@ -4,6 +4,7 @@ import { MasterRig, request } from "../../../test/support/master-rig.ts";
 import { ip } from "../../model/ip.ts";
 import { HOSTED_MAX, RESERVED_ADDRESSES_MAX } from "../../model/limits.ts";
 import { parseToken } from "../../model/trust/token.ts";
+import { ATTENDANCE_GRACE_MS } from "./sightings.ts";
 
 const operator = (rig: MasterRig, method: string, path: string, body?: unknown) => rig.call(method, path, body, true);
 const TEN_MINUTES_MS = 600_000;
@@ -64,6 +65,24 @@ test("one that is connected is removed only by force, and its next call is answe
   assert.equal(error.code, "not-admitted");
   assert.equal(typeof error.facts.removal, "string");
   assert.equal(typeof error.facts.epochFloor, "string");
+});
+
+test("after a restart one is removed only when it is known to be away, or by force", async () => {
+  const rig = new MasterRig();
+  for (const n of [1, 2, 3]) await rig.register(request(n));
+  rig.restart();
+  const remove = async (n: number, how = "") => {
+    const answer = await operator(rig, "DELETE", `/v1/agents/agent-${n}${how}`);
+    return answer.status === 204 ? "" : ((await answer.json()) as Told).error.message;
+  };
+  const unknown = /agent-\d .*may be connected.* try again in 30 s, or give --force/;
+  for (const n of [1, 2]) assert.match(await remove(n), unknown);
+  assert.equal(await remove(1, "?force=true"), "");
+  rig.connect(request(2))();
+  assert.equal(await remove(2), "", "it was there, and went");
+  assert.match(await remove(3), unknown);
+  rig.clock.advance(ATTENDANCE_GRACE_MS);
+  assert.equal(await remove(3), "");
 });
 
 test("a drained agent hears of it, keeps it over restarts of both, and is told when it is over", async () => {

@@ -16,11 +16,13 @@ import type { ClusterTrust } from "./cluster-trust.ts";
 import type { ControlRecords } from "./control-records.ts";
 import type { Presence } from "./presence.ts";
 import type { Records } from "./records.ts";
+import { ATTENDANCE_GRACE_MS, type Sightings } from "./sightings.ts";
 
 export interface DepartureDeps {
   readonly records: Records;
   readonly trust: ClusterTrust;
   readonly presence: Presence;
+  readonly sightings: Pick<Sightings, "mayBeHere">;
   readonly clock: Clock;
   readonly log: Log;
   /** In force: both are others after the configuration has changed. */
@@ -56,19 +58,12 @@ export class Departures {
   /**
    * Takes what the agents hold and tells their peers. Unknown ones are left out.
    * @param isForced also while they are connected: they lose their networks as soon as they hear of it
-   * @throws Fault in-use when one of them is connected: nobody is removed then; storage, exhausted
+   * @throws Fault in-use when one of them is connected, or may be: nobody is removed then; storage, exhausted
    */
   remove(ids: readonly string[], who: string, isForced = false): void {
-    const { records, presence } = this.#deps;
+    const { records } = this.#deps;
     const found = [...new Set(ids)].flatMap((id) => records.withId(id) ?? []);
-    for (const record of isForced ? [] : found)
-      if (presence.instanceOf(record.id) !== undefined)
-        throw new Fault(
-          "in-use",
-          `agent ${record.id} (${record.hostname}, ${record.ip}) is connected, and would keep using its subnets; ` +
-            "stop it first, or give --force: its containers then lose their networks at once",
-          { agent: record.id },
-        );
+    for (const record of isForced ? [] : found) this.#refuseConnected(record);
     for (const record of found) this.#remove(record, who);
   }
 
@@ -82,6 +77,20 @@ export class Departures {
     this.#deps.onChanged(next);
     this.#deps.log.info({ agent: record.id, ip: record.ip }, isDraining ? "agent drains" : "agent drains no more");
     this.#deps.presence.announce();
+  }
+
+  #refuseConnected({ id, hostname, ip }: AgentRecord): void {
+    const { presence, sightings } = this.#deps;
+    const isConnected = presence.instanceOf(id) !== undefined;
+    if (!isConnected && !sightings.mayBeHere(id)) return;
+    const remedy = isConnected
+      ? "is connected, and would keep using its subnets; stop it first"
+      : `may be connected: this master has only begun to lead; try again in ${ATTENDANCE_GRACE_MS / 1_000} s`;
+    throw new Fault(
+      "in-use",
+      `agent ${id} (${hostname}, ${ip}) ${remedy}, or give --force: its containers then lose their networks at once`,
+      { agent: id },
+    );
   }
 
   #remove(record: AgentRecord, who: string): void {

@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { shownEntries, shownEvent } from "../../core/control/history.ts";
 import { eventBytes, firstWithin } from "../../core/control/pieces.ts";
 import type { ControlEvent } from "../../model/control-event.ts";
-import { EVENTS_READ_MAX_BYTES, EVENTS_SHOWN_MAX } from "../../model/limits.ts";
+import { EVENTS_READ_MAX_BYTES, EVENTS_SHOWN_MAX } from "../../model/control-limits.ts";
 import { json, REFUSED } from "../http-api.ts";
 import type { MasterApiDeps } from "./api.ts";
 import type { Book } from "./book.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
-import { EVENTS_READ_MAX_BYTES } from "../../model/limits.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../model/control-limits.ts";
 import { parseToken } from "../../model/trust/token.ts";
 
 interface Events {

@@ -135,7 +135,7 @@ dcos_overlay_network:
   rig.restart(file);
   assert.deepEqual(rig.cluster.effective.source, before);
   assert.match(rig.refused.join(), /^network dcos: it cannot change/, "and it is still said");
-  rig.cluster.delete(["agent-1"], "test");
+  rig.cluster.deleteOne("agent-1", "test", true);
   assert.deepEqual(await (await operator(rig, "POST", "/v1/apply", { config: file })).json(), {
     changes: [
       "network dcos: prefix: 24 becomes 25",

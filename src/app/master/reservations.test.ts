@@ -6,10 +6,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
 import { verifySignature } from "../../io/crypto/keys.ts";
+import { ip } from "../../model/ip.ts";
+import { HOSTED_MAX, RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
 import type { ReservedUse } from "../../model/reservation.ts";
 import { verifyAssignmentStatement } from "../../model/trust/assignment-statement.ts";
 import { reservationsTable } from "../cli/reserve-command.ts";
 import { reservationsSchema } from "./reservation-routes.ts";
+import { ATTENDANCE_GRACE_MS } from "./sightings.ts";
 
 const CONFIG = `
 dcos_overlay_network:
@@ -111,9 +114,11 @@ test("a claim moves an address by a newer word, which is signed and outlives the
   assert.equal(await rig.claim(1, "web", "9.0.0.77"), "9.0.0.77 2");
   rig.restart(CONFIG);
   assert.deepEqual([await rig.signed(1), await rig.signed(2)], [[{ address: "9.0.0.77", revision: 2 }], undefined]);
+  rig.connect(request(1))();
   rig.cluster.delete(["agent-1"], "test");
   assert.deepEqual(rig.cluster.reservations.hostedBy("agent-1"), []);
   assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 3", "no revision is given twice");
+  await rig.tell(2, []);
   assert.equal(await rig.remove("web"), "");
   assert.equal(await rig.signed(2), undefined);
   await rig.reserve("web", ["9.0.0.77"]);
@@ -141,6 +146,70 @@ test("what a container has elsewhere stays there; of a range another one is give
   assert.equal(await rig.claim(2, "web", "9.0.0.78"), "9.0.0.77 1,9.0.0.78 3");
   disconnect?.();
   assert.equal(await rig.claim(3, "web", "9.0.0.77"), "9.0.0.77 4", "its agent is gone");
+});
+
+test("a master that begins gives away nothing that an agent may have which has not told it yet", async () => {
+  const rig = new Rig();
+  for (const n of [1, 2]) await rig.register(request(n));
+  await rig.reserve("web", ["9.0.0.77", "9.0.0.78"]);
+  await rig.reserve("far", ["9.0.9.9"]);
+  rig.restart(CONFIG);
+  const disconnect = rig.connect(request(2));
+  const unknown = /in-use.*whether 9\.0\.0\.77 is in use is not known.*agent agent-1 .*try again/;
+  const all = async () => [await rig.claim(2, "web", "9.0.0.77"), await rig.reserve("web", ["9.0.0.78"])];
+  for (const refusal of [...(await all()), await rig.remove("web")]) assert.match(refusal, unknown);
+  assert.equal(await rig.claim(2, "far", "9.0.9.9"), "9.0.9.9 1", "it is in nobody's slice");
+  // It tells, and gossip tells of it only later.
+  await rig.tell(1, [{ address: "9.0.0.77" as never, containerId: "c1", name: "web" }]);
+  for (const refusal of await all()) assert.match(refusal, /held.* by container c1/);
+  assert.equal(await rig.claim(2, "web", "9.0.0.77", "9.0.0.78"), "9.0.0.78 2", "the other one is free");
+  rig.connect(request(1))();
+  assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 3,9.0.0.78 2", "its agent is gone");
+
+  // Now agent 2 hosts it, is there, and says nothing: no time makes that an answer. Of one that is gone it does.
+  rig.restart(CONFIG);
+  await rig.reserve("web", ["9.0.0.77", "9.0.0.78", "9.0.0.79"]);
+  const again = rig.connect(request(2));
+  rig.clock.advance(ATTENDANCE_GRACE_MS);
+  assert.match(await rig.claim(1, "web", "9.0.0.77"), /in-use.*agent agent-2 /);
+  assert.equal(await rig.claim(2, "web", "9.0.0.79"), "9.0.0.77 3,9.0.0.78 2,9.0.0.79 4", "agent 1 never came back");
+  for (const end of [disconnect, again]) end();
+  assert.match(await rig.claim(1, "web", "9.0.0.77"), /^9\.0\.0\.77 5$/);
+});
+
+test("an agent that tells as many uses as it can may have more: nothing of its own is taken for unused", async () => {
+  const rig = new Rig();
+  for (const n of [1, 2]) await rig.register(request(n));
+  rig.connect(request(1));
+  await rig.reserve("web", ["9.0.0.77", "9.0.7.7"]);
+  const uses = Array.from({ length: RESERVED_USES_TOLD_MAX }, (_, i) => ({
+    ...{ address: ip(`9.0.0.${(i % 64) + 2}`), containerId: `c${i}`, name: `n${i}` },
+  }));
+  const more = /in-use.*whether 9\.0\.0\.77 is in use is not known: agent agent-1 tells of 256 .*end some/;
+  await rig.tell(1, uses);
+  assert.match(await rig.claim(2, "web", "9.0.0.77"), more);
+  assert.match(await rig.remove("web"), more);
+  assert.equal(await rig.claim(2, "web", "9.0.0.77", "9.0.7.7"), "9.0.7.7 1", "which is not that agent's");
+  await rig.tell(1, uses.slice(1));
+  assert.equal(await rig.claim(2, "web", "9.0.0.77"), "9.0.0.77 2,9.0.7.7 1");
+});
+
+test("claims make room only when it is known that no container uses them", async () => {
+  const rig = new Rig();
+  for (const n of [1, 2]) await rig.register(request(n));
+  const far = (i: number) => ip(`9.0.${7 + (i >> 6)}.${(i & 63) + 2}`);
+  const claim = (i: number) =>
+    rig.cluster.reservations.claim({ agentId: "agent-2", network: "dcos", name: `n${i}`, addresses: [far(i)] });
+  for (let i = 0; i <= HOSTED_MAX; i++) assert.equal(await rig.reserve(`n${i}`, [far(i)]), "");
+  for (let i = 0; i < HOSTED_MAX; i++) claim(i);
+  rig.restart(CONFIG);
+  assert.throws(() => claim(HOSTED_MAX), { code: "in-use", message: /whether 9\.0\.7\.2 is in use.*agent agent-2 / });
+  const uses = Array.from({ length: HOSTED_MAX }, (_, i) => ({ address: far(i), containerId: `c${i}` }));
+  await rig.tell(2, uses);
+  assert.throws(() => claim(HOSTED_MAX), { code: "exhausted" });
+  await rig.tell(2, uses.slice(1));
+  assert.equal(claim(HOSTED_MAX).length, 1);
+  assert.equal(rig.cluster.reservations.hostedBy("agent-2").length, HOSTED_MAX);
 });
 
 test("what an agent may not ask for", async () => {
@@ -183,6 +252,7 @@ test("neither a command nor a file takes away the space in which something is re
   rig.restart(`${CONFIG}enable_ipv6: false`);
   assert.match(rig.refused.join(), /12\.0\.0\.77 is reserved for web/);
   assert.deepEqual(rig.cluster.effective.source.overlays[0]?.more, [{ subnet: space, prefix: 24 }]);
+  for (const n of [1, 2]) await rig.tell(n, []);
   assert.equal(await rig.remove("web"), "");
   assert.equal(await set({ op: "remove", subnet: space }), "", "once it is not reserved any more");
 });

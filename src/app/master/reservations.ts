@@ -9,19 +9,19 @@ import type { ClaimRequest } from "../../io/ports.ts";
 import type { OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { familyOf, type Ip } from "../../model/ip.ts";
-import { HOSTED_MAX } from "../../model/limits.ts";
+import { HOSTED_MAX, RESERVED_USES_TOLD_MAX } from "../../model/limits.ts";
 import type { Claim, Reservation, ReservationBook, ReservedUse } from "../../model/reservation.ts";
 import type { ControlRecords, StoredClaim } from "./control-records.ts";
+import type { Sightings } from "./sightings.ts";
 
-/** A reserved address in use, as the agent that is connected told last. */
+/** A reserved address in use, as the agent told last, which is or may be connected. */
 export interface Use extends ReservedUse {
   readonly agent: string;
 }
 
 export interface ReservationsDeps {
   readonly records: ControlRecords;
-  /** What connected agents say of their networks. */
-  readonly told: () => Iterable<readonly [agent: string, statuses: readonly OverlayStatus[]]>;
+  readonly sightings: Pick<Sightings, "heard" | "unheard">;
   /** Whether the address lies in a slice of the agent. */
   readonly isOf: (agent: string, address: Ip) => boolean;
   /** The greatest revision that gossip tells of: ahead of what is stored when the store was restored from a backup. */
@@ -64,19 +64,31 @@ export class Reservations implements ReservationBook {
       .map(({ agent: _, ...claim }) => claim);
   }
 
-  /** Which reserved addresses containers have, as far as connected agents told, each of what it has or hosts. */
+  /** Which reserved addresses containers have, as far as agents told that are there, each of what it has or hosts. */
   uses(): readonly Use[] {
-    return [...this.#deps.told()].flatMap(([agent, statuses]) =>
-      statuses
-        .flatMap(({ reserved = [] }) => reserved.map((use) => ({ agent, ...use })))
-        .filter(({ address }) => this.#hasIt(agent, address)),
-    );
+    return this.#deps.sightings
+      .heard()
+      .flatMap(([agent, statuses]) =>
+        statuses
+          .flatMap(({ reserved = [] }) => reserved.map((use) => ({ agent, ...use })))
+          .filter(({ address }) => this.#hasIt(agent, address)),
+      );
   }
 
   /** What one agent says of another's addresses counts for nothing. */
   #hasIt(agent: string, address: Ip): boolean {
     const claim = this.#claims.get(address);
     return claim === undefined ? this.#deps.isOf(agent, address) : claim.agent === agent;
+  }
+
+  /** Another agent than the one that asks that has the address and of which `uses` may not tell all, and why. */
+  #unsure(address: Ip, asker?: string): Vague | undefined {
+    const { sightings } = this.#deps;
+    const unheard = sightings.unheard().map((agent) => ({ agent, why: UNHEARD }));
+    const full = sightings
+      .heard()
+      .flatMap(([agent, statuses]) => (statuses.some(isFull) ? [{ agent, why: FULL }] : []));
+    return [...unheard, ...full].find(({ agent }) => agent !== asker && this.#hasIt(agent, address));
   }
 
   /** @throws Fault in-use when a container of the name has an address that is reserved no more; exhausted, storage */
@@ -153,12 +165,14 @@ export class Reservations implements ReservationBook {
    */
   #choose(wanted: readonly Ip[], agentId: string, name: string): Ip {
     const uses = new Map(this.uses().flatMap((use) => (use.agent === agentId ? [] : [[use.address, use] as const])));
-    const idle = wanted.filter((address) => !uses.has(address));
+    const unused = wanted.filter((address) => !uses.has(address));
+    const idle = unused.filter((address) => this.#unsure(address, agentId) === undefined);
     const best =
       idle.find((address) => this.#claims.get(address)?.agent === agentId) ??
       idle.find((address) => !this.#claims.has(address)) ??
       idle[0];
     if (best !== undefined) return best;
+    this.#refuseUnsure(unused, agentId);
     const [first = "" as Ip] = wanted;
     const { agent = "", containerId = "", name: called = "without a name" } = uses.get(first) ?? {};
     throw new Fault(
@@ -188,23 +202,36 @@ export class Reservations implements ReservationBook {
     const excess = own.length + count - HOSTED_MAX;
     if (excess <= 0) return [];
     const used = new Set(this.uses().flatMap((use) => (use.agent === agent ? [use.address] : [])));
-    const idle = own.filter(({ address }) => !used.has(address)).sort((a, b) => a.revision - b.revision);
-    if (idle.length < excess)
-      throw new Fault(
-        "exhausted",
-        `agent ${agent} hosts ${own.length} reserved addresses, the most that one agent can`,
-      );
-    return idle.slice(0, excess).map(({ address }) => address);
+    const unused = own.filter(({ address }) => !used.has(address)).sort((a, b) => a.revision - b.revision);
+    const idle = unused.map(({ address }) => address).filter((address) => this.#unsure(address) === undefined);
+    if (idle.length >= excess) return idle.slice(0, excess);
+    this.#refuseUnsure(unused.map(({ address }) => address));
+    throw new Fault("exhausted", `agent ${agent} hosts ${own.length} reserved addresses, the most that one agent can`);
   }
 
+  /** @throws Fault in-use */
   #refuseInUse(name: string, addresses: readonly Ip[]): void {
     const use = this.uses().find((each) => each.name === name && addresses.includes(each.address));
-    if (use === undefined) return;
-    throw new Fault(
-      "in-use",
-      `${use.address} is held by container ${use.containerId} (${name}) of agent ${use.agent}; end that container first`,
-      { ip: use.address, holder: use.containerId, agent: use.agent },
-    );
+    if (use !== undefined)
+      throw new Fault(
+        "in-use",
+        `${use.address} is held by container ${use.containerId} (${name}) of agent ${use.agent}; end that container first`,
+        { ip: use.address, holder: use.containerId, agent: use.agent },
+      );
+    this.#refuseUnsure(addresses);
+  }
+
+  /** @throws Fault in-use */
+  #refuseUnsure(addresses: readonly Ip[], asker?: string): void {
+    for (const address of addresses) {
+      const vague = this.#unsure(address, asker);
+      if (vague === undefined) continue;
+      const { agent, why } = vague;
+      throw new Fault("in-use", `whether ${address} is in use is not known: agent ${agent} ${why}`, {
+        ip: address,
+        agent,
+      });
+    }
   }
 
   /** @param gone addresses that nobody hosts any more */
@@ -217,6 +244,21 @@ export class Reservations implements ReservationBook {
     });
     for (const address of ended) this.#claims.delete(address);
   }
+}
+
+/** An agent from whose silence about an address nothing follows. */
+interface Vague {
+  readonly agent: string;
+  readonly why: string;
+}
+
+const UNHEARD = "has not told this master yet what its containers have; try again in a moment, or stop that agent";
+const FULL =
+  `tells of ${RESERVED_USES_TOLD_MAX} reserved addresses that its containers have, and cannot tell of more; end some of ` +
+  "them first";
+
+function isFull({ reserved = [] }: OverlayStatus): boolean {
+  return reserved.length >= RESERVED_USES_TOLD_MAX;
 }
 
 function keyOf(network: string, name: string): string {

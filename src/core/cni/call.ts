@@ -5,8 +5,11 @@
  * Everything that is wrong with a call is named at once. A call that is refused still knows the version that its answer
  * has to be written in. DEL takes the configuration as it is: what ADD was refused for must not keep it from cleaning up.
  */
+import { splitCall } from "../../model/call-frame.ts";
 import { Fault } from "../../model/fault.ts";
+import { type JsonObject, listed, type Problems, parseJsonObject, shown } from "../../model/foreign-json.ts";
 import { CNI_PROBLEMS_SHOWN_MAX } from "../../model/limits.ts";
+import type { Task, Wishes } from "../../model/wishes.ts";
 import { readCniArgs } from "./cni-args.ts";
 import type { PluginName } from "./conflist.ts";
 import {
@@ -16,11 +19,9 @@ import {
   readParameters,
   readPlugin,
   readRuntime,
-  splitCall,
 } from "./environment.ts";
-import { type JsonObject, listed, type Problems, parseJsonObject, shown } from "./json.ts";
 import { type NetworkConfig, readNetworkConfig, requireVersion, versionOf } from "./network-config.ts";
-import { readTask, type Task } from "./task.ts";
+import { readTask } from "./task.ts";
 import { readValidAttachments, type ValidAttachment } from "./valid-attachments.ts";
 import {
   atLeast,
@@ -31,7 +32,7 @@ import {
   isCniCommand,
   NEWEST_CNI_VERSION,
 } from "./version.ts";
-import { readSources, readWishes, type Wishes } from "./wishes.ts";
+import { readSources, readWishes } from "./wishes.ts";
 
 export type CniCall =
   | ({

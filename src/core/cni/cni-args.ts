@@ -2,7 +2,7 @@
  * CNI_ARGS: `KEY=VALUE` pairs with semicolons between them, the oldest way to tell a plugin something. `IP`, `MAC` and
  * `IgnoreUnknown` have a meaning of their own; whatever else is in it is a label of the container.
  */
-import { type Problems, shown } from "./json.ts";
+import { type Problems, shown } from "../../model/foreign-json.ts";
 
 export type CniArgs = ReadonlyMap<string, string>;
 

@@ -3,7 +3,7 @@
  * list by list instead of it what the runtime says (`runtimeConfig.dns` of the conventions, by other names). Weft itself
  * writes no resolv.conf: that is the runtime's.
  */
-import { parseIp } from "../../model/ip.ts";
+
 import {
   anyCase,
   isAbsent,
@@ -14,7 +14,8 @@ import {
   readObject,
   readString,
   readStrings,
-} from "./json.ts";
+} from "../../model/foreign-json.ts";
+import { parseIp } from "../../model/ip.ts";
 
 /** Only what is given, as a result has it. What is wrong is appended to `problems`. */
 export function readDns({ dns, runtimeConfig }: JsonObject, problems: Problems): JsonObject {

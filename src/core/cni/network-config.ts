@@ -6,9 +6,6 @@
  * of one configuration is named at once, each with its path.
  */
 import { Fault } from "../../model/fault.ts";
-import { networkNameProblem } from "../../model/names.ts";
-import { IPAM_PLUGIN } from "./conflist.ts";
-import { readDns } from "./dns.ts";
 import {
   isAbsent,
   type JsonObject,
@@ -18,7 +15,10 @@ import {
   readString,
   requireString,
   shown,
-} from "./json.ts";
+} from "../../model/foreign-json.ts";
+import { networkNameProblem } from "../../model/names.ts";
+import { IPAM_PLUGIN } from "./conflist.ts";
+import { readDns } from "./dns.ts";
 import { type PrevResult, readPrevResult } from "./result.ts";
 import { CNI_VERSIONS, type CniVersion, isCniVersion } from "./version.ts";
 

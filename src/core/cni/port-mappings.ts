@@ -1,13 +1,8 @@
 /**
  * Host ports that a container asks for: `runtimeConfig.portMappings` of the conventions, or what Mesos writes into
- * `network_info.port_mappings`.
- *
- * A mapping without a host port asks for nothing and is left out. Two that say the same are one; two that lead one host
- * port to different ports of the container are refused, because only one of them could be true.
+ * `network_info.port_mappings`. A mapping without a host port asks for nothing and is left out.
  */
 import type { PortMapping } from "../../model/attachment.ts";
-import { familyOf, type Ip, ipToBigInt } from "../../model/ip.ts";
-import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
 import {
   anyCase,
   isAbsent,
@@ -15,10 +10,11 @@ import {
   kindOf,
   type Problems,
   readInteger,
-  readIp,
   readList,
   readObjects,
-} from "./json.ts";
+} from "../../model/foreign-json.ts";
+import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
+import { onePlaceEach, readHostIp } from "../../model/wishes.ts";
 
 /** How the two write one mapping. */
 interface Keys {
@@ -36,19 +32,11 @@ export function readPortMappings(value: unknown, at: string, keys: Keys, problem
     problems.push(`${at}: has ${items.length} entries, one container may have ${PORT_MAPPINGS_MAX}`);
     return [];
   }
-  const byPlace = new Map<string, PortMapping>();
-  for (const [item, path] of readObjects(items, at, problems)) {
+  const asked = readObjects(items, at, problems).flatMap(([item, path]) => {
     const mapping = readMapping(item, path, keys, problems);
-    if (mapping === undefined) continue;
-    const place = `${mapping.protocol} ${mapping.hostIp ?? ""} ${mapping.hostPort}`;
-    const earlier = byPlace.get(place)?.containerPort ?? mapping.containerPort;
-    if (earlier !== mapping.containerPort)
-      problems.push(
-        `${path}: leads ${mapping.protocol} port ${mapping.hostPort} of the host to port ${mapping.containerPort}, an earlier one to ${earlier}`,
-      );
-    else byPlace.set(place, mapping);
-  }
-  return [...byPlace.values()];
+    return mapping === undefined ? [] : [[path, mapping] as const];
+  });
+  return onePlaceEach(asked, problems);
 }
 
 function readMapping(json: JsonObject, at: string, keys: Keys, problems: Problems): PortMapping | undefined {
@@ -58,7 +46,7 @@ function readMapping(json: JsonObject, at: string, keys: Keys, problems: Problem
   const containerPort = readInteger(inside, `${at}.${keys.containerPort}`, [1, 65_535], problems);
   if (isAbsent(inside)) problems.push(`${at}.${keys.containerPort}: is missing`);
   const protocol = readProtocol(anyCase(json, "protocol"), `${at}.protocol`, problems);
-  const hostIp = readHostIp(anyCase(json, "hostIP"), `${at}.hostIP`, problems);
+  const hostIp = readHostIp([`${at}.hostIP`, anyCase(json, "hostIP")], problems);
   if (problems.length > before || containerPort === undefined || protocol === undefined || hostPort === 0)
     return undefined;
   return { protocol, hostPort, containerPort, ...(hostIp === undefined ? {} : { hostIp }) };
@@ -70,21 +58,4 @@ function readProtocol(value: unknown, at: string, problems: Problems): PortMappi
   if (protocol === "tcp" || protocol === "udp") return protocol;
   problems.push(`${at}: must be tcp or udp, is ${kindOf(value)}`);
   return undefined;
-}
-
-/** `undefined` for every address of the host; 0.0.0.0 and :: are every address of one family. */
-function readHostIp(value: unknown, at: string, problems: Problems): Ip | undefined {
-  const ip = value === "" ? undefined : readIp(value, at, problems);
-  if (ip === undefined) return undefined;
-  const problem = hostIpProblem(ip);
-  if (problem === undefined) return ip;
-  problems.push(`${at}: ${ip} ${problem}`);
-  return undefined;
-}
-
-function hostIpProblem(ip: Ip): string | undefined {
-  if (ip === "::1")
-    return "cannot be led to a container, Linux routes IPv6 loopback to nobody; use 127.0.0.1, or leave hostIP out";
-  const isMulticast = familyOf(ip) === 4 ? ipToBigInt(ip) >> 28n === 0xen : ipToBigInt(ip) >> 120n === 0xffn;
-  return isMulticast || ip === "255.255.255.255" ? "is no address that a host can have" : undefined;
 }

@@ -4,9 +4,9 @@
  */
 import type { Fault, FaultCode } from "../../model/fault.ts";
 import { FAULT_TABLE } from "../../model/fault-table.ts";
+import type { JsonObject } from "../../model/foreign-json.ts";
 import { addressBits, familyOf, type Ip, type IpInterface, withLength } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
-import type { JsonObject } from "./json.ts";
 import type { PrevResult } from "./result.ts";
 import { atLeast, CNI_VERSIONS, type CniCommand, type CniVersion, NEWEST_CNI_VERSION } from "./version.ts";
 

@@ -7,15 +7,6 @@
  */
 import { Fault } from "../../model/fault.ts";
 import {
-  type Cidr,
-  type Family,
-  familyOf,
-  type Ip,
-  type IpInterface,
-  networkOf,
-  parseIpInterface,
-} from "../../model/ip.ts";
-import {
   type JsonObject,
   kindOf,
   listed,
@@ -25,7 +16,16 @@ import {
   readObjects,
   readString,
   requireString,
-} from "./json.ts";
+} from "../../model/foreign-json.ts";
+import {
+  type Cidr,
+  type Family,
+  familyOf,
+  type Ip,
+  type IpInterface,
+  networkOf,
+  parseIpInterface,
+} from "../../model/ip.ts";
 
 /** What an earlier plugin of the chain answered to ADD, or, for CHECK and DEL, what the whole chain did. */
 export interface PrevResult {

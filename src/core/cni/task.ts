@@ -7,14 +7,11 @@
  * NOMAD_GROUP_NAME, else the first alias that is not the container's short id. Labels are everything in CNI_ARGS that
  * asks for nothing, Mesos' labels and those of `args.cni`; of one key the last of these counts.
  */
-import { LABEL_KEY_MAX_BYTES, LABEL_VALUE_MAX_BYTES, LABELS_MAX, TASK_NAME_MAX_BYTES } from "../../model/limits.ts";
-import { type Problems, readObject, readObjects, readString, requireString, shown } from "./json.ts";
-import { MESOS_PATH, type WishSources } from "./wishes.ts";
 
-export interface Task {
-  readonly name?: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
+import { type Problems, readObject, readObjects, readString, requireString, shown } from "../../model/foreign-json.ts";
+import { LABEL_KEY_MAX_BYTES, LABEL_VALUE_MAX_BYTES, LABELS_MAX, TASK_NAME_MAX_BYTES } from "../../model/limits.ts";
+import type { Task } from "../../model/wishes.ts";
+import { MESOS_PATH, type WishSources } from "./wishes.ts";
 
 /** Keys of CNI_ARGS that are read elsewhere. */
 const NO_LABELS: readonly string[] = ["IgnoreUnknown", "IP", "MAC"];

@@ -2,7 +2,7 @@
  * The list that comes with GC: every attachment that the runtime still knows. What is not on it may be released, so a
  * list that is wrong anywhere is refused as a whole.
  */
-import { isObject, type JsonObject, kindOf, type Problems, readList } from "./json.ts";
+import { isObject, type JsonObject, kindOf, type Problems, readList } from "../../model/foreign-json.ts";
 
 export interface ValidAttachment {
   readonly containerId: string;

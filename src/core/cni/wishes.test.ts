@@ -5,9 +5,8 @@ import { Fault } from "../../model/fault.ts";
 import { ip } from "../../model/ip.ts";
 import { ALIASES_MAX, CNI_PROBLEMS_SHOWN_MAX, PORT_MAPPINGS_MAX } from "../../model/limits.ts";
 import { mac } from "../../model/mac.ts";
+import type { Task, Wishes } from "../../model/wishes.ts";
 import { decodeCall } from "./call.ts";
-import type { Task } from "./task.ts";
-import type { Wishes } from "./wishes.ts";
 
 const ID = "0123456789abcdef0123456789abcdef";
 const SHORT_ID = ID.slice(0, 12);

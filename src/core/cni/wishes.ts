@@ -8,24 +8,10 @@
  * Source of truth: the conventions beside CNI 1.1.0; `NetworkInfo` of Mesos.
  */
 import type { Bandwidth, PortMapping } from "../../model/attachment.ts";
-import { addressOf, familyOf, type Ip, parseIp, parseIpInterface } from "../../model/ip.ts";
-import {
-  ALIASES_MAX,
-  BANDWIDTH_BURST_DEFAULT_MIN,
-  BANDWIDTH_BURST_DEFAULT_MS,
-  BANDWIDTH_BURST_MAX,
-  BANDWIDTH_BURST_MIN,
-  BANDWIDTH_RATE_MAX,
-  BANDWIDTH_RATE_MIN,
-} from "../../model/limits.ts";
-import { type Mac, macToBytes, parseMac } from "../../model/mac.ts";
-import { hostNameProblem } from "../../model/names.ts";
-import type { CniArgs } from "./cni-args.ts";
 import {
   anyCase,
   isAbsent,
   type JsonObject,
-  kindOf,
   type Problems,
   readInteger,
   readList,
@@ -33,18 +19,20 @@ import {
   readObjects,
   readStrings,
   shown,
-} from "./json.ts";
+} from "../../model/foreign-json.ts";
+import type { Ip } from "../../model/ip.ts";
+import {
+  BANDWIDTH_BURST_DEFAULT_MIN,
+  BANDWIDTH_BURST_DEFAULT_MS,
+  BANDWIDTH_BURST_MAX,
+  BANDWIDTH_BURST_MIN,
+  BANDWIDTH_RATE_MAX,
+  BANDWIDTH_RATE_MIN,
+} from "../../model/limits.ts";
+import type { Mac } from "../../model/mac.ts";
+import { type Asked, readAliases, readIps, readMac, type Wishes } from "../../model/wishes.ts";
+import type { CniArgs } from "./cni-args.ts";
 import { CONVENTION_KEYS, MESOS_KEYS, readPortMappings } from "./port-mappings.ts";
-
-export interface Wishes {
-  /** At most one of each family, IPv4 first; for a family without one any address will do. */
-  readonly ips: readonly Ip[];
-  readonly mac?: Mac;
-  readonly ports: readonly PortMapping[];
-  readonly bandwidth?: Bandwidth;
-  /** Legal host names in lower case. */
-  readonly aliases: readonly string[];
-}
 
 /** The places of one call where a container's wishes, name and labels are. */
 export interface WishSources {
@@ -71,30 +59,27 @@ export function readSources({ runtimeConfig, args }: JsonObject, cniArgs: CniArg
 
 /** `networks`: by which names the runtime may call this network. What is wrong is appended to `problems`. */
 export function readWishes(sources: WishSources, networks: readonly string[], problems: Problems): Wishes {
-  const mac = readMac(sources, problems);
+  const mac = askedMac(sources, problems);
   const bandwidth = readBandwidth(sources.runtimeConfig.bandwidth, problems);
   return {
-    ips: readIps(sources, problems),
+    ips: askedIps(sources, problems),
     ...(mac === undefined ? {} : { mac }),
     ports: readPorts(sources, problems),
     ...(bandwidth === undefined ? {} : { bandwidth }),
-    aliases: readAliases(sources.runtimeConfig.aliases, networks, problems),
+    aliases: askedAliases(sources.runtimeConfig.aliases, networks, problems),
   };
 }
 
 // ---- addresses -------------------------------------------------------------------------------------------------------
 
-/** An address as it is written, and where. */
-type Asked = readonly [at: string, text: unknown];
-
-function readIps({ runtimeConfig, args, mesos, cniArgs }: WishSources, problems: Problems): readonly Ip[] {
+function askedIps({ runtimeConfig, args, mesos, cniArgs }: WishSources, problems: Problems): readonly Ip[] {
   const lists = [
     listOf(runtimeConfig.ips, "runtimeConfig.ips", problems),
     listOf(args.ips, "args.cni.ips", problems),
     mesosAddresses(mesos, problems),
     (cniArgs.get("IP") ?? "").split(",").flatMap((text): Asked[] => (text === "" ? [] : [["CNI_ARGS: IP", text]])),
   ];
-  return pickIps(lists.find((list) => list.length > 0) ?? [], problems);
+  return readIps(lists.find((list) => list.length > 0) ?? [], problems);
 }
 
 function listOf(value: unknown, at: string, problems: Problems): Asked[] {
@@ -109,39 +94,14 @@ function mesosAddresses({ ip_addresses }: JsonObject, problems: Problems): Asked
   );
 }
 
-function pickIps(asked: readonly Asked[], problems: Problems): readonly Ip[] {
-  const byFamily = new Map<number, Ip>();
-  for (const [at, text] of asked) {
-    const ip = typeof text === "string" ? parseAddress(text.trim()) : undefined;
-    if (ip === undefined) problems.push(`${at}: must be an IP address, is ${kindOf(text)}`);
-    else if ((byFamily.get(familyOf(ip)) ?? ip) !== ip)
-      problems.push(`${at}: ${ip} is a second IPv${familyOf(ip)} address, an interface has one of each family`);
-    else byFamily.set(familyOf(ip), ip);
-  }
-  return [4, 6].flatMap((family) => byFamily.get(family) ?? []);
-}
-
-/** The length of a prefix may be there and means nothing: Weft's addresses are routed one by one. */
-function parseAddress(text: string): Ip | undefined {
-  const withLength = parseIpInterface(text);
-  return withLength === undefined ? parseIp(text) : addressOf(withLength);
-}
-
-function readMac({ runtimeConfig, args, cniArgs }: WishSources, problems: Problems): Mac | undefined {
+function askedMac({ runtimeConfig, args, cniArgs }: WishSources, problems: Problems): Mac | undefined {
   const given = [
     ["runtimeConfig.mac", runtimeConfig.mac],
     ["args.cni.mac", args.mac],
     ["CNI_ARGS: MAC", cniArgs.get("MAC")],
   ] as const;
-  const [at, text] = given.find(([, value]) => !isAbsent(value) && value !== "") ?? [];
-  if (at === undefined) return undefined;
-  const mac = typeof text === "string" ? parseMac(text) : undefined;
-  if (mac === undefined) problems.push(`${at}: must be a MAC address as 02:57:00:00:00:01, is ${kindOf(text)}`);
-  else if (((macToBytes(mac)[0] ?? 0) & 1) === 1)
-    problems.push(`${at}: ${mac} is a group's address, not of one device`);
-  else if (mac === "00:00:00:00:00:00") problems.push(`${at}: ${mac} is no device's address`);
-  else return mac;
-  return undefined;
+  const asked = given.find(([, value]) => !isAbsent(value) && value !== "");
+  return asked === undefined ? undefined : readMac(asked, problems);
 }
 
 // ---- ports, bandwidth, names -----------------------------------------------------------------------------------------
@@ -204,22 +164,14 @@ function defaultBurst(rate: number): number {
   return Math.min(Math.max(bits, BANDWIDTH_BURST_DEFAULT_MIN), BANDWIDTH_BURST_MAX);
 }
 
-/** Those for this network, each once. Runtimes say them for every network of the container. */
-function readAliases(value: unknown, networks: readonly string[], problems: Problems): readonly string[] {
+/** Those for this network. Runtimes say them for every network of the container. */
+function askedAliases(value: unknown, networks: readonly string[], problems: Problems): readonly string[] {
   const at = "runtimeConfig.aliases";
   const json = readObject(value, at, problems);
-  const aliases = new Set<string>();
-  for (const network of new Set(networks)) {
-    if (!Object.hasOwn(json, network)) continue;
+  const asked = [...new Set(networks)].flatMap((network) => {
+    if (!Object.hasOwn(json, network)) return [];
     const path = `${at}.${shown(JSON.stringify(network))}`;
-    for (const [i, item] of readStrings(json[network], path, problems).entries()) {
-      const name = item.toLowerCase();
-      const problem = hostNameProblem(name);
-      if (problem === undefined) aliases.add(name);
-      else problems.push(`${path}[${i}]: ${shown(JSON.stringify(name))} ${problem}`);
-    }
-  }
-  if (aliases.size > ALIASES_MAX)
-    problems.push(`${at}: has ${aliases.size} names, one container may have ${ALIASES_MAX}`);
-  return [...aliases];
+    return readStrings(json[network], path, problems).map((name, i) => [`${path}[${i}]`, name] as const);
+  });
+  return readAliases(asked, at, problems);
 }

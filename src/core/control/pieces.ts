@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import type { ControlEvent, ControlState, EntryChange } from "../../model/control-event.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/limits.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/control-limits.ts";
 
 /** The entry that says so. */
 export const UNFINISHED = "unfinished";

@@ -2,8 +2,19 @@
  * A container engine's networks and containers as values: the nouns of Docker's API, of version 1.41 and later, that Weft
  * looks at. Texts are as the engine has them. Foreign networks may hold anything; what is no address is left out.
  */
-import type { Ip, IpInterface } from "../../model/ip.ts";
+import { cidr, type Ip, type IpInterface } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
+
+/** What an engine knows both drivers of ours by. */
+export const DRIVER = "weft";
+/** Tells both drivers the cluster's network: an engine tells them neither its name nor its labels. */
+export const NETWORK_OPTION = "weft.network";
+
+/**
+ * Docker knows no network without IPv4: on the cluster's IPv6 networks each of its interfaces has an address of this
+ * range, which is on no network (RFC 2544) and which nothing leads to, so that programs go on to IPv6 at once.
+ */
+export const STAND_IN = cidr("198.18.0.0/15");
 
 /** A driver's options, or labels: by their names. */
 export type EngineOptions = Readonly<Record<string, string>>;
@@ -76,9 +87,10 @@ export interface EngineContainer {
 export interface EnginePort {
   readonly protocol: string;
   readonly containerPort: number;
-  /** Both or none: a port that a driver of ours publishes is not here. */
-  readonly hostIp?: Ip;
+  /** Absent: it is published nowhere, as far as the engine knows; what a driver of ours publishes, it does not know. */
   readonly hostPort?: number;
+  /** Absent: every address of the host, or none. */
+  readonly hostIp?: Ip;
 }
 
 /** A container's part in one network. */

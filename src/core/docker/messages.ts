@@ -11,6 +11,7 @@ import { Fault } from "../../model/fault.ts";
 import { type Cidr, type Family, familyOf, type Ip, parseCidr, parseIp } from "../../model/ip.ts";
 import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
 import { type Mac, parseMac } from "../../model/mac.ts";
+import { DRIVER, NETWORK_OPTION } from "./engine.ts";
 
 export type EngineCall =
   | { readonly method: "RequestPool"; readonly request: PoolRequest }
@@ -62,9 +63,7 @@ export interface EndpointRequest {
   readonly mac?: Mac;
 }
 
-/** Which both halves of the driver find the cluster's network by: Docker tells them no name. */
-export const NETWORK_OPTION = "weft.network";
-export const ADDRESS_SPACE = "weft";
+export const ADDRESS_SPACE = DRIVER;
 const MTU_OPTION = "com.docker.network.driver.mtu";
 const GATEWAY_REQUEST = "com.docker.network.gateway";
 const PROTOCOLS: Readonly<Record<number, "tcp" | "udp">> = { 6: "tcp", 17: "udp" };
@@ -263,6 +262,11 @@ function parseJson(body: Uint8Array): unknown {
 }
 
 // ---- answers -------------------------------------------------------------------------------------------------------
+
+/** Docker reads `Err` of a network driver, and `Error` of an address driver. */
+export function refusal(text: string): object {
+  return { Err: text, Error: text };
+}
 
 /** What the engine has to know of an endpoint that joined. */
 export interface JoinAnswer {

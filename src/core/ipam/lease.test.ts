@@ -204,10 +204,17 @@ test("a network that drains gives no addresses, and one that is unknown here is 
   refuseDraining(draining, "nobody's");
 });
 
-test("a container is stranded when its slice is gone, and not where its address is reserved, hosted on any agent", () => {
-  const away = { ...SEED_ATTACHMENT, network: "both", ip: ip("9.0.2.77") };
-  assert.equal(isStranded(away, DUAL), true);
-  const reservations = [{ network: "both", name: "web", addresses: [ip("9.0.2.77")] }];
-  assert.equal(isStranded(away, { ...DUAL, reservations }), false);
-  assert.equal(isStranded({ ...away, network: "gone" }, { ...DUAL, reservations }), true, "its network was removed");
+test("a container is stranded when its slice is gone, and not where the cluster says that this host hosts its address", () => {
+  const own = SEED_ATTACHMENT;
+  const away = { ...own, ip: ip("9.0.2.77") };
+  assert.equal(isStranded(own, AGENT1), false);
+  assert.equal(isStranded(away, AGENT1), true);
+  const reservations = [{ network: "dcos", name: "web", addresses: [ip("9.0.1.2"), away.ip] }];
+  assert.equal(isStranded(own, { ...AGENT1, reservations }), false, "of its own slice");
+  assert.equal(isStranded(away, { ...AGENT1, reservations }), true, "it is hosted nowhere, or elsewhere");
+  const claim = { network: "dcos", name: "web", address: away.ip, revision: 1 };
+  const hosting = { ...AGENT1, reservations, hosted: [claim] };
+  assert.equal(isStranded(away, hosting), false);
+  assert.equal(isStranded(away, { ...hosting, hosted: [{ ...claim, network: "dcos6" }] }), true, "another network's");
+  assert.equal(isStranded({ ...away, network: "gone" }, hosting), true, "its network was removed");
 });

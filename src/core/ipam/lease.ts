@@ -15,7 +15,6 @@ import { type Cidr, contains, type Family, familyOf, type Ip, ipToBytes } from "
 import { bytesToMac, type Mac } from "../../model/mac.ts";
 import { OWNER } from "../../model/names.ts";
 import { prefixesOf } from "../../model/network.ts";
-import { reservedNames } from "../../model/reservation.ts";
 import type { Ledger } from "./ledger.ts";
 import { type Pick as PickedAddress, pickAddress } from "./pick-address.ts";
 import { isReserved, pickReserved, refuseReserved, reservedFor } from "./reserved.ts";
@@ -77,18 +76,17 @@ export function halfOf(assignment: Assignment, network: string, address: Ip): Ci
 }
 
 /**
- * Whether the lease stands on what this agent does not have any more: its network was removed, or the slice went to
- * nobody or to another agent. What another plugin gave is no matter of slices, and a reserved address is hosted wherever
- * the cluster says: it is lost when another agent has it (claim-book).
+ * Whether the lease stands on what this agent does not have any more: its network was removed, the slice went to nobody or
+ * to another agent, or the cluster does not say any more that this agent hosts its address. What another plugin gave is no
+ * matter of slices.
  */
-export function isStranded(lease: Lease, { agent, reservations = [] }: Assignment): boolean {
+export function isStranded(lease: Lease, { agent, hosted = [] }: Assignment): boolean {
   if (lease.ipam !== undefined) return false;
-  const reserved = reservedNames(reservations);
   const overlay = agent.overlays.find(({ info }) => info.name === lease.network);
-  const slices = overlay === undefined ? [] : prefixesOf(overlay);
-  return (
-    overlay === undefined || addressesOf(lease).some((address) => !reserved.has(address) && !isWithin(slices, address))
-  );
+  if (overlay === undefined) return true;
+  const slices = prefixesOf(overlay);
+  const isHosted = (address: Ip) => hosted.some((each) => each.network === lease.network && each.address === address);
+  return addressesOf(lease).some((address) => !isWithin(slices, address) && !isHosted(address));
 }
 
 /** Whether one of the prefixes holds the address. */

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PortMapping } from "../../model/attachment.ts";
 import { ip } from "../../model/ip.ts";
-import { idlePorts, meets, requireFreePorts } from "./port-claims.ts";
+import { idlePorts, meets, requireFreePorts, requireUnboundPorts } from "./port-claims.ts";
 
 const http: PortMapping = { protocol: "tcp", hostPort: 8080, containerPort: 80 };
-const V4 = { containerId: "c1", ifname: "eth0", ip: ip("9.0.1.2") };
-const V6 = { containerId: "c6", ifname: "eth0", ip6: ip("fd01:b::2") };
-const held = { containerId: "c0", ifname: "eth0", name: "web", ip: ip("9.0.1.9"), ports: [http] };
+const V4 = { containerId: "c1", ifname: "eth0", runtime: "", ip: ip("9.0.1.2") };
+const V6 = { containerId: "c6", ifname: "eth0", runtime: "", ip6: ip("fd01:b::2") };
+const held = { containerId: "c0", ifname: "eth0", runtime: "", name: "web", ip: ip("9.0.1.9"), ports: [http] };
 
 test("a port that a container holds is refused to another, by its name", () => {
   assert.throws(
@@ -48,4 +48,20 @@ test("a socket is met at its own address, and wherever either side means all add
   assert.ok(meets({ ...http, hostIp: ip("10.0.0.1") }, ip("0.0.0.0")));
   assert.ok(meets({ ...http, hostIp: ip("10.0.0.1") }, ip("10.0.0.1")));
   assert.ok(!meets({ ...http, hostIp: ip("10.0.0.1") }, ip("127.0.0.1")));
+});
+
+test("what keeps a port for the container is in nobody's way: who names it, and Podman while it asks for a network", () => {
+  const require = (command: string, runtime: string) =>
+    requireUnboundPorts({ ...V4, runtime, ports: [http] }, () => [{ address: ip("0.0.0.0"), pid: 42, command }]);
+  require("/usr/bin/conmon -c c1", "netavark");
+  require("/usr/bin/podman run -p 8080:80 web", "podman");
+  require("podman system service", "podman");
+  for (const [command, runtime] of [
+    ["/usr/bin/conmon -c c2", "podman"],
+    ["/usr/bin/podman run -p 8080:80 web", "containerd"],
+    ["/usr/sbin/nginx podman", "podman"],
+    ["/opt/podman/nginx", "podman"],
+    ["", "podman"],
+  ] as const)
+    assert.throws(() => require(command, runtime), /held by process 42/, command);
 });

@@ -15,7 +15,7 @@ import {
 import { Fault } from "../../model/fault.ts";
 import { familyOf, type Ip } from "../../model/ip.ts";
 
-type Claimant = Pick<Attachment, "containerId" | "ifname" | "name" | "ip" | "ip6" | "ports">;
+type Claimant = Pick<Attachment, "containerId" | "ifname" | "name" | "ip" | "ip6" | "ports" | "runtime">;
 
 /** @throws Fault port-taken that names the container that holds the port */
 export function requireFreePorts(claimant: Claimant, others: Iterable<Claimant>): void {
@@ -97,11 +97,19 @@ export function requireUnboundPorts(claimant: Claimant, socketsAt: SocketsAt): v
   const idle = idlePorts(claimant);
   for (const mapping of ports.filter((each) => !idle.includes(each)))
     for (const { address, command, pid } of socketsAt(mapping.protocol, mapping.hostPort)) {
-      // A runtime may keep the port for this very container, as Podman's conmon does.
-      if (!meets(mapping, address) || command.includes(containerId)) continue;
+      if (!meets(mapping, address) || isKeptFor(claimant, command)) continue;
       const holder = pid === undefined ? "a process of the host" : `process ${pid} (${command})`;
       throw portTaken(containerId, mapping, holder);
     }
+}
+
+/**
+ * A runtime may keep the port for this very container. Podman's conmon names it; Podman 5 itself binds the ports before
+ * it asks for a network, so that nobody else can have a port that it asks for.
+ */
+function isKeptFor({ containerId, runtime }: Claimant, command: string): boolean {
+  const program = command.split(" ", 1)[0]?.split("/").at(-1);
+  return command.includes(containerId) || (runtime === "podman" && program === "podman");
 }
 
 function portTaken(containerId: string, { protocol, hostPort, hostIp }: PortMapping, holder: string): Fault {

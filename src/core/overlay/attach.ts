@@ -217,12 +217,13 @@ function requiredGateway(attachment: Attachment, address: Ip, context: OverlayCo
  * Of several interfaces in one namespace the lowest rank has the default route. What the others' addresses send leaves
  * by their own interface all the same, through a table of its own: by another it would pass for spoofed.
  */
-function gatewayRoutes({ ifname, rank = 0 }: Attachment, gateway: Ip): readonly Route[] {
+function gatewayRoutes(attachment: Attachment, gateway: Ip): readonly Route[] {
+  const { rank = 0 } = attachment;
   const family = familyOf(gateway);
   const tables = rank === 0 ? [MAIN_TABLE] : [MAIN_TABLE, INTERFACE_TABLE + rank];
   return tables.flatMap((table) => {
     const metric = plainMetric(family) + rank;
-    const toGateway: Route = { dst: hostCidr(gateway), table, metric, type: "unicast", dev: ifname };
+    const toGateway: Route = { dst: hostCidr(gateway), table, metric, type: "unicast", dev: insideName(attachment) };
     return [toGateway, { ...toGateway, dst: cidr(family === 4 ? "0.0.0.0/0" : "::/0"), via: gateway }];
   });
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SEED_ATTACHMENT, seedInput } from "../../../test/support/seed-cluster.ts";
+import type { Assignment } from "../../model/cluster.ts";
 import { cidr, ip } from "../../model/ip.ts";
 import type { NetworkRules } from "../../model/isolation.ts";
 import { PREFIXES_COMPARED_MAX } from "../../model/limits.ts";
@@ -188,4 +189,18 @@ test("what this host hosts of another's slice is looked at like its own", () => 
   const state = desiredHost({ ...input, assignment: { ...input.assignment, hosted } });
   const forward = blocks(state, "forward");
   assert.deepEqual(forward.match(/(?<=daddr )\S+(?= jump to4)/g), ["9.0.1.0/24", "9.0.7.7/32"]);
+});
+
+test("a host that takes a further network up closes it, whatever was asked of it before it had that network", () => {
+  const closed = { ...DCOS, isolation: "closed" } as const;
+  const whole = inputWith(closed, { ...DCOS6, isolation: "closed" }, WEB);
+  const { agent } = whole.assignment;
+  // What containers are served from meanwhile: the same list of networks, of which this host has one.
+  const part = { ...whole.assignment, agent: { ...agent, overlays: agent.overlays.slice(0, 1) } };
+  const leased = (assignment: Assignment) =>
+    desiredHost({ ...whole, assignment }).tables.flatMap(({ chains }) =>
+      chains.flatMap(({ name }) => (name.startsWith("leased") && name.includes("-") ? [name] : [])),
+    );
+  assert.deepEqual(leased(part), ["leased4-dcos", "leased6-dcos"]);
+  assert.deepEqual(leased(whole.assignment), ["leased4-dcos", "leased4-dcos6", "leased6-dcos", "leased6-dcos6"]);
 });

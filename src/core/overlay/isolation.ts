@@ -8,6 +8,7 @@
  *
  * Where all networks are open there is nothing of this at all.
  */
+import type { Assignment } from "../../model/cluster.ts";
 import { type Cidr, type Family, familyOf } from "../../model/ip.ts";
 import { mayTalk, type NetworkRules } from "../../model/isolation.ts";
 import type { NftChain, NftMap, NftRule, NftStatement, NftVerdict } from "../host/host-state.ts";
@@ -143,21 +144,21 @@ function isRestricted({ isolation }: NetworkRules): boolean {
   return isolation !== undefined;
 }
 
-/** The same for each attachment of each pass. */
-const cache = new WeakMap<object, readonly Gate[]>();
+/** The same for each attachment of each pass: by the assignment, because two may share their networks, or their agent. */
+const cache = new WeakMap<Assignment, readonly Gate[]>();
 
 /** Those of this host's networks that do not let everything through. */
 function gatesOf({ assignment }: OverlayContext): readonly Gate[] {
   const { networks, agent } = assignment;
   if (networks === undefined) return [];
-  const known = cache.get(networks);
+  const known = cache.get(assignment);
   if (known !== undefined) return known;
   const names = new Set(agent.overlays.map(({ info }) => info.name));
   const gates = networks
     .filter(({ name }) => names.has(name))
     .map((network) => gateOf(network, networks))
     .filter(({ network, refuses }) => refuses !== undefined || network.egress === "none");
-  cache.set(networks, gates);
+  cache.set(assignment, gates);
   return gates;
 }
 

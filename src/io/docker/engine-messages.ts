@@ -117,7 +117,7 @@ export const containersSchema = z.array(
             network,
             networkId: NetworkID,
             endpointId: EndpointID,
-            addresses: [IPAddress, GlobalIPv6Address].map(parseIp).filter(isPresent<Ip>),
+            addresses: [IPAddress, GlobalIPv6Address].map(parseIp).filter(isAddress),
           })),
       };
     }),
@@ -180,7 +180,7 @@ function endpointOf(key: string, endpoint: z.infer<typeof endpointSchema>): Atta
     ...(!key.startsWith("ep-") && { containerId: key }),
     name: endpoint.Name,
     ...(mac !== undefined && { mac }),
-    addresses: [endpoint.IPv4Address, endpoint.IPv6Address].map(parseIpInterface).filter(isPresent<IpInterface>),
+    addresses: [endpoint.IPv4Address, endpoint.IPv6Address].map(parseIpInterface).filter(isAddress),
   };
 }
 
@@ -195,8 +195,9 @@ function healthOf(status: string): Health | undefined {
   return /\((?:health: )?(healthy|unhealthy|starting)\)$/.exec(status)?.[1] as Health | undefined;
 }
 
-function isPresent<T>(value: T | undefined): value is T {
-  return value !== undefined;
+/** A driver that gives no IPv4 address has to say 0.0.0.0: Docker takes no network without IPv4. */
+function isAddress<T extends Ip | IpInterface>(value: T | undefined): value is T {
+  return value !== undefined && !value.startsWith("0.0.0.0");
 }
 
 /** The engine is written in Go, whose empty lists and maps are null. */

@@ -68,6 +68,17 @@ export function deleteLink(namespace: FakeNamespace, { name }: Op<"link.delete">
   if (pair !== undefined) removeLink(pair.namespace, pair.name);
 }
 
+/** Puts a device into another namespace, as a container runtime does: down, and with nothing on it. */
+export function moveLink(from: FakeNamespace, name: string, to: FakeNamespace, newName: string): void {
+  const { link, pair } = from.link(name);
+  if (to.links.has(newName)) refuse("EEXIST", `move ${name}: ${newName}: file exists`);
+  removeLink(from, name);
+  to.addLink({ link: { ...link, name: newName, up: false }, ...(pair && { pair }) }, "1");
+  const other = pair?.namespace.link(pair.name);
+  if (pair !== undefined && other !== undefined)
+    pair.namespace.links.set(pair.name, { ...other, pair: { namespace: to, name: newName } });
+}
+
 /** Removes a device and all that is on it. Chains at its ingress stay, bound to its name. */
 export function removeLink(namespace: FakeNamespace, dev: string): void {
   namespace.links.delete(dev);

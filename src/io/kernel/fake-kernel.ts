@@ -10,7 +10,7 @@ import type { HostState, KernelOp, Link, Route } from "../../core/host/host-stat
 import { Fault } from "../../model/fault.ts";
 import { ipInterface } from "../../model/ip.ts";
 import type { ContainerKernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
-import { addLink, deleteLink, removeLink, setLink } from "./fake-kernel-links.ts";
+import { addLink, deleteLink, moveLink, removeLink, setLink } from "./fake-kernel-links.ts";
 import { FakeNamespace, Refusal, refuse } from "./fake-kernel-namespace.ts";
 import * as nft from "./fake-kernel-nft.ts";
 import * as routing from "./fake-kernel-routing.ts";
@@ -66,6 +66,20 @@ export class FakeMachine {
       removeLink(pair.namespace, pair.name);
       notify(pair.namespace, new Set(["link"]));
     }
+  }
+
+  /** A container runtime takes a device of the machine into its container. */
+  giveLink(name: string, path: string, newName: string): void {
+    const inside = this.#paths.get(path);
+    if (inside === undefined) throw new Error(`${path} is not there`);
+    moveLink(this.root, name, inside, newName);
+    notify(this.root, new Set(["link"]));
+  }
+
+  /** And gives it back, as long as its container lives. */
+  returnLink(path: string, name: string, newName: string): void {
+    const inside = this.#paths.get(path);
+    if (inside?.links.has(name)) moveLink(inside, name, this.root, newName);
   }
 
   /** The machine starts anew: an empty namespace of its own, no others. Numbers are given from the start again. */

@@ -5,8 +5,8 @@
  */
 import { eventBytes } from "../../core/control/pieces.ts";
 import type { ControlEvent } from "../../model/control-event.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/limits.ts";
 
 /**
  * @param head the revision that the first event follows

@@ -5,8 +5,8 @@
  */
 import { firstWithin } from "../../core/control/pieces.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { EVENTS_READ_MAX_BYTES } from "../../model/limits.ts";
 import type { ControlStore, MasterAddress, Term } from "../ports.ts";
 import { checkEvents } from "./control-bounds.ts";
 

@@ -6,8 +6,8 @@
 import { z } from "zod";
 import { firstWithin } from "../../core/control/pieces.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../model/control-limits.ts";
 import type { Fault } from "../../model/fault.ts";
-import { EVENTS_READ_MAX_BYTES } from "../../model/limits.ts";
 import type { LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
 import { checkEvents } from "./control-bounds.ts";
 import { type DatabaseKind, SqliteDatabase } from "./sqlite-database.ts";

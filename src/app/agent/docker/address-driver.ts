@@ -3,13 +3,25 @@
  * host has of them. An engine asks for an address before it says for which endpoint; until then the address is a lease
  * by itself, which the engine's lists speak for (docs/decisions/0037).
  */
-import { ADDRESS_SPACE, type EngineCall, NETWORK_OPTION, type PoolRequest } from "../../../core/docker/messages.ts";
+import { randomInt } from "node:crypto";
+import { NETWORK_OPTION, STAND_IN } from "../../../core/docker/engine.ts";
+import { ADDRESS_SPACE, type EngineCall, type PoolRequest } from "../../../core/docker/messages.ts";
 import type { LeaseRequest } from "../../../core/ipam/lease.ts";
 import type { Lease } from "../../../model/attachment.ts";
 import { type AgentOverlay, type Assignment, halvesOf } from "../../../model/cluster.ts";
 import { Fault } from "../../../model/fault.ts";
 import { gatewayOf } from "../../../model/half.ts";
-import { type Cidr, type Family, familyOf, hostCidr, type Ip, lengthOf, withLength } from "../../../model/ip.ts";
+import {
+  addressCount,
+  type Cidr,
+  type Family,
+  familyOf,
+  hostCidr,
+  type Ip,
+  lengthOf,
+  nthAddress,
+  withLength,
+} from "../../../model/ip.ts";
 import { reservedNames } from "../../../model/reservation.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
 
@@ -17,6 +29,8 @@ type AddressCall = Extract<EngineCall, { method: "RequestAddress" }>;
 
 export class AddressDriver {
   readonly #deps: EngineDependencies;
+  /** Those of the agent's life before are not met again soon. */
+  #standIns = randomInt(2 ** 32);
 
   constructor(deps: EngineDependencies) {
     this.#deps = deps;
@@ -28,8 +42,9 @@ export class AddressDriver {
     const overlay = overlayOf(assignment, network, pool);
     const { name } = overlay.info;
     const subnet = subnetOf(overlay, family);
-    if (pool !== undefined && pool !== subnet)
-      throw new Fault("bad-request", `network ${name} of the cluster has ${subnet}; leave --subnet ${pool} out`);
+    // A pool that the driver chose Docker compares with the host's routes, finds ours, and asks for another one, for ever.
+    if (pool !== subnet)
+      throw new Fault("bad-request", `network ${name} of the cluster has ${subnet}; give --subnet ${subnet}`);
     if (subPool !== undefined)
       throw new Fault(
         "bad-request",
@@ -43,6 +58,7 @@ export class AddressDriver {
     const { network, family } = poolOf(call.pool);
     const { assignment } = requireContext(this.#deps.host);
     const overlay = overlayOf(assignment, network);
+    if (subnetOf(overlay, family) === STAND_IN) return { Address: hostCidr(this.#standIn()), Data: {} };
     if (call.isGateway) return { Address: networkGateway(overlay, family, call.asked), Data: {} };
     const { book, clock, giver, host, log } = this.#deps;
     const name = call.asked && reservedName(assignment, network, call.asked);
@@ -58,6 +74,12 @@ export class AddressDriver {
     const address = family === 4 ? lease.ip : lease.ip6;
     log.debug({ network, address }, "address held for Docker");
     return { Address: hostCidr(address as Ip), Data: {} };
+  }
+
+  /** Another one each time; held by nobody, since it is good for nothing. */
+  #standIn(): Ip {
+    const index = BigInt(this.#standIns++) % (addressCount(STAND_IN) - 2n);
+    return nthAddress(STAND_IN, index + 1n);
   }
 
   /** What has a device is left alone: its endpoint is there, so the call is about a lease before it. */
@@ -109,12 +131,11 @@ export function overlayOf({ agent }: Assignment, network?: string, pool?: Cidr):
   );
 }
 
-/** @throws Fault bad-request */
+/** What Docker's network has as its subnet. @throws Fault bad-request */
 function subnetOf({ info }: AgentOverlay, family: Family): Cidr {
-  const subnet = family === 4 ? info.subnet : info.subnet6;
+  const subnet = family === 4 ? (info.subnet ?? STAND_IN) : info.subnet6;
   if (subnet !== undefined) return subnet;
-  const remedy = family === 6 ? "leave --ipv6 out" : "give it an IPv4 subnet with 'weft network set'";
-  throw new Fault("bad-request", `network ${info.name} of the cluster has no IPv${family}; ${remedy}`);
+  throw new Fault("bad-request", `network ${info.name} of the cluster has no IPv6; leave --ipv6 out`);
 }
 
 /** What the network shows as its gateway: each endpoint has that of its own half, which may be another one later. */

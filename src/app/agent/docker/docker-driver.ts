@@ -5,12 +5,16 @@
  * within ENGINE_CALL_MAX_MS, and none of them asks the engine anything. A call that took longer goes on, and what it
  * makes is taken back by the engine's next call for it, or as what the engine does not list.
  */
+import { isDeepStrictEqual } from "node:util";
 import { decodeEngineCall, type EngineCall } from "../../../core/docker/messages.ts";
-import type { Lease } from "../../../model/attachment.ts";
+import type { Task } from "../../../core/docker/tasks.ts";
+import { isReserved } from "../../../core/ipam/reserved.ts";
+import { addressesOf, type Lease } from "../../../model/attachment.ts";
+import type { Assignment } from "../../../model/cluster.ts";
+import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
 import { Fault } from "../../../model/fault.ts";
-import { ENGINE_CALL_MAX_MS } from "../../../model/limits.ts";
 import { AddressDriver } from "./address-driver.ts";
-import type { EngineDependencies } from "./dependencies.ts";
+import { ENGINE_IFNAME, type EngineDependencies } from "./dependencies.ts";
 import { NetworkDriver } from "./network-driver.ts";
 
 export class DockerDriver {
@@ -68,6 +72,25 @@ export class DockerDriver {
     }
   }
 
+  /** The names and labels of containers, which the engine tells in its lists alone. @throws Fault storage */
+  runs(tasks: readonly Task[]): void {
+    const { book, host, log } = this.#deps;
+    for (const task of tasks)
+      for (const { endpointId = "" } of task.networks) {
+        const lease = book.get({ containerId: endpointId, ifname: ENGINE_IFNAME });
+        if (lease === undefined || book.isLeaving(lease)) continue;
+        const known = named(lease, task, host.context()?.assignment);
+        if (isDeepStrictEqual(known, lease)) continue;
+        book.save(known);
+        host.changed(known);
+        if (known.name !== task.name)
+          log.warn(
+            { network: lease.network, addresses: addressesOf(lease) },
+            `container ${task.name} has an address that is reserved for ${known.name}`,
+          );
+      }
+  }
+
   /** Gives a lease back that the engine has forgotten. */
   detach(lease: Lease): Promise<void> {
     return this.#deps.queue.run(lease.containerId, async () => {
@@ -85,6 +108,17 @@ export class DockerDriver {
     answer.then(resolve, reject).finally(cancel);
     return promise;
   }
+}
+
+/** A name by which the address was reserved stays: the cluster knows it by that. */
+function named(lease: Lease, { name, labels, containerId }: Task, assignment: Assignment | undefined): Lease {
+  const isKept = assignment !== undefined && addressesOf(lease).some((address) => isReserved(assignment, address));
+  return {
+    ...lease,
+    name: isKept && lease.name !== undefined ? lease.name : name,
+    ...(Object.keys(labels).length > 0 && { labels }),
+    docker: { ...lease.docker, containerId },
+  };
 }
 
 /** What is thrown rejects. */

@@ -3,6 +3,7 @@
  * container's end by itself and says when it goes. What it says when it goes is always answered with success, and may
  * come twice or never: the engine forgets the endpoint whatever the answer (see engine-book for what never comes).
  */
+import { STAND_IN } from "../../../core/docker/engine.ts";
 import {
   ADDRESS_SPACE,
   type EndpointRequest,
@@ -24,7 +25,7 @@ import {
   type PortWish,
 } from "../../../model/attachment.ts";
 import { Fault } from "../../../model/fault.ts";
-import { familyOf } from "../../../model/ip.ts";
+import { contains, familyOf } from "../../../model/ip.ts";
 import { MTU_MIN } from "../../../model/limits.ts";
 import { prefixesOf } from "../../../model/network.ts";
 import { buildMended } from "../attach-build.ts";
@@ -68,7 +69,8 @@ export class NetworkDriver {
   }
 
   /** The addresses that were asked for are the endpoint's from now on. @throws Fault unknown-network, address-taken, storage */
-  createEndpoint({ id, networkId, addresses, mac }: EndpointRequest): object {
+  createEndpoint({ id, networkId, addresses: given, mac }: EndpointRequest): object {
+    const addresses = given.filter((address) => !contains(STAND_IN, address));
     const { book, clock } = this.#deps;
     const { network, mtu, internal } = this.#network(networkId);
     const held = addresses.map((address) => {

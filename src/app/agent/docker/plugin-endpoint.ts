@@ -3,25 +3,32 @@
  * finds none waits 15 s for each call, gives containers up that it should restart, and forgets what it should have told
  * us; calls that need the agent wait until it has started, for as long as any call may take.
  *
- * A refusal is an answer with `Err`, whose text the engine shows to its user where it can.
+ * A refusal is an answer whose text the engine shows to its user where it can.
  */
-import { CALL_PATHS, FIXED_ANSWERS } from "../../../core/docker/messages.ts";
+import { CALL_PATHS, FIXED_ANSWERS, refusal } from "../../../core/docker/messages.ts";
 import { type DirectCall, type HttpServer, listenUnix } from "../../../io/http-server.ts";
+import { ENGINE_CALL_MAX_BYTES, ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
 import { Fault, messageOf } from "../../../model/fault.ts";
-import { ENGINE_CALL_MAX_BYTES, ENGINE_CALL_MAX_MS } from "../../../model/limits.ts";
 
 export interface PluginService {
   /** Resolves when the agent has started. */
   readonly started: Promise<void>;
   /** @throws Fault */
   answer(path: string, body: Uint8Array): Promise<object>;
+  /** The engine asks what the driver can: it has just started, or just learned of the driver. */
+  activated(): void;
   /** Told of what was thrown and is no fault; the engine gets an answer all the same. */
   onBug(thrown: unknown): void;
 }
 
 /** @throws as `listenUnix` */
 export function listenForDocker(path: string, service: PluginService): Promise<HttpServer> {
-  const fixed = Object.entries(FIXED_ANSWERS).map(([name, answer]) => direct(`/${name}`, async () => answer));
+  const fixed = Object.entries(FIXED_ANSWERS).map(([name, answer]) =>
+    direct(`/${name}`, async () => {
+      if (name === "Plugin.Activate") service.activated();
+      return answer;
+    }),
+  );
   const calls = CALL_PATHS.map((each) =>
     direct(each, async (body) => {
       await startOf(service);
@@ -38,7 +45,7 @@ export function listenForDocker(path: string, service: PluginService): Promise<H
       answer: async (body) => {
         const reply = await answer(body).catch((thrown: unknown) => {
           if (!(thrown instanceof Fault)) service.onBug(thrown);
-          return { Err: messageOf(thrown) };
+          return refusal(messageOf(thrown));
         });
         return { status: 200, body: JSON.stringify(reply) };
       },

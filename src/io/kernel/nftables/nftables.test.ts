@@ -36,8 +36,7 @@ function write(encode: (writer: MessageWriter) => void): Message[] {
 }
 
 const first = (messages: readonly Message[]): Message => {
-  const [message] = messages;
-  assert.ok(message !== undefined);
+  const [message = assert.fail("there is a message")] = messages;
   return message;
 };
 
@@ -396,6 +395,6 @@ function onlyFaults(call: () => unknown): void {
   try {
     call();
   } catch (error) {
-    assert.ok(error instanceof Fault && error.code === "kernel-refused", String((error as Error).stack));
+    assert.ok(error instanceof Fault && error.code === "kernel-refused", String(error));
   }
 }

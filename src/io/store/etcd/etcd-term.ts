@@ -9,8 +9,9 @@
  */
 import { firstWithin } from "../../../core/control/pieces.ts";
 import type { ControlEvent, ControlState } from "../../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../../model/control-limits.ts";
 import { assert, Fault } from "../../../model/fault.ts";
-import { ETCD_PAGE_ENTRIES, EVENTS_READ_MAX_BYTES, LEADER_LEASE_S } from "../../../model/limits.ts";
+import { ETCD_PAGE_ENTRIES, LEADER_LEASE_S } from "../../../model/limits.ts";
 import type { MasterAddress, Term } from "../../ports.ts";
 import { checkEvents } from "../control-bounds.ts";
 import { type Piece, piecesOf } from "./append.ts";

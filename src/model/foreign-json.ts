@@ -4,27 +4,27 @@
  *
  * `null` is an absent value: the runtimes are written in Go, whose empty lists and maps become `null`.
  */
-import { Fault, messageOf } from "../../model/fault.ts";
-import { type Ip, parseIp } from "../../model/ip.ts";
-import { CNI_JSON_DEPTH_MAX, CNI_PROBLEMS_SHOWN_MAX, PARAMETER_SHOWN_MAX } from "../../model/limits.ts";
+import { Fault, messageOf } from "./fault.ts";
+import { type Ip, parseIp } from "./ip.ts";
+import { CNI_JSON_DEPTH_MAX, CNI_PROBLEMS_SHOWN_MAX, PARAMETER_SHOWN_MAX } from "./limits.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
 /** What is wrong so far, each as `path: what it must be`. Readers append. */
 export type Problems = string[];
 
-/** The network configuration. @throws Fault undecodable when the bytes are no JSON object */
-export function parseJsonObject(stdin: Uint8Array): JsonObject {
+/** @param what the bytes are, for the message. @throws Fault undecodable when they are no JSON object */
+export function parseJsonObject(stdin: Uint8Array, what = "the network configuration on stdin"): JsonObject {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(stdin));
   } catch (error) {
-    throw new Fault("undecodable", `the network configuration on stdin is no JSON: ${messageOf(error)}`);
+    throw new Fault("undecodable", `${what} is no JSON: ${messageOf(error)}`);
   }
   // Read back it can be, written again it cannot: the stack ends somewhere.
   if (isDeeperThan(CNI_JSON_DEPTH_MAX, json))
-    throw new Fault("undecodable", `the network configuration on stdin is nested more than ${CNI_JSON_DEPTH_MAX} deep`);
-  if (!isObject(json)) throw new Fault("undecodable", "the network configuration on stdin must be a JSON object");
+    throw new Fault("undecodable", `${what} is nested more than ${CNI_JSON_DEPTH_MAX} deep`);
+  if (!isObject(json)) throw new Fault("undecodable", `${what} must be a JSON object`);
   return json;
 }
 

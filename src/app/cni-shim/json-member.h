@@ -1,6 +1,6 @@
 /*
- * Reads one string of the top level of a JSON object without understanding the rest. Whether the JSON is well formed is
- * for the agent to say: this finds what it can in any bytes and never looks beyond their end.
+ * Reads one member of a JSON object without understanding the rest. Whether the JSON is well formed is for the agent to
+ * say: this finds what it can in any bytes and never looks beyond their end.
  */
 #include <stddef.h>
 #include <string.h>
@@ -21,19 +21,23 @@ static const char *skip_space(const char *at, const char *end)
 }
 
 /*
- * The string that is the value of `key`, escapes and all, and its end; of several the last, as JSON.parse has it. NULL
- * when there is none.
+ * Where the value of `key` begins in the object that `json` is; of several the last, as JSON.parse has it. NULL when
+ * there is none, or no object.
  */
-static const char *top_level_string(const char *json, const char *json_end, const char *key, const char **end)
+static const char *member(const char *json, const char *json_end, const char *key)
 {
 	const char *found = NULL;
 	int depth = 0;
 
-	for (const char *at = json; at < json_end; at++) {
+	if (json == NULL)
+		return NULL;
+	for (const char *at = skip_space(json, json_end); at < json_end; at++) {
 		if (*at == '{' || *at == '[')
 			depth++;
 		else if (*at == '}' || *at == ']')
 			depth--;
+		if (depth == 0)
+			break;
 		if (*at != '"')
 			continue;
 		const char *name = at + 1;
@@ -42,17 +46,21 @@ static const char *top_level_string(const char *json, const char *json_end, cons
 		const char *colon = skip_space(at + (at < json_end), json_end);
 		if (depth != 1 || colon >= json_end || *colon != ':')
 			continue;
-		at = colon;
 		const char *value = skip_space(colon + 1, json_end);
-		if (value >= json_end || *value != '"')
-			continue;
-		at = string_end(value + 1, json_end);
-		if (name_length == strlen(key) && memcmp(name, key, name_length) == 0) {
-			found = value + 1;
-			*end = at;
-		}
+		if (value < json_end && name_length == strlen(key) && memcmp(name, key, name_length) == 0)
+			found = value;
+		at = value < json_end && *value == '"' ? string_end(value + 1, json_end) : colon;
 	}
 	return found;
+}
+
+/* The string that a value is, escapes and all, and its end. NULL when it is none. */
+static const char *string_of(const char *value, const char *json_end, const char **end)
+{
+	if (value == NULL || *value != '"')
+		return NULL;
+	*end = string_end(value + 1, json_end);
+	return value + 1;
 }
 
 /*
