@@ -55,7 +55,7 @@ export interface Term {
    * @throws Fault not-leader, storage; bad-request for an event that is too large, corrupt-store when somebody else writes
    */
   append(events: readonly ControlEvent[]): Promise<void>;
-  /** Events with a higher revision, by revision, `limit` at most. @throws Fault storage */
+  /** Events with a higher revision, by revision: at most `limit` and EVENTS_READ_MAX_BYTES, one at least. @throws Fault storage */
   events(after: number, limit: number): Promise<readonly ControlEvent[]>;
   /** Deletes the events up to this revision, the last one maybe not; the state stays. @throws as `append` */
   forget(upTo: number): Promise<void>;

@@ -11,7 +11,7 @@ export interface EntryChange {
   readonly after?: unknown;
 }
 
-/** One change of the control plane, made in one piece. */
+/** One change of the control plane, made in one piece; or a part of one that is too large for that. */
 export interface ControlEvent {
   readonly revision: number;
   /** RFC 3339, UTC: for people; the revision orders events. */

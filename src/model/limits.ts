@@ -125,8 +125,10 @@ export const REGISTRATION_SPREAD_MS = 10;
 export const REGISTRATION_IDENTITY_GRACE_MS = 20_000;
 /** A call to one master; then the next one is tried. */
 export const MASTER_CALL_TIMEOUT_MS = 5_000;
-/** Bytes of a master's answer to a call: an assignment with 256 networks is about 150 kB. */
+/** Bytes of a master's answer to a call; and of what all agents are told alike, as JSON: it travels a third longer, with a
+ * record of 256 networks (150 kB), the agent's statement, and REMOVALS_MAX removals (200 kB). */
 export const MASTER_ANSWER_MAX_BYTES = 1 << 20;
+export const ASSIGNMENT_COMMON_MAX_BYTES = 350_000;
 /** Deletions of devices that wait in a thread; one of the eight that bin/weft gives Node is left to other work. */
 export const LINK_DELETIONS_AT_ONCE_MAX = 7;
 /** A full pass runs at least this often, whatever the kernel's events say. */
@@ -155,7 +157,7 @@ export const SLICE_REST_MAX_S = 30 * 24 * 3_600;
 /** What a removed agent had is given to nobody else for so long: it may not have heard of it, and its packets, and those
  * that are sent to it, still be on their way. By the wall clock, as above. */
 export const AGENT_REST_S = 600;
-/** Items at rest, of all agents; what comes beyond them does not rest. */
+/** Items at rest, of all agents: beyond them agents keep what they give back, and of removed ones nothing rests. */
 export const RESTING_MAX = 20_000;
 /** An agent that is to be removed by itself must have been away for at least so long. */
 export const AGENT_REMOVE_AFTER_MIN_S = 10;
@@ -324,9 +326,10 @@ export const REMOVAL_MAX_BYTES = 256;
 export const EPOCH_MAX = 0xffff_ffff;
 export const REVISION_MAX = 0xffff_ffff;
 /** Removals that are kept before the epoch floor rises in their stead, and how many may wait for it: each is told to every
- * agent, in about 140 bytes. */
+ * agent, in about 140 bytes, and with some traces they fit GOSSIP_OWNER_ENTRIES_MAX. Versions up to 0.1.0 kept more. */
 export const REMOVALS_KEPT = 256;
-export const REMOVALS_MAX = 1_024;
+export const REMOVALS_MAX = 900;
+export const REMOVALS_READ_MAX = 1_024;
 /** Ids of gossip keys are 32 bits. */
 export const KEY_ID_MAX = 0xffff_ffff;
 /** Tokens that the master keeps, those that do not count any more with them; the oldest of these make room. */
@@ -358,19 +361,6 @@ export const GOSSIP_ADDRESS_MAX_LENGTH = 47;
 export const GOSSIP_COMPLETE_MS = 10_000;
 /** The epoch floor is told so long after it rose: by then the newer words of all agents have spread. */
 export const EPOCH_FLOOR_DELAY_MS = 10_000;
-/** Entries that one event changes: with the event itself and the fence it fits one transaction of etcd (128 operations). */
-export const CHANGES_MAX = 100;
-/** Events that are kept; the oldest are forgotten, a thousand at a time. */
-export const EVENTS_KEPT = 100_000;
-/** Events of one write to the store. */
-export const EVENTS_AT_ONCE_MAX = 100;
-/** Bytes of the file that `weft store export` writes: it is one string in memory. */
-export const STORE_FILE_MAX_BYTES = 400_000_000;
-/** Events of one answer. */
-export const EVENTS_SHOWN_MAX = 1_000;
-/** Bytes of one event and the entries that it writes: etcd takes 1.5 MiB in one request (--max-request-bytes). A value of
- * 500 kB that replaces one of 500 kB fits: both are in the event, and the new one is written. */
-export const CONTROL_EVENT_MAX_BYTES = 1_560_000;
 /** Bytes of one answer of etcd: a page of entries, each a third longer as it travels. */
 export const ETCD_ANSWER_MAX_BYTES = 64 << 20;
 /** Entries or events that are asked for at once: 1,000 of 2 kB are 30 ms of etcd's time. */

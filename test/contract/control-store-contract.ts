@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { ControlStore, MasterAddress, Term } from "../../src/io/ports.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../src/model/control-event.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES, EVENTS_READ_MAX_BYTES } from "../../src/model/control-limits.ts";
 import { Fault } from "../../src/model/fault.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../src/model/limits.ts";
 
 export interface ControlPlace {
   /** A handle of its own. */
@@ -200,6 +200,23 @@ function bounds(it: It): void {
     const { revision, entries } = await term.load();
     assert.deepEqual([revision, entries.size, entries.get("large") === value("b")], [5, 4, true]);
     await term.append([event(6, { key: "large", before: value("b") })]);
+  });
+
+  it("gives no more events at once than can be held, one at least, and all of them one after the other", async (t, place) => {
+    const { term } = await leading(t, place);
+    const events = Array.from({ length: 20 }, (_, n) =>
+      event(n + 1, { key: `k${n % 3}`, after: large(n === 7 ? 770_000 : 600_000) }),
+    );
+    for (const each of events) await term.append([each]);
+    const found: ControlEvent[] = [];
+    const counts: number[] = [];
+    for (let more = await term.events(0, 100); more.length > 0; more = await term.events(found.length, 100)) {
+      found.push(...more);
+      counts.push(more.length);
+    }
+    assert.deepEqual(found, events);
+    assert.ok(counts.length > 1 && counts.every((count) => count * 600_000 <= EVENTS_READ_MAX_BYTES), counts.join());
+    assert.equal((await term.events(5, 2)).length, 2);
   });
 
   it("takes nothing that does not follow the last event", async (t, place) => {

@@ -10,6 +10,7 @@ import {
   type MemoryControlStore,
   openMemoryControlStore,
 } from "../../src/io/store/memory-control-store.ts";
+import { MemoryDisk, openMemoryMasterDisk } from "../../src/io/store/memory-store.ts";
 import { openMasterDisk } from "../../src/io/store/sqlite-control-store.ts";
 import { etcdProblem, TestEtcd } from "../support/etcd.ts";
 import { type ControlPlace, controlStoreContract } from "./control-store-contract.ts";
@@ -36,18 +37,31 @@ function memoryPlace(): ControlPlace {
   };
 }
 
-function sqlitePlace(): ControlPlace {
-  const dir = mkdtempSync(join(tmpdir(), "weft-test-control-"));
-  const disks: MasterDisk[] = [];
+/** The control plane on a master's own disk. */
+function diskPlace(openDisk: () => MasterDisk, dispose: () => void): ControlPlace {
   return {
     open: () => {
-      const disk = openMasterDisk(dir);
-      disks.push(disk);
+      const disk = openDisk();
       return { ...disk.control, close: async () => disk.close() };
     },
-    depose: async () => {},
-    dispose: () => rmSync(dir, { recursive: true }),
+    dispose,
   };
+}
+
+function memoryDiskPlace(): ControlPlace {
+  const disk = new MemoryDisk();
+  return diskPlace(
+    () => openMemoryMasterDisk(disk),
+    () => {},
+  );
+}
+
+function sqlitePlace(): ControlPlace {
+  const dir = mkdtempSync(join(tmpdir(), "weft-test-control-"));
+  return diskPlace(
+    () => openMasterDisk(dir),
+    () => rmSync(dir, { recursive: true }),
+  );
 }
 
 /** A prefix of its own in the etcd of this file. */
@@ -66,5 +80,6 @@ async function etcdPlace(): Promise<ControlPlace> {
 }
 
 controlStoreContract("memory", memoryPlace, { isShared: true });
+controlStoreContract("memory disk", memoryDiskPlace, { isShared: false });
 controlStoreContract("sqlite", sqlitePlace, { isShared: false });
 controlStoreContract("etcd", etcdPlace, { isShared: true, skip });

@@ -8,7 +8,7 @@ import { Fault } from "../../model/fault.ts";
 import { eventSchema, stateSchema } from "../master/history-routes.ts";
 import { callService, type Service } from "./api-client.ts";
 import { type Event, eventsTitle, eventText } from "./events-text.ts";
-import { addMasterOption, type MasterFlags, masterOf } from "./master-option.ts";
+import { addMasterOption, addOperatorOptions, type MasterFlags, masterOf } from "./master-option.ts";
 import { print } from "./print.ts";
 
 interface EventFlags extends MasterFlags {
@@ -53,16 +53,16 @@ export function addHistoryCommands(program: Command): void {
     .addHelpText("after", EVENTS_HELP)
     .action(async (flags: EventFlags) => {
       const { after, last, changes } = flags;
-      const query = after === undefined ? `limit=${last}` : `after=${after}&limit=${EVENTS_AT_ONCE}`;
-      const events = await getEvents(masterOf(flags), query);
+      const master = masterOf(flags);
+      const events = after === undefined ? await getEvents(master, `limit=${last}`) : await eventsAfter(master, after);
       if (flags.follow === true) return follow(flags, events);
       print(flags, { events }, () =>
         [eventsTitle(), ...events.map((event) => eventText(event, changes === true))].join("\n"),
       );
     });
-  addMasterOption(program.command("state"))
+  addOperatorOptions(program.command("state"))
     .description("all that the masters decided, now or as of a revision")
-    .option("--at <revision>", "as 'weft events' shows it", parseRevision)
+    .option("--at <revision>", "as 'weft events' shows it; for operators", parseRevision)
     .option("--json", "print JSON")
     .addHelpText("after", STATE_HELP)
     .action(async (flags: StateFlags) => {
@@ -77,6 +77,18 @@ async function getEvents(master: Service, query: string): Promise<readonly Event
   return (await callService(master, "GET", `/v1/events?${query}`, schema)).events;
 }
 
+/** As many as are shown at once; an answer has fewer when they are large. */
+async function eventsAfter(master: Service, after: number): Promise<readonly Event[]> {
+  const events: Event[] = [];
+  while (events.length < EVENTS_AT_ONCE) {
+    const last = events.at(-1)?.revision ?? after;
+    const more = await getEvents(master, `after=${last}&limit=${EVENTS_AT_ONCE - events.length}`);
+    if (more.length === 0) break;
+    events.push(...more);
+  }
+  return events;
+}
+
 /** Prints for as long as it runs. A master that is away is waited for: another one may begin to lead. */
 async function follow(flags: EventFlags, first: readonly Event[]): Promise<never> {
   const { json, changes } = flags;
@@ -89,7 +101,7 @@ async function follow(flags: EventFlags, first: readonly Event[]): Promise<never
       console.log(json === true ? JSON.stringify(event) : eventText(event, changes === true));
       last = event.revision;
     }
-    if (events.length < EVENTS_AT_ONCE) await sleep(FOLLOW_MS);
+    if (events.length === 0) await sleep(FOLLOW_MS);
     try {
       events = await getEvents(master, `after=${last}&limit=${EVENTS_AT_ONCE}`);
       isAway = false;

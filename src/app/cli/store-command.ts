@@ -7,8 +7,8 @@ import type { Command } from "commander";
 import { type ControlDump, dumpText, parseDump } from "../../core/control/dump.ts";
 import { createSecretFile } from "../../io/crypto/secret-file.ts";
 import type { EtcdPlace } from "../../io/store/etcd/etcd-transfer.ts";
+import { STORE_FILE_MAX_BYTES } from "../../model/control-limits.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
-import { STORE_FILE_MAX_BYTES } from "../../model/limits.ts";
 import { addStoreAccessOptions, etcdChoiceOf, type StoreFlags } from "../master/store-option.ts";
 
 interface PlaceFlags extends Omit<StoreFlags, "store"> {

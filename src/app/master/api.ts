@@ -1,7 +1,7 @@
 /**
  * The master's own HTTP interface under `/v1`, with its OpenAPI document. Calls of agents are signed by the agent's key, and
  * a registration is answered for that agent's eyes only; changing calls of operators come by the Unix socket or with an
- * operator's token. Reading is open to all.
+ * operator's token. Reading is open to all, but for what was before (history-routes.ts).
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { admissionJson, registerRequestSchema, sealedAnswerSchema, statusReportSchema } from "../../io/messages.ts";

@@ -7,11 +7,14 @@
  * has never happened; it is durable as soon as the disk was waited for.
  */
 
+import { Rewind } from "../../core/control/history.ts";
+import { changeFrom, eventsOf, UNFINISHED, unfinishedSince } from "../../core/control/pieces.ts";
 import type { Clock, LocalTerm, Term } from "../../io/ports.ts";
+import { checkEvents } from "../../io/store/control-bounds.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ControlEvent, ControlState, EntryChange } from "../../model/control-event.ts";
+import { EVENTS_AT_ONCE_MAX, EVENTS_KEPT, EVENTS_SHOWN_MAX } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { CHANGES_MAX, EVENTS_AT_ONCE_MAX, EVENTS_KEPT } from "../../model/limits.ts";
 
 /** Who changes what: for people. */
 export interface Deed {
@@ -28,6 +31,9 @@ export class Book {
   readonly #clock: Clock;
   readonly #entries: Map<string, unknown>;
   #revision: number;
+  /** What UNFINISHED holds, which is none of the entries here; and since when the change is that it speaks of. */
+  #mark: unknown;
+  #since: number | undefined;
   /** The change that is being made: values before it, by key. */
   #draft: Map<string, unknown> | undefined;
   #queue: ControlEvent[] = [];
@@ -35,11 +41,21 @@ export class Book {
   #lost: Fault | undefined;
   readonly #losing = Promise.withResolvers<Fault>();
 
-  constructor({ revision, entries }: ControlState, term: Term | LocalTerm, clock: Clock) {
-    this.#revision = revision;
-    this.#entries = new Map(entries);
+  constructor(state: ControlState, term: Term | LocalTerm, clock: Clock) {
+    this.#revision = state.revision;
+    this.#entries = new Map(state.entries);
+    this.#mark = state.entries.get(UNFINISHED);
+    this.#since = unfinishedSince(state);
+    this.#entries.delete(UNFINISHED);
     this.#term = term;
     this.#clock = clock;
+  }
+
+  /** What the term begins with; a change that whoever led before could not finish is taken back. @throws as `Term` */
+  static async open(term: Term | LocalTerm, clock: Clock): Promise<Book> {
+    const book = new Book(await term.load(), term, clock);
+    if (book.#since !== undefined) await book.#takeBack(book.#since);
+    return book;
   }
 
   /** Resolves when a write failed: what is in memory is not what is stored, and nothing more can be changed. */
@@ -57,9 +73,26 @@ export class Book {
     return { revision: this.#revision, entries: new Map(this.#entries) };
   }
 
-  /** Durable events later than `after`, the oldest first. @throws Fault storage */
+  /** Durable events later than `after`, as `Term.events`. */
   events(after: number, limit: number): Promise<readonly ControlEvent[]> {
     return this.#term.events(after, limit);
+  }
+
+  /** Durable events later than `after` and up to `last`, the oldest first, some at a time. @throws Fault storage */
+  async *eventsBetween(after: number, last: number): AsyncGenerator<readonly ControlEvent[]> {
+    for (let at = after; at < last; ) {
+      const found = await this.#term.events(at, Math.min(last - at, EVENTS_SHOWN_MAX));
+      yield found;
+      at = found.at(-1)?.revision ?? last;
+    }
+  }
+
+  /** All entries as of an earlier revision. @throws Fault bad-request when there is none such, or it is forgotten; storage */
+  async stateAt(revision: number): Promise<ControlState> {
+    const now = this.state();
+    const rewind = new Rewind(revision);
+    for await (const events of this.eventsBetween(revision, now.revision)) rewind.add(events);
+    return rewind.from(now);
   }
 
   get(key: string): unknown {
@@ -72,9 +105,10 @@ export class Book {
   }
 
   /**
-   * Makes all changes of `make` in one piece, under one revision; inside of another one it is part of that. When `make`
-   * throws, nothing has changed. No change, no revision.
-   * @throws Fault storage when a store of the master's own refuses, and whatever ended the term; nothing has changed then
+   * Makes all changes of `make` as a whole, however many; inside of another one it is part of that. When `make` throws,
+   * nothing has changed. It has one revision, or several that follow each other when it is large; no change, no revision.
+   * @throws Fault storage when a store of the master's own refuses, bad-request when one entry is too large, and whatever
+   *   ended the term; nothing has changed then
    */
   change(deed: Deed, make: () => void): void {
     if (this.#lost !== undefined) throw this.#lost;
@@ -132,22 +166,38 @@ export class Book {
     else this.#entries.set(key, value);
   }
 
-  #commit({ who, what }: Deed, before: ReadonlyMap<string, unknown>): void {
+  #commit(deed: Deed, before: ReadonlyMap<string, unknown>): void {
     const changes = [...before].flatMap(([key, was]) => changeOf(key, was, this.#entries.get(key)) ?? []);
     if (changes.length === 0) return;
-    assert(changes.length <= CHANGES_MAX, `one change is at most ${CHANGES_MAX} entries, not ${changes.length}`);
-    const event = { revision: this.#revision + 1, at: this.#clock.date(), who, what, changes };
+    const head = this.#revision;
+    const events = eventsOf({ at: this.#clock.date(), ...deed }, changes, head, this.#mark, this.#since);
     if ("appendNow" in this.#term) {
-      this.#term.appendNow([event]);
-      this.#revision = event.revision;
+      this.#term.appendNow(events);
       if (this.#term.flushNow !== undefined) this.#writing ??= this.#write(this.#term);
     } else {
-      this.#revision = event.revision;
-      this.#queue.push(event);
+      // Such a store would refuse it after it has happened here, and the term with it.
+      checkEvents(events, head);
+      this.#queue.push(...events);
       this.#writing ??= this.#write(this.#term);
     }
+    this.#revision += events.length;
+    this.#mark = undefined;
+    this.#since = undefined;
     // What cannot be forgotten now is forgotten with the next ones.
-    if (event.revision % FORGET_EVERY === 0) this.#term.forget(event.revision - EVENTS_KEPT).catch(() => {});
+    const isDue = Math.floor(this.#revision / FORGET_EVERY) > Math.floor(head / FORGET_EVERY);
+    if (isDue) this.#term.forget(this.#revision - EVENTS_KEPT).catch(() => {});
+  }
+
+  async #takeBack(since: number): Promise<void> {
+    const { entries } = await this.stateAt(since);
+    const what = `what followed revision ${since} taken back: it was not finished`;
+    this.change({ who: "master", what }, () => {
+      for (const key of new Set([...entries.keys(), ...this.#entries.keys()])) {
+        if (key === UNFINISHED) continue;
+        this.#note(key);
+        this.#set(key, entries.get(key));
+      }
+    });
   }
 
   /**
@@ -182,5 +232,5 @@ function changeOf(key: string, before: unknown, after: unknown): EntryChange | u
     (before !== undefined && after !== undefined && canonicalJson(before) === canonicalJson(after))
   )
     return undefined;
-  return { key, ...(before !== undefined && { before }), ...(after !== undefined && { after }) };
+  return changeFrom(key, before, after);
 }

@@ -17,7 +17,7 @@ import { Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
 import { type Claim, isWithin } from "../../model/reservation.ts";
-import { assignmentOf } from "./assignment.ts";
+import { assignmentOf, type Common, requireTellable } from "./assignment.ts";
 import type { Book, Deed } from "./book.ts";
 import type { Caller } from "./callers.ts";
 import type { ClusterTrust, TrustChange } from "./cluster-trust.ts";
@@ -33,9 +33,6 @@ import { Records } from "./records.ts";
 import { exhausted, subjectOf, undoing, withBoundedError } from "./registering.ts";
 import { Reservations } from "./reservations.ts";
 import { Sightings } from "./sightings.ts";
-
-/** Records of one change: with the networks and the event it fits CHANGES_MAX. */
-const STRIPPED_AT_ONCE = 50;
 
 export interface ClusterDeps {
   readonly book: Book;
@@ -111,13 +108,18 @@ export class Cluster {
       onGone: (id, resting) => this.#gone(id, resting),
       onChanged: (record) => this.#changed(record),
     });
-    this.policies = new Policies(deps.records);
+    this.policies = new Policies(deps.records, (policies) => requireTellable(this.#common(), { policies }));
     this.#programs = new Programs({ ...deps, config: () => this.#config, policies: this.policies });
     this.policies.onChange = () => this.#presence.announce();
     const isOf = (agent: string, address: Ip) =>
       isWithin(this.#records.withId(agent)?.overlays.flatMap(prefixesOf) ?? [], address);
-    const newest = () => this.#presence.newestClaim();
-    this.reservations = new Reservations({ records: deps.records, sightings, isOf, newest });
+    this.reservations = new Reservations({
+      records: deps.records,
+      sightings,
+      isOf,
+      newest: () => this.#presence.newestClaim(),
+      requireTellable: (reservations) => requireTellable(this.#common(), { reservations }),
+    });
     this.reservations.onChange = () => this.#presence.announce();
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
@@ -133,41 +135,31 @@ export class Cluster {
 
   /**
    * Puts another configuration in force, which has a place for all that agents hold; they come for what is new.
-   * @throws Fault storage
+   * @param gone a network that it lacks: in the same change all agents lose it, and what is about it alone goes with it
+   * @throws Fault storage, exhausted
    */
-  force(effective: Effective, deed: Deed): void {
+  force(effective: Effective, deed: Deed, gone?: string): void {
     const config = configOf(effective);
-    const allocator = Allocator.restore(config.network, this.#records.all(), this.#resting);
+    requireTellable(this.#common(), { config });
+    const before = this.#records.all();
+    const after = before.map((record) => withoutNetwork(record, gone));
+    const stripped = after.filter((record, index) => record !== before[index]);
+    const allocator = Allocator.restore(config.network, after, this.#resting);
+    let dropped: readonly (() => void)[] = [];
     this.#write(deed, (records) => {
+      for (const record of stripped) records.putAgent(record);
       records.saveNetwork(effective.source);
       records.saveSettings(effective.settings);
+      if (gone !== undefined) dropped = [this.reservations, this.policies].map((book) => book.dropNetwork(gone));
     });
+    for (const done of dropped) done();
+    for (const record of stripped) this.#records.put(record, record.id);
     this.#effective = effective;
     this.#config = config;
     this.#allocator = allocator;
     this.#stateJson = undefined;
     this.#deps.log.info({ who: deed.who, what: deed.what }, "configuration changed");
     this.#presence.announce();
-  }
-
-  /** Takes the network from every agent that has a share of it, some at a time. @throws Fault storage */
-  stripNetwork(name: string, who: string): void {
-    const having = this.#records.all().filter(({ overlays }) => overlays.some(({ info }) => info.name === name));
-    for (let at = 0; at < having.length; at += STRIPPED_AT_ONCE) {
-      const some = having.slice(at, at + STRIPPED_AT_ONCE).map((record) => ({
-        ...record,
-        overlays: record.overlays.filter(({ info }) => info.name !== name),
-      }));
-      this.#write(
-        { who, what: `network ${name} taken from ${some.length === 1 ? "one agent" : `${some.length} agents`}` },
-        (records) => {
-          for (const record of some) records.putAgent(record);
-        },
-      );
-      for (const record of some) this.#records.put(record, record.id);
-    }
-    this.#allocator = Allocator.restore(this.#config.network, this.#records.all(), this.#resting);
-    this.#stateJson = undefined;
   }
 
   /** @throws Fault unauthorized, not-admitted, identity-taken, exhausted, storage */
@@ -198,7 +190,7 @@ export class Cluster {
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
       return {
-        assignment: assignmentOf(registration.record, this.#config, this.policies.list(), { reservations, hosted }),
+        assignment: assignmentOf(registration.record, { ...this.#common(), reservations }, hosted),
         membership: this.trust.membershipOf(subject),
         announcement: this.#presence.announcement,
       };
@@ -359,6 +351,10 @@ export class Cluster {
     this.#programs.forget(id);
   }
 
+  #common(): Common {
+    return { config: this.#config, policies: this.policies.list(), reservations: this.reservations.list() };
+  }
+
   get book(): Book {
     return this.#deps.book;
   }
@@ -395,4 +391,10 @@ export class Cluster {
       );
     }
   }
+}
+
+/** The record itself when it has no such network. */
+function withoutNetwork(record: AgentRecord, name: string | undefined): AgentRecord {
+  const overlays = record.overlays.filter(({ info }) => info.name !== name);
+  return overlays.length === record.overlays.length ? record : { ...record, overlays };
 }

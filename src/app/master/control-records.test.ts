@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openControl } from "../../../test/support/control.ts";
 import { MemoryDisk, openMemoryMasterDisk } from "../../io/store/memory-store.ts";
+import type { RestingItem } from "../../model/cluster.ts";
+import { cidr } from "../../model/ip.ts";
+import { RESTING_MAX } from "../../model/limits.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 
 const removal = (epoch: number) => ({
@@ -28,16 +31,25 @@ test("removals are entries of their own, whatever their number, and are read as 
   };
   for (let epoch = 1; epoch <= 30; epoch += 1) once(epochsOf(epoch, 0));
   assert.deepEqual(read(), { found: epochsOf(30, 0), entries: 30 });
-  // From before they were entries: more than one change may write.
-  once(epochsOf(400, 0));
-  assert.deepEqual(read(), { found: epochsOf(400, 0), entries: 70 });
-  for (let epoch = 401; epoch <= 420; epoch += 1) once(epochsOf(epoch, 0));
+  once(epochsOf(420, 0));
   assert.deepEqual(read(), { found: epochsOf(420, 0), entries: 420 });
-  // A floor that rises voids all at once, and what it voids is deleted some at a time.
+  // A floor that rises voids many at once.
   once(epochsOf(421, 400));
-  assert.deepEqual(read(), { found: epochsOf(421, 400), entries: 382 });
-  for (let epoch = 422; epoch <= 440; epoch += 1) once(epochsOf(epoch, 400));
-  assert.deepEqual(read(), { found: epochsOf(440, 400), entries: 40 });
+  assert.deepEqual(read(), { found: epochsOf(421, 400), entries: 21 });
+});
+
+test("removals of a version that wrote some of them inside of the epochs' entry are read, and become entries", () => {
+  const { records, book, write, close } = openControl(openMemoryMasterDisk());
+  const { removals: all, ...epochs } = epochsOf(10, 2);
+  write(() => {
+    for (const each of removals(0, 5)) book.put(`removal/${each.epoch}-${each.memberId}`, each);
+    book.put("epochs", { ...epochs, removals: removals(5, 10) });
+  });
+  assert.deepEqual(records.trust().epochs, { ...epochs, removals: all });
+  write(() => records.saveEpochs(epochsOf(11, 2)));
+  assert.deepEqual(book.get("epochs"), { epoch: 11, floor: 2, removals: [] });
+  assert.deepEqual([[...book.under("removal/")].length, records.trust().epochs], [9, epochsOf(11, 2)]);
+  close();
 });
 
 test("a change that is taken back takes its removals back", () => {
@@ -53,4 +65,44 @@ test("a change that is taken back takes its removals back", () => {
   write(() => records.saveEpochs(epochsOf(6, 2)));
   assert.deepEqual(records.trust().epochs, epochsOf(6, 2));
   close();
+});
+
+const items = (from: number, to: number): RestingItem[] =>
+  Array.from({ length: to - from }, (_, at) => ({
+    item: cidr(`9.${(from + at) >> 8}.${(from + at) & 255}.0/24`),
+    network: "dcos",
+    until: "2026-11-21T08:10:00Z",
+    agent: `agent-${from + at}`,
+  }));
+
+test("as much rests as may, in its order, and each item comes and goes by itself", async () => {
+  const disk = new MemoryDisk();
+  const { records, write, close } = openControl(openMemoryMasterDisk(disk));
+  const all = items(0, RESTING_MAX).reverse();
+  write(() => records.saveResting(all));
+  write(() => records.saveResting([...all.slice(1), ...items(RESTING_MAX, RESTING_MAX + 1)]));
+  close();
+  const open = openMemoryMasterDisk(disk);
+  const again = openControl(open);
+  const found = again.records.resting();
+  assert.deepEqual(found, [...all.slice(1), ...items(RESTING_MAX, RESTING_MAX + 1)]);
+  const { revision } = again.book;
+  again.write(() => again.records.saveResting(found.slice(1)));
+  const [last, ...none] = await open.control.leadNow().events(revision, 10);
+  assert.deepEqual([last?.changes.map(({ key }) => key), none], [[`resting/${found[0]?.item}`], []]);
+  again.close();
+});
+
+test("what rested in one entry is read, and becomes entries with the first change", () => {
+  const disk = new MemoryDisk();
+  const { book, records, write, close } = openControl(openMemoryMasterDisk(disk));
+  const all = items(0, 3_000);
+  write(() => book.put("resting", JSON.parse(JSON.stringify(all))));
+  assert.deepEqual(records.resting(), all);
+  write(() => records.saveResting(all.slice(1)));
+  assert.deepEqual([book.get("resting"), [...book.under("resting/")].length], [undefined, all.length - 1]);
+  close();
+  const again = openControl(openMemoryMasterDisk(disk));
+  assert.deepEqual(again.records.resting(), all.slice(1));
+  again.close();
 });

@@ -1,11 +1,9 @@
 /**
  * The book's entries as what they are: agents, networks, members, tokens, epochs, keys. Each kind has its keys, its schema
- * and its order here and nowhere else. Secrets are sealed with a key that only this cluster's masters have, so that neither
- * a store far away nor its history holds one.
+ * and its order here and nowhere else. Secrets are sealed (entry-seal.ts).
  */
 import { z } from "zod";
 import { parseNetworkSource } from "../../core/config/cluster-config.ts";
-import { open, seal } from "../../io/crypto/keys.ts";
 import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -15,7 +13,6 @@ import type { NetworkSource } from "../../model/network-source.ts";
 import { type Policy, policySchema } from "../../model/policy.ts";
 import { type Claim, claimSchema, type Reservation, reservationSchema } from "../../model/reservation.ts";
 import { agentRecordSchema, departureSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
-import { fromText, toText } from "../../model/trust/bytes.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
 import {
@@ -27,6 +24,7 @@ import {
 import type { Removal } from "../../model/trust/removal.ts";
 import { type TokenRecord, tokenRecordSchema } from "../../model/trust/token.ts";
 import type { Book, Deed } from "./book.ts";
+import { EntrySeal } from "./entry-seal.ts";
 
 /** The cluster's public key: which `cluster.key` all of this belongs to. */
 export const IDENTITY = "identity";
@@ -34,7 +32,9 @@ const SETTINGS = "settings";
 const CLUSTER = "cluster";
 const NETWORK = "network/";
 const AGENT = "agent/";
-const RESTING = "resting";
+const RESTING = "resting/";
+/** All that rests, as versions up to 0.1.0 kept it. */
+const RESTING_BEFORE = "resting";
 const GOSSIP = "gossip";
 const POLICY = "policy/";
 const RESERVATION = "reservation/";
@@ -45,8 +45,6 @@ const TOKEN = "token/";
 const EPOCHS = "epochs";
 const REMOVAL = "removal/";
 const KEY_RING = "key-ring";
-/** What a sealed secret begins with; one from before secrets were sealed has none. */
-const SEALED = "sealed:";
 
 /** Whom the cluster trusts, and by what. The two facts are absent at first. */
 export interface StoredTrust {
@@ -92,25 +90,24 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
 });
 const identitySchema = z.object({ clusterKey: z.string() });
 const gossipSchema = z.object({ addresses: z.array(z.string().max(GOSSIP_ADDRESS_MAX_LENGTH)) });
-/** With the agent, its member, the epochs and the resting addresses it fits CHANGES_MAX. */
-const REMOVALS_AT_ONCE = 40;
 const agentEntrySchema = z.object({ record: agentRecordSchema });
 
 /** Changes are made inside of `change`; what is read is checked, and damage is a fault that names the entry. */
 export class ControlRecords {
   readonly #book: Book;
-  readonly #storeKey: Uint8Array;
-  /** All keys of removals, and maybe some that are gone. */
-  readonly #removals: Set<string>;
+  readonly #seal: EntrySeal;
+  /** What each item at rest is as an entry: thousands of them are saved again with every one that comes or goes. */
+  readonly #restingValues = new WeakMap<RestingItem, unknown>();
   /** Above the order of every entry. */
   #order: number;
 
   /** @param storeKey 32 bytes */
   constructor(book: Book, storeKey: Uint8Array) {
     this.#book = book;
-    this.#storeKey = storeKey;
-    this.#removals = new Set([...book.under(REMOVAL)].map(([id]) => REMOVAL + id));
-    const orders = [NETWORK, AGENT, TOKEN].flatMap((kind) => [...book.under(kind)].map(([, value]) => orderOf(value)));
+    this.#seal = new EntrySeal(storeKey);
+    const orders = [NETWORK, AGENT, TOKEN, RESTING].flatMap((kind) =>
+      [...book.under(kind)].map(([, value]) => orderOf(value)),
+    );
     this.#order = orders.reduce((most, order) => Math.max(most, order + 1), 0);
   }
 
@@ -151,11 +148,16 @@ export class ControlRecords {
     this.#book.put(CLUSTER, settings);
   }
 
+  /** Orders have gaps: what stays in its place is not written again because something before it went. */
   saveNetwork({ overlays, ...settings }: NetworkSource): void {
     this.#book.put(SETTINGS, settings);
-    const names = new Set(overlays.map(({ name }) => name));
-    for (const [name] of [...this.#book.under(NETWORK)]) if (!names.has(name)) this.#book.delete(NETWORK + name);
-    for (const [order, overlay] of overlays.entries()) this.#book.put(NETWORK + overlay.name, { order, ...overlay });
+    let order = -1;
+    const ordered = overlays.map((overlay) => {
+      const known = this.#book.get(NETWORK + overlay.name);
+      order = Math.max(order + 1, known === undefined ? 0 : orderOf(known));
+      return [overlay.name, { order, ...overlay }] as const;
+    });
+    this.#saveAll(NETWORK, new Map(ordered));
   }
 
   // ---- agents --------------------------------------------------------------------------------------------------------
@@ -176,14 +178,26 @@ export class ControlRecords {
     this.#book.delete(AGENT + id);
   }
 
-  /** What was given back and is not given again yet. @throws Fault corrupt-store */
+  /** What was given back and is not given again yet, in the order in which it was. @throws Fault corrupt-store */
   resting(): readonly RestingItem[] {
-    const value = this.#book.get(RESTING);
-    return value === undefined ? [] : decoded(z.array(restingItemSchema), value, RESTING);
+    const before = this.#book.get(RESTING_BEFORE) ?? [];
+    const items = this.#inOrder(RESTING).map(([id, value]) => {
+      const item = decoded(restingItemSchema, value, RESTING + id);
+      this.#restingValues.set(item, value);
+      return item;
+    });
+    return [...decoded(z.array(restingItemSchema), before, RESTING_BEFORE), ...items];
   }
 
+  /** Each item is an entry of its own, as each removal is. Who gets back what it had gets it back in its order. */
   saveResting(resting: readonly RestingItem[]): void {
-    this.#book.put(RESTING, resting);
+    const values = resting.map((item) => {
+      const value = this.#restingValues.get(item) ?? { order: this.#orderOf(RESTING + item.item), ...item };
+      this.#restingValues.set(item, value);
+      return [item.item, value] as const;
+    });
+    this.#saveAll(RESTING, new Map(values));
+    this.#book.delete(RESTING_BEFORE);
   }
 
   // ---- policies ------------------------------------------------------------------------------------------------------
@@ -280,7 +294,7 @@ export class ControlRecords {
 
   putToken(token: TokenRecord): void {
     const entry = TOKEN + token.id;
-    this.#book.put(entry, { order: this.#orderOf(entry), ...token, key: this.#sealed(token.key, entry) });
+    this.#book.put(entry, { order: this.#orderOf(entry), ...token, key: this.#seal.sealed(token.key, entry) });
   }
 
   deleteToken(id: string): void {
@@ -289,35 +303,24 @@ export class ControlRecords {
 
   /** Each removal is an entry of its own: with hundreds of them in one, every further one would write them all again. */
   saveEpochs({ epoch, floor, removals }: EpochRecord): void {
-    const keys = new Map(removals.map((each) => [removalKey(each), each]));
-    let room = REMOVALS_AT_ONCE;
-    const inline: Removal[] = [];
-    for (const [key, removal] of keys) {
-      if (this.#book.get(key) !== undefined) continue;
-      // Those of a store from before they had entries of their own move some at a time.
-      if (room === 0) inline.push(removal);
-      else this.#book.put(key, removal);
-      room = Math.max(0, room - 1);
-      this.#removals.add(key);
-    }
-    for (const key of this.#removals) {
-      if (room === 0) break;
-      if (keys.has(key)) continue;
-      if (this.#book.get(key) === undefined) this.#removals.delete(key);
-      else this.#book.delete(key);
-      room -= 1;
-    }
-    this.#book.put(EPOCHS, { epoch, floor, removals: inline });
+    this.#saveAll(REMOVAL, new Map(removals.map((each) => [idOf(each), each])));
+    this.#book.put(EPOCHS, { epoch, floor, removals: [] });
   }
 
   saveKeyRing({ phase, current, other }: KeyRing): void {
-    const sealed = (each: StoredGossipKey) => ({ id: each.id, key: this.#sealed(each.key, KEY_RING) });
+    const sealed = (each: StoredGossipKey) => ({ id: each.id, key: this.#seal.sealed(each.key, KEY_RING) });
     this.#book.put(KEY_RING, { phase, current: sealed(current), ...(other && { other: sealed(other) }) });
   }
 
   // ---- inside --------------------------------------------------------------------------------------------------------
 
-  /** A removal below the floor is one that was not deleted yet. */
+  /** Of a kind these entries and no others, by the rest of their keys. */
+  #saveAll(kind: string, values: ReadonlyMap<string, unknown>): void {
+    for (const [id] of [...this.#book.under(kind)]) if (!values.has(id)) this.#book.delete(kind + id);
+    for (const [id, value] of values) if (this.#book.get(kind + id) !== value) this.#book.put(kind + id, value);
+  }
+
+  /** Versions up to 0.1.0 wrote many removals inside of the entry at first, and deleted those below the floor later. */
   #epochs(value: unknown): EpochRecord {
     const { epoch, floor, removals } = decoded(epochRecordSchema, value, EPOCHS);
     const entries = [...this.#book.under(REMOVAL)].map(([id, each]) => decoded(removalSchema, each, REMOVAL + id));
@@ -338,35 +341,16 @@ export class ControlRecords {
   }
 
   #token(entry: string, value: unknown): TokenRecord {
-    return decoded(tokenRecordSchema, this.#opened(value, entry), entry);
+    return decoded(tokenRecordSchema, this.#seal.opened(value, entry), entry);
   }
 
   #keyRing(value: unknown): KeyRing {
     const { current, other, ...rest } = value as { readonly current: unknown; readonly other?: unknown };
     const opened = {
-      current: this.#opened(current, KEY_RING),
-      ...(other !== undefined && { other: this.#opened(other, KEY_RING) }),
+      current: this.#seal.opened(current, KEY_RING),
+      ...(other !== undefined && { other: this.#seal.opened(other, KEY_RING) }),
     };
     return decoded(keyRingSchema, { ...rest, ...opened }, KEY_RING);
-  }
-
-  #sealed(secret: string, entry: string): string {
-    return SEALED + toText(seal(this.#storeKey, Buffer.from(secret), Buffer.from(entry)));
-  }
-
-  /** With its `key` in clear. */
-  #opened(value: unknown, entry: string): unknown {
-    const { key } = value as { readonly key?: unknown };
-    if (typeof key !== "string" || !key.startsWith(SEALED)) return value;
-    const bytes = fromText(key.slice(SEALED.length));
-    const plain = bytes && open(this.#storeKey, bytes, Buffer.from(entry));
-    if (plain !== undefined) return { ...(value as object), key: Buffer.from(plain).toString() };
-    throw new Fault(
-      "corrupt-store",
-      `${entry} was not sealed with this master's cluster.key: all masters of a cluster have the same one; copy it from ` +
-        "the data directory of another master, or from the backup",
-      { entry },
-    );
   }
 }
 
@@ -375,8 +359,8 @@ export function clusterKeyOf(identity: unknown): string | undefined {
   return identity === undefined ? undefined : decoded(identitySchema, identity, IDENTITY).clusterKey;
 }
 
-function removalKey({ epoch, memberId }: Removal): string {
-  return `${REMOVAL}${epoch}-${memberId}`;
+function idOf({ epoch, memberId }: Removal): string {
+  return `${epoch}-${memberId}`;
 }
 
 function orderOf(value: unknown): number {

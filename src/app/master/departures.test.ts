@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MasterRig, request } from "../../../test/support/master-rig.ts";
+import { ip } from "../../model/ip.ts";
+import { HOSTED_MAX, RESERVED_ADDRESSES_MAX } from "../../model/limits.ts";
 import { parseToken } from "../../model/trust/token.ts";
 import { ATTENDANCE_GRACE_MS } from "./sightings.ts";
 
@@ -109,4 +111,40 @@ test("an agent that is away for too long is removed; not while it is the master 
   rig.clock.advance(20_000);
   assert.deepEqual(await known(), ["agent-2"]);
   assert.equal((await rig.register(request(3))).agent.overlays[0]?.subnet, "9.0.0.0/24");
+});
+
+/** Agent 1 hosts as many reserved addresses as one may. */
+async function hostingAll(yaml: string): Promise<MasterRig> {
+  const rig = new MasterRig(yaml);
+  for (const n of [1, 2]) await rig.register(request(n));
+  const { reservations } = rig.cluster;
+  for (let n = 0; n < HOSTED_MAX / RESERVED_ADDRESSES_MAX; n += 1) {
+    const addresses = Array.from({ length: RESERVED_ADDRESSES_MAX }, (_, at) => ip(`9.1.${n}.${at + 8}`));
+    reservations.put({ network: "dcos", name: `r${n}`, addresses }, "test");
+    for (const address of addresses)
+      reservations.claim({ agentId: "agent-1", network: "dcos", name: `r${n}`, addresses: [address] });
+  }
+  assert.equal(reservations.hostedBy("agent-1").length, HOSTED_MAX);
+  return rig;
+}
+
+test("an agent that hosts as much as one may is removed by hand, by itself, and by who comes to its address", async () => {
+  const YAML = "agents: { remove_after: 1h }";
+  const agentsOf = (rig: MasterRig) => rig.cluster.agents().map(({ id }) => id);
+  const claimsOf = (rig: MasterRig) => {
+    rig.restart(YAML);
+    return rig.cluster.reservations.hostedBy("agent-1").length;
+  };
+  const byHand = await hostingAll(YAML);
+  assert.equal((await operator(byHand, "DELETE", "/v1/agents/agent-1")).status, 204);
+  assert.deepEqual([agentsOf(byHand), claimsOf(byHand)], [["agent-2"], 0]);
+
+  const bySelf = await hostingAll(YAML);
+  bySelf.connect(request(2));
+  bySelf.clock.advance(2 * 3_600_000);
+  assert.deepEqual([agentsOf(bySelf), claimsOf(bySelf)], [["agent-2"], 0]);
+
+  const replaced = await hostingAll(YAML);
+  await replaced.register(request(9, { ip: request(1).ip }));
+  assert.deepEqual([agentsOf(replaced), claimsOf(replaced)], [["agent-9", "agent-2"], 0]);
 });

@@ -7,6 +7,7 @@ import { sha256 } from "../../io/crypto/keys.ts";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ClusterConfig } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource } from "../../model/network-source.ts";
+import type { Reservation } from "../../model/reservation.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import type { ClusterSettings, ControlRecords } from "./control-records.ts";
 
@@ -18,8 +19,8 @@ export interface Effective {
 
 /**
  * The configuration to serve, stored before anybody sees it. A file that was laid over the store before is not laid over it
- * again: networks may have been changed since, by command. Nor is any over a store that several masters share, except at
- * the beginning: whose file it was would depend on who leads.
+ * again, whatever of it was refused: networks may have been changed since, by command. Nor is any over a store that several
+ * masters share, except at the beginning: whose file it was would depend on who leads.
  * @throws Fault corrupt-store, storage
  */
 export function loadEffective(
@@ -28,13 +29,9 @@ export function loadEffective(
   isShared = false,
 ): Effective {
   const [source, settings] = [records.network(), records.settings()];
-  if (
-    source !== undefined &&
-    settings !== undefined &&
-    (isShared || (settings.file === digestOf(file) && settings.refused.length === 0))
-  )
+  if (source !== undefined && settings !== undefined && (isShared || settings.file === digestOf(file)))
     return { source, settings };
-  const effective = laidOver(source, records.agents(), file);
+  const effective = laidOver(source, records.agents(), file, records.reservations().reservations);
   records.change({ who: "master", what: "configuration file laid over what is stored" }, () => {
     records.saveNetwork(effective.source);
     records.saveSettings(effective.settings);
@@ -47,8 +44,9 @@ export function laidOver(
   stored: NetworkSource | undefined,
   records: Parameters<typeof reconfigure>[1],
   { config, source }: Pick<ParsedConfig, "config" | "source">,
+  reserved: readonly Reservation[],
 ): Effective {
-  const merged = reconfigure(stored, records, source);
+  const merged = reconfigure(stored, records, source, reserved);
   const { overlayMtu, enableIpv6, defaultNetwork, elastic, agents } = config;
   const settings: ClusterSettings = {
     ...(overlayMtu !== undefined && { overlayMtu }),

@@ -7,7 +7,7 @@ import { ALIVE } from "../../core/gossip/messages.ts";
 import { FLOOR_KEY, REMOVAL_KEY } from "../../core/trust/directory.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, GossipStore, Random, Udp, UdpAddress } from "../../io/ports.ts";
-import { EPOCH_FLOOR_DELAY_MS } from "../../model/limits.ts";
+import { EPOCH_FLOOR_DELAY_MS, REMOVALS_MAX } from "../../model/limits.ts";
 import { fromText, sameBytes } from "../../model/trust/bytes.ts";
 import { memberIdOf } from "../../model/trust/member.ts";
 import type { Age } from "../../model/trust/standing.ts";
@@ -154,7 +154,9 @@ export class MasterGossip {
       [FLOOR_KEY, this.#floor],
     ]);
     const { removals } = trust.refusals;
-    const words = new Map(removals.map(({ memberId }, n) => [REMOVAL_KEY + memberId, trust.removals[n]]));
+    const all = removals.map(({ memberId }, n) => [REMOVAL_KEY + memberId, trust.removals[n]] as const);
+    // A version before this one kept more than fit. The oldest are known by now; who was away hears of all by registering.
+    const words = new Map(all.slice(-REMOVALS_MAX));
     for (const key of this.#published) if (!words.has(key)) changes.set(key, undefined);
     for (const [key, word] of words) changes.set(key, word);
     this.#published = new Set(words.keys());

@@ -112,6 +112,40 @@ test("what was added by command outlives a restart with the same file; another f
   assert.deepEqual(await namesOf(rig), ["dcos", "dcos6"], "nobody had it yet");
 });
 
+test("a file of which something was refused is not laid over what was changed by command since, until it is applied", async () => {
+  const rig = new MasterRig();
+  await operator(rig, "POST", "/v1/networks", WEB);
+  await rig.register(request(1));
+  const file = `
+dcos_overlay_network:
+  vtep_subnet: 44.128.0.0/20
+  vtep_subnet6: fd01:a::/64
+  vtep_mac_oui: 70:B3:D5:00:00:00
+  overlays:
+    - { name: dcos, subnet: 9.0.0.0/8, prefix: 25 }
+    - { name: dcos6, subnet6: "fd01:b::/64", prefix6: 80 }
+    - { name: job, subnet: 10.80.0.0/12, prefix: 24 }
+    - { name: web, subnet: 10.64.0.0/12, prefix: 24 }
+`;
+  rig.restart(file);
+  assert.match(rig.refused.join(), /^network dcos: it cannot change/);
+  await operator(rig, "PATCH", "/v1/networks/web", { isolation: "closed" });
+  await operator(rig, "DELETE", "/v1/networks/job");
+  const before = rig.cluster.effective.source;
+  rig.restart(file);
+  assert.deepEqual(rig.cluster.effective.source, before);
+  assert.match(rig.refused.join(), /^network dcos: it cannot change/, "and it is still said");
+  rig.cluster.deleteOne("agent-1", "test", true);
+  assert.deepEqual(await (await operator(rig, "POST", "/v1/apply", { config: file })).json(), {
+    changes: [
+      "network dcos: prefix: 24 becomes 25",
+      "network job: added (10.80.0.0/12 in /24)",
+      "network web: isolation: closed becomes nothing",
+    ],
+    refused: [],
+  });
+});
+
 test("a plan tells what applying a file would do, and changes nothing; applying does just that", async () => {
   const rig = new MasterRig();
   await rig.register(request(1));
@@ -132,7 +166,7 @@ dcos_overlay_network:
     changes: ["overlayMtu: nothing becomes 1400", "network web: added (10.64.0.0/12 in /24)"],
     refused: [
       "network dcos: it cannot change from 9.0.0.0/8 in /24 to 9.0.0.0/8 in /25 while 1 agent has a share of it; its stored " +
-        "definition stays in force until those agents are deleted",
+        "definition stays in force until those agents are deleted and the change is made again",
     ],
   });
   assert.deepEqual(await rig.json("/v1/state"), before);

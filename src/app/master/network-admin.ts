@@ -93,13 +93,10 @@ export class NetworkAdmin {
     if (!isForced && known.phase !== "draining" && held.length > 0)
       throw new Fault("in-use", `network ${name} takes new containers; 'weft network drain ${name}' first`);
     if (!isForced && held.length > 0) throw stillHeld(name, held);
-    this.#cluster.stripNetwork(name, who);
-    this.#cluster.reservations.dropNetwork(name, who);
-    this.#cluster.policies.dropNetwork(name, who);
     const overlays = source.overlays.flatMap((overlay) =>
       overlay.name === name ? [] : [withoutAllowed(overlay, name)],
     );
-    this.#cluster.force({ source: { ...source, overlays }, settings }, { who, what: `network ${name} removed` });
+    this.#cluster.force({ source: { ...source, overlays }, settings }, { who, what: `network ${name} removed` }, name);
   }
 
   /** @param text of a configuration file @throws Fault bad-config */
@@ -117,7 +114,8 @@ export class NetworkAdmin {
   }
 
   #laidOver(text: string): Effective {
-    return laidOver(this.#cluster.effective.source, this.#cluster.agents(), parseClusterConfig(text));
+    const { effective, reservations } = this.#cluster;
+    return laidOver(effective.source, this.#cluster.agents(), parseClusterConfig(text), reservations.list());
   }
 
   #planOf(next: Effective): Plan {
@@ -132,7 +130,8 @@ export class NetworkAdmin {
     const { source, settings } = this.#cluster.effective;
     const wanted = parseNetworkSource({ ...source, overlays }, settings.enableIpv6);
     this.#requireUnderlayOutside(wanted);
-    const { network, refused } = reconfigure(source, this.#cluster.agents(), wanted);
+    const reserved = this.#cluster.reservations.list();
+    const { network, refused } = reconfigure(source, this.#cluster.agents(), wanted, reserved);
     if (refused.length > 0) throw new Fault("in-use", refused.join("; "), { refused });
     const changes = networkChanges(source, network);
     if (changes.length > 0) this.#cluster.force({ source: network, settings }, { who, what: eventText(changes) });

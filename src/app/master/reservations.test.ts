@@ -232,6 +232,31 @@ test("what an agent may not ask for", async () => {
   assert.deepEqual(rig.cluster.reservations.hostedBy(agentId), []);
 });
 
+test("neither a command nor a file takes away the space in which something is reserved or hosted", async () => {
+  const rig = new Rig();
+  for (const n of [1, 2]) await rig.register(request(n));
+  const space = "12.0.0.0/16";
+  const set = async (...spaces: unknown[]) => {
+    const answer = await rig.call("PATCH", "/v1/networks/dcos", { spaces }, true);
+    return answer.status === 200 ? "" : await answer.text();
+  };
+  assert.equal(await set({ op: "add", space: { subnet: space, prefix: 24 } }), "");
+  assert.equal(await rig.reserve("web", ["12.0.0.77"]), "");
+  assert.equal(await rig.claim(2, "web", "12.0.0.77"), "12.0.0.77 1");
+  assert.match(
+    await set({ op: "remove", subnet: space }),
+    /in-use.*12\.0\.0\.77 is reserved for web.*weft reserve --remove/,
+  );
+  const applied = await rig.call("POST", "/v1/apply", { config: CONFIG }, true);
+  assert.match(await applied.text(), /"refused":\["network dcos: .*12\.0\.0\.77 is reserved for web/);
+  rig.restart(`${CONFIG}enable_ipv6: false`);
+  assert.match(rig.refused.join(), /12\.0\.0\.77 is reserved for web/);
+  assert.deepEqual(rig.cluster.effective.source.overlays[0]?.more, [{ subnet: space, prefix: 24 }]);
+  for (const n of [1, 2]) await rig.tell(n, []);
+  assert.equal(await rig.remove("web"), "");
+  assert.equal(await set({ op: "remove", subnet: space }), "", "once it is not reserved any more");
+});
+
 test("who has what, in 80 columns", async () => {
   const rig = new Rig();
   for (const n of [1, 2]) await rig.register(request(n));

@@ -26,6 +26,8 @@ export interface ReservationsDeps {
   readonly isOf: (agent: string, address: Ip) => boolean;
   /** The greatest revision that gossip tells of: ahead of what is stored when the store was restored from a backup. */
   readonly newest: () => number;
+  /** @throws Fault exhausted when agents could not be told of all of these */
+  readonly requireTellable: (reservations: readonly Reservation[]) => void;
 }
 
 export class Reservations implements ReservationBook {
@@ -89,10 +91,11 @@ export class Reservations implements ReservationBook {
     return [...unheard, ...full].find(({ agent }) => agent !== asker && this.#hasIt(agent, address));
   }
 
-  /** @throws Fault in-use when a container of the name has an address that is reserved no more; storage */
+  /** @throws Fault in-use when a container of the name has an address that is reserved no more; exhausted, storage */
   put(reservation: Reservation, who: string): void {
     const { network, name, addresses } = reservation;
     const before = this.#byKey.get(keyOf(network, name));
+    this.#deps.requireTellable([...this.list().filter((each) => each !== before), reservation]);
     const gone = (before?.addresses ?? []).filter((address) => !addresses.includes(address));
     this.#refuseInUse(name, gone);
     const what = `reservation for ${name} in network ${network} ${before === undefined ? "added" : "changed"}`;
@@ -106,14 +109,27 @@ export class Reservations implements ReservationBook {
     const before = this.#byKey.get(keyOf(network, name));
     if (before === undefined) return false;
     this.#refuseInUse(name, before.addresses);
-    this.#drop(before, who);
+    const what = `reservation for ${name} in network ${network} removed`;
+    this.#change(who, what, before.addresses, (records) => records.deleteReservation(network, name));
+    this.#byKey.delete(keyOf(network, name));
     this.onChange();
     return true;
   }
 
-  /** The network is being removed, and with it all that is reserved in it. @throws Fault storage */
-  dropNetwork(network: string, who: string): void {
-    for (const reservation of this.of([network])) this.#drop(reservation, who);
+  /**
+   * The network is being removed, and with it all that is reserved and hosted in it, as part of that change.
+   * @returns what is to be called when it is written
+   */
+  dropNetwork(network: string): () => void {
+    const { records } = this.#deps;
+    const gone = this.of([network]);
+    const claims = [...this.#claims.values()].filter((claim) => claim.network === network);
+    for (const { name } of gone) records.deleteReservation(network, name);
+    for (const { address } of claims) records.deleteClaim(address);
+    return () => {
+      for (const { name } of gone) this.#byKey.delete(keyOf(network, name));
+      for (const { address } of claims) this.#claims.delete(address);
+    };
   }
 
   /**
@@ -191,12 +207,6 @@ export class Reservations implements ReservationBook {
     if (idle.length >= excess) return idle.slice(0, excess);
     this.#refuseUnsure(unused.map(({ address }) => address));
     throw new Fault("exhausted", `agent ${agent} hosts ${own.length} reserved addresses, the most that one agent can`);
-  }
-
-  #drop({ network, name, addresses }: Reservation, who: string): void {
-    const what = `reservation for ${name} in network ${network} removed`;
-    this.#change(who, what, addresses, (records) => records.deleteReservation(network, name));
-    this.#byKey.delete(keyOf(network, name));
   }
 
   /** @throws Fault in-use */

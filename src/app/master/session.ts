@@ -20,9 +20,8 @@ import type { MasterDeps, MasterOptions } from "./start.ts";
 /** @throws Fault corrupt-store, storage, not-leader, port-taken, bad-request, no-rights */
 export async function openSession(term: Term, options: MasterOptions, deps: MasterDeps): Promise<Serving> {
   const { log, clock, disk, store, udp, random, onBug } = deps;
-  const state = await term.load();
-  const book = new Book(state, term, clock);
-  const secrets = deps.secrets(!state.entries.has("epochs"));
+  const book = await Book.open(term, clock);
+  const secrets = deps.secrets(book.get("epochs") === undefined);
   const records = new ControlRecords(book, secrets.storeKey);
   const effective = loadEffective(options, records, store !== undefined);
   const agents = records.agents();

@@ -6,8 +6,8 @@
 import { z } from "zod";
 import { canonicalJson } from "../../model/canonical-json.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
+import { CHANGES_MAX } from "../../model/control-limits.ts";
 import { Fault } from "../../model/fault.ts";
-import { CHANGES_MAX } from "../../model/limits.ts";
 import { issuesOf } from "../../model/schemas.ts";
 
 export interface ControlDump extends ControlState {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
-import { shownEntries, shownEvent, stateAt } from "./history.ts";
+import { Rewind, shownEntries, shownEvent } from "./history.ts";
 
 /** The states after each of the changes, and the events between them. */
 function historyOf(changes: readonly (readonly [key: string, value: number | undefined])[]) {
@@ -19,6 +19,13 @@ function historyOf(changes: readonly (readonly [key: string, value: number | und
     states.push({ revision: revision + 1, entries: next });
   }
   return { states, events };
+}
+
+/** @param page how many events are added at once */
+function stateAt(revision: number, now: ControlState, events: readonly ControlEvent[], page = 2): ControlState {
+  const rewind = new Rewind(revision);
+  for (let at = 0; at < events.length; at += page) rewind.add(events.slice(at, at + page));
+  return rewind.from(now);
 }
 
 test("each state of a history is found again from the last one", () => {

@@ -19,7 +19,6 @@ import {
 } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { type Cidr, type Family, familyOf, type Ip, type IpInterface } from "../../model/ip.ts";
-import { RESTING_MAX } from "../../model/limits.ts";
 import { VNI, VTEP_NAME } from "../../model/names.ts";
 import { type NetworkConfig, prefixesOf } from "../../model/network.ts";
 import type { SliceChange } from "./growth.ts";
@@ -122,7 +121,7 @@ export class Allocator {
   retire(record: AgentRecord, until: string): () => void {
     const draft = new Draft();
     for (const { pool, item, network } of [...this.#holdings(record)]) {
-      if (this.#pools.resting.length >= RESTING_MAX) {
+      if (!this.#pools.canRest) {
         if (pool !== undefined) draft.release(pool, item);
         continue;
       }
@@ -264,6 +263,8 @@ export class Allocator {
     if (slice === undefined) return undefined;
     if (change.type !== "remove")
       return withSlices(slices.map((each) => (each === slice ? withDraining(each, change.type === "drain") : each)));
+    // It stays draining, and with its agent, until something else has rested.
+    if (!this.#pools.canRest) return undefined;
     for (const item of prefixesOf(slice)) draft.rest(this.#pools, { item, network: change.network, ...rest });
     return withSlices(withoutSlice(slices, slice));
   }

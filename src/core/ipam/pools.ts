@@ -4,6 +4,7 @@
  */
 import type { RestingItem } from "../../model/cluster.ts";
 import type { Cidr, Family, IpInterface } from "../../model/ip.ts";
+import { RESTING_MAX } from "../../model/limits.ts";
 import { type NetworkConfig, type Overlay, type Space, spacesOf } from "../../model/network.ts";
 import { subnetPool } from "./carve.ts";
 import type { Pool, PoolItem, PoolUsage } from "./pool.ts";
@@ -27,7 +28,9 @@ export class Pools {
   readonly vteps: Pool<IpInterface>;
   readonly vteps6: Pool<IpInterface> | undefined;
   readonly #networks: ReadonlyMap<string, NetworkPools>;
-  #resting: readonly RestingItem[] = [];
+  readonly #resting = new Set<RestingItem>();
+  /** The same, until one comes or goes. */
+  #restingList: readonly RestingItem[] | undefined;
 
   constructor({ vtepSubnet, vtepSubnet6, overlays }: NetworkConfig) {
     this.vteps = vtepPool(vtepSubnet);
@@ -56,35 +59,45 @@ export class Pools {
 
   // ---- what rests ----------------------------------------------------------------------------------------------------
 
+  /** In the order in which it was given back; the same list as long as nothing changes. */
   get resting(): readonly RestingItem[] {
-    return this.#resting;
+    this.#restingList ??= [...this.#resting];
+    return this.#restingList;
+  }
+
+  /** Whether one more item may rest. */
+  get canRest(): boolean {
+    return this.#resting.size < RESTING_MAX;
   }
 
   /** What the agent had when it was removed, as far as nobody else may have it yet. */
   removedFrom(agentId: string): readonly RestingItem[] {
-    return this.#resting.filter(({ agent, removed }) => removed === true && agent === agentId);
+    return this.resting.filter(({ agent, removed }) => removed === true && agent === agentId);
   }
 
   /** @returns false when it is not given out, or no pool has it any more */
   rest(item: RestingItem): boolean {
     if (this.find(item.item, item.network)?.rest(item.item) !== true) return false;
-    this.#resting = [...this.#resting, item];
+    this.#resting.add(item);
+    this.#restingList = undefined;
     return true;
   }
 
   /** Who had it has it again. */
   unrest(item: RestingItem): void {
     this.find(item.item, item.network)?.wake(item.item, "holder");
-    this.#resting = this.#resting.filter((each) => each !== item);
+    this.#resting.delete(item);
+    this.#restingList = undefined;
   }
 
   /** Frees what has rested. @param date as `Clock.date` writes it @returns whether anything woke */
   wake(date: string, isSettled: IsSettled): boolean {
-    const awake = this.#resting.filter(
-      ({ until, agent }) => until <= date && (agent === undefined || isSettled(agent)),
-    );
-    for (const { item, network } of awake) this.find(item, network)?.wake(item, "free");
-    if (awake.length > 0) this.#resting = this.#resting.filter((each) => !awake.includes(each));
+    const awake = this.resting.filter(({ until, agent }) => until <= date && (agent === undefined || isSettled(agent)));
+    for (const each of awake) {
+      this.find(each.item, each.network)?.wake(each.item, "free");
+      this.#resting.delete(each);
+    }
+    if (awake.length > 0) this.#restingList = undefined;
     return awake.length > 0;
   }
 

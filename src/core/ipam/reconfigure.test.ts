@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { AgentRecord } from "../../model/cluster.ts";
-import { cidr, ip, overlaps } from "../../model/ip.ts";
+import { cidr, type Ip, ip, overlaps } from "../../model/ip.ts";
+import { prefixesOf } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource, type OverlaySource } from "../../model/network-source.ts";
+import { isWithin, type Reservation } from "../../model/reservation.ts";
 import { Allocator } from "./allocate.ts";
 import { reconfigure } from "./reconfigure.ts";
 
@@ -78,7 +80,7 @@ test("the removal of a network in use is refused, and the rest of the file is in
   const { network, refused } = change(file({ overlays: [extra, DCOS6] }));
   assert.deepEqual(network.overlays, [extra, DCOS6, DCOS]);
   assert.deepEqual(refused, [
-    "network dcos: it cannot be removed while 1 agent has a share of it; its stored definition stays in force until those agents are deleted",
+    "network dcos: it cannot be removed while 1 agent has a share of it; its stored definition stays in force until those agents are deleted and the change is made again",
   ]);
 });
 
@@ -186,6 +188,15 @@ test("whatever two files say, every record still fits, and nothing overlaps", ()
       assert.ok(disjoint(network), JSON.stringify(network));
       assert.equal(refused.length === 0, JSON.stringify(network) === JSON.stringify(after), refused.join("\n"));
       assert.deepEqual(change(network, stored).refused, [], "what is in force is no change");
+      const kept = stored.overlays.flatMap(({ name, subnet = "" }) =>
+        subnet === "" ? [] : reserved(name, subnet.replace(/0\/.*/, "77")),
+      );
+      const without = reconfigure(stored, [], after, kept).network;
+      assert.ok(disjoint(without), JSON.stringify(without));
+      for (const { network: name, addresses } of kept) {
+        const overlay = networkOfSource(without).overlays.find((each) => each.name === name);
+        assert.ok(overlay !== undefined && isWithin(prefixesOf(overlay), addresses[0] as Ip), JSON.stringify(without));
+      }
     }),
     { numRuns: 1_000 },
   );
@@ -215,4 +226,43 @@ test("a space may be added to a network in use, drained, and taken away once nob
   assert.deepEqual(reconfigure(draining, moved, swapped), { network: swapped, refused: [] });
   const inTheWay = file({ overlays: [{ ...DCOS, more: [{ subnet: "44.128.0.0/24", prefix: 26 }] }, DCOS6] });
   assert.match(change(inTheWay).refused.join(), /overlaps 44\.128\.0\.0\/20 of vtep_subnet/);
+});
+
+const reserved = (network: string, ...addresses: string[]): Reservation[] => [
+  { network, name: "web", addresses: addresses.map(ip) },
+];
+
+test("a network or a space in which something is reserved stays, with agents or without", () => {
+  const more = [{ subnet: "10.1.0.0/16", prefix: 24 }];
+  const two = file({ overlays: [{ ...DCOS, more }, DCOS6] });
+  const kept = reserved("dcos", "10.1.0.77");
+  for (const records of [agents(two), []]) {
+    const { network, refused } = reconfigure(two, records, STORED, kept);
+    assert.deepEqual(network, two);
+    assert.deepEqual(refused, [
+      "network dcos: it cannot change from 10.1.0.0/16 in /24 to 9.0.0.0/8 in /24 while 10.1.0.77 is reserved for web; its " +
+        "stored definition stays in force until that ends ('weft reserve --remove dcos web') and the change is made again",
+    ]);
+    // What holds nothing of it is no obstacle, nor is anything in another network.
+    for (const none of [reserved("dcos", "9.0.0.77"), reserved("dcos6", "10.1.0.77")])
+      assert.deepEqual(reconfigure(two, records, STORED, none), { network: STORED, refused: [] });
+  }
+  const idle: OverlaySource = { name: "idle", subnet: "10.2.0.0/16", prefix: 24, enabled: false };
+  const stored = file({ overlays: [DCOS, DCOS6, idle] });
+  const inIdle = reserved("idle", "10.2.0.77");
+  const { network, refused } = reconfigure(stored, agents(stored), STORED, inIdle);
+  assert.deepEqual(network.overlays, stored.overlays);
+  assert.match(refused.join(), /^network idle: it cannot be removed while 10\.2\.0\.77 is reserved for web/);
+});
+
+test("without agents, a pool of VTEPs changes unless it would overlap what is reserved", () => {
+  const kept = reserved("dcos", "9.0.0.77");
+  const other = file({ vtep_subnet: "45.0.0.0/20", overlays: [DCOS, { ...DCOS6, subnet6: "fd01:e::/64" }] });
+  assert.deepEqual(reconfigure(STORED, [], other, kept), { network: other, refused: [] });
+  const { network, refused } = reconfigure(STORED, [], file({ vtep_subnet: "9.0.0.0/20", overlays: [DCOS6] }), kept);
+  assert.deepEqual([network.vtep_subnet, network.overlays], ["44.128.0.0/20", [DCOS6, DCOS]]);
+  assert.match(
+    refused.join("\n"),
+    /network dcos: .*\nvtep_subnet: 9\.0\.0\.0\/20 overlaps 9\.0\.0\.0\/8 of network dcos/,
+  );
 });

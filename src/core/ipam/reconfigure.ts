@@ -1,6 +1,6 @@
 /**
  * What a changed configuration may do to a cluster that runs (docs/decisions/0009-configuration-changes.md). Additions
- * are taken. What agents use stays as it is stored, and each change of it is refused by one sentence; everything
+ * are taken. What agents use, or is reserved, stays as it is stored, and each change of it is refused by one sentence; all
  * else is served. So no file, however different, keeps the master from starting.
  *
  * Invariant: what comes out holds every resource of every record, and no two of its prefixes overlap. Parts of one file
@@ -16,6 +16,7 @@ import {
   type SpaceSource,
   spaceSourcesOf,
 } from "../../model/network-source.ts";
+import { isWithin, type Reservation } from "../../model/reservation.ts";
 
 export interface Reconfiguration {
   readonly network: NetworkSource;
@@ -23,24 +24,31 @@ export interface Reconfiguration {
   readonly refused: readonly string[];
 }
 
+type PoolKey = "vtep_subnet" | "vtep_subnet6";
+
 interface Claim {
   readonly owner: string;
   readonly prefix: Cidr;
 }
 
-/** @param stored undefined at the first start */
+/**
+ * @param stored undefined at the first start
+ * @param reserved addresses that are kept for names: what holds one stays, as if an agent had it
+ */
 export function reconfigure(
   stored: NetworkSource | undefined,
   records: readonly AgentRecord[],
   file: NetworkSource,
+  reserved: readonly Reservation[] = [],
 ): Reconfiguration {
-  if (stored === undefined || records.length === 0) return { network: file, refused: [] };
-  const merge = new Merge(stored, records, file);
-  const vtepSubnet = merge.keepPool("vtep_subnet", records.length) ?? file.vtep_subnet;
+  if (stored === undefined || (records.length === 0 && reserved.length === 0)) return { network: file, refused: [] };
+  const merge = new Merge(stored, { records, reserved }, file);
   const users6 = records.filter(({ backend }) => backend.vtepIp6 !== undefined).length;
-  const kept6 = users6 > 0 ? merge.keepPool("vtep_subnet6", users6) : undefined;
+  const kept = merge.keepPool("vtep_subnet", records.length);
+  const kept6 = merge.keepPool("vtep_subnet6", users6);
   merge.keepOverlays();
-  const vtepSubnet6 = kept6 ?? merge.addVtepSubnet6();
+  const vtepSubnet = kept ?? merge.addPool("vtep_subnet") ?? file.vtep_subnet;
+  const vtepSubnet6 = kept6 ?? merge.addPool("vtep_subnet6");
   merge.extendOverlays();
   merge.addOverlays();
   const network: NetworkSource = {
@@ -53,6 +61,12 @@ export function reconfigure(
   return { network, refused: merge.refused };
 }
 
+/** What is not to lose what it has. */
+interface Holders {
+  readonly records: readonly AgentRecord[];
+  readonly reserved: readonly Reservation[];
+}
+
 class Merge {
   readonly refused: string[] = [];
   readonly #stored: NetworkSource;
@@ -61,11 +75,13 @@ class Merge {
   readonly #users: ReadonlyMap<string, number>;
   /** The slices that agents have of it. */
   readonly #held: ReadonlyMap<string, readonly Cidr[]>;
+  readonly #reserved: readonly Reservation[];
   readonly #claims: Claim[] = [];
   readonly #overlays = new Map<string, OverlaySource>();
 
-  constructor(stored: NetworkSource, records: readonly AgentRecord[], file: NetworkSource) {
+  constructor(stored: NetworkSource, { records, reserved }: Holders, file: NetworkSource) {
     this.#stored = stored;
+    this.#reserved = reserved;
     this.#file = file;
     const names = records.flatMap(({ overlays }) => overlays.map(({ info }) => info.name));
     const shares = Map.groupBy(
@@ -82,44 +98,42 @@ class Merge {
     return [...named, ...[...this.#overlays.values()].filter((overlay) => !named.includes(overlay))];
   }
 
-  /** The stored pool, in the file's own words if it means the same there. */
-  keepPool(key: "vtep_subnet" | "vtep_subnet6", users: number): string | undefined {
+  /** The stored pool, in the file's own words if it means the same there; `undefined` when nobody has anything of it. */
+  keepPool(key: PoolKey, users: number): string | undefined {
     const before = this.#stored[key];
     const after = this.#file[key];
-    if (before === undefined) return undefined;
+    if (before === undefined || users === 0) return undefined;
     this.#claim(key, before);
     if (sameCidr(before, after)) return after;
     this.refused.push(
       `${key}: ${before} cannot ${after === undefined ? "go" : `become ${after}`} while ${agents(users)} VTEP addresses of it; ` +
-        `it stays ${before} until those agents are deleted`,
+        `it stays ${before} until those agents are deleted and the change is made again`,
     );
     return before;
   }
 
-  addVtepSubnet6(): string | undefined {
-    const after = this.#file.vtep_subnet6;
+  /** The file's pool, where nobody has anything of the stored one. */
+  addPool(key: PoolKey): string | undefined {
+    const after = this.#file[key];
     const inTheWay = after && this.#overlapOf([after]);
     if (!inTheWay) {
-      if (after !== undefined) this.#claim("vtep_subnet6", after);
+      if (after !== undefined) this.#claim(key, after);
       return after;
     }
-    this.refused.push(`vtep_subnet6: ${after} overlaps ${inTheWay}, which stays; it is not added`);
-    const before = this.#stored.vtep_subnet6;
-    if (before !== undefined) this.#claim("vtep_subnet6", before);
+    this.refused.push(`${key}: ${after} overlaps ${inTheWay}, which stays; it is not added`);
+    const before = this.#stored[key];
+    if (before !== undefined) this.#claim(key, before);
     return before;
   }
 
   keepOverlays(): void {
     for (const before of this.#stored.overlays) {
-      const users = this.#users.get(before.name);
-      if (users === undefined) continue;
+      const holder = this.#holderOf(before.name);
+      if (holder === undefined) continue;
       const after = this.#file.overlays.find(({ name }) => name === before.name);
-      const change = after === undefined ? "be removed" : this.#incompatibleChange(before, after);
+      const change = after === undefined ? `be removed while ${holder}` : this.#incompatibleChange(before, after);
       if (change !== undefined)
-        this.refused.push(
-          `network ${before.name}: it cannot ${change} while ${agents(users)} a share of it; ` +
-            "its stored definition stays in force until those agents are deleted",
-        );
+        this.refused.push(`network ${before.name}: it cannot ${change} and the change is made again`);
       const kept = change === undefined && after !== undefined ? withDrainingOf(before, after) : before;
       this.#accept(after === undefined ? kept : withoutAllocations(kept, after));
     }
@@ -138,11 +152,11 @@ class Merge {
     }
   }
 
-  /** Networks that no agent has: those of the file, and for one that is refused its stored definition if that fits. */
+  /** Networks in which nothing is held: those of the file, and for one that is refused its stored definition if that fits. */
   addOverlays(): void {
     const fallBack: OverlaySource[] = [];
     for (const overlay of this.#file.overlays) {
-      if (this.#users.has(overlay.name)) continue;
+      if (this.#overlays.has(overlay.name)) continue;
       const reason = this.#reasonAgainst(overlay);
       if (reason === undefined) {
         this.#accept(overlay);
@@ -155,24 +169,36 @@ class Merge {
     for (const before of fallBack) if (this.#reasonAgainst(before) === undefined) this.#accept(before);
   }
 
-  /** What the file would do to a network that is in use, or `undefined` when it takes nothing away that agents have. */
+  /** What the file would do to a network, and who holds what it would take away; `undefined`: it takes nothing of that. */
   #incompatibleChange(before: OverlaySource, after: OverlaySource): string | undefined {
     const later = spaceSourcesOf(after).flatMap(poolsOf);
     const pools = spaceSourcesOf(before).flatMap(poolsOf);
     for (const { subnet, length } of pools) {
       if (later.some((pool) => sameCidr(pool.subnet, subnet) && pool.length === length)) continue;
-      // One of several goes when no agent has anything of it any more.
+      // One of several goes when nothing of it is held any more.
       const others = pools.filter((pool) => familyOf(cidr(pool.subnet)) === familyOf(cidr(subnet)));
-      if (others.length > 1 && !this.#isHeld(before.name, subnet)) continue;
+      const isLast = others.length === 1 && this.#users.has(before.name);
+      const holder = this.#holderOf(before.name, isLast ? undefined : cidr(subnet));
+      if (holder === undefined) continue;
       const same = later.filter((pool) => familyOf(cidr(pool.subnet)) === familyOf(cidr(subnet)));
       const became = same.map((pool) => `${pool.subnet} in /${pool.length}`).join(" and ");
-      return `change from ${subnet} in /${length} to ${became || "nothing"}`;
+      return `change from ${subnet} in /${length} to ${became || "nothing"} while ${holder}`;
     }
     return undefined;
   }
 
-  #isHeld(network: string, subnet: string): boolean {
-    return (this.#held.get(network) ?? []).some((slice) => containsCidr(cidr(subnet), slice));
+  /** Who holds something of the network, or of one of its spaces, and until when. */
+  #holderOf(network: string, space?: Cidr): string | undefined {
+    const users = this.#users.get(network);
+    const held = this.#held.get(network) ?? [];
+    if (users !== undefined && (space === undefined || held.some((slice) => containsCidr(space, slice))))
+      return `${agents(users)} a share of it; its stored definition stays in force until those agents are deleted`;
+    for (const { name, addresses } of this.#reserved.filter((each) => each.network === network)) {
+      const found = addresses.find((address) => space === undefined || isWithin([space], address));
+      if (found !== undefined)
+        return `${found} is reserved for ${name}; its stored definition stays in force until that ends ('weft reserve --remove ${network} ${name}')`;
+    }
+    return undefined;
   }
 
   #reasonAgainst(overlay: OverlaySource): string | undefined {

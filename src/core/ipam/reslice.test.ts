@@ -7,6 +7,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type AgentRecord, type RestingItem, slicesOf } from "../../model/cluster.ts";
 import { type Cidr, cidr, ip, overlaps } from "../../model/ip.ts";
+import { RESTING_MAX } from "../../model/limits.ts";
 import { type NetworkConfig, prefixesOf } from "../../model/network.ts";
 import { agentRecordSchema, restingItemSchema } from "../../model/schemas.ts";
 import { Allocator } from "./allocate.ts";
@@ -95,6 +96,22 @@ test("what is given back rests, over a restart, until its time is over and its h
   assert.ok(restarted.wake(dateAt(REST)));
   assert.deepEqual(restarted.resting(), []);
   assert.equal(registered(restarted, 3).overlays[0]?.subnet, "9.0.0.32/27");
+});
+
+test("a slice is not given back while as much rests as may", () => {
+  const network = { ...NETWORK, overlays: [{ name: "large", subnet: cidr("9.0.0.0/8"), prefix: 28, enabled: true }] };
+  const resting = Array.from({ length: RESTING_MAX }, (_, n) => ({
+    item: cidr(`9.${10 + (n >> 12)}.${(n >> 4) & 255}.${(n & 15) * 16}/28`),
+    network: "large",
+    until: dateAt(REST),
+  }));
+  const allocator = Allocator.restore(network, [], resting);
+  const grown = allocator.reslice(registered(allocator, 1), [grow("large")], "").record;
+  const remove = [on("remove", "large", "9.0.0.16/28")];
+  const refused = allocator.reslice(grown, remove, dateAt(2 * REST));
+  assert.deepEqual([refused.record, refused.made, allocator.resting().length], [grown, [], RESTING_MAX]);
+  assert.ok(allocator.wake(dateAt(REST)));
+  assert.equal(allocator.reslice(grown, remove, dateAt(2 * REST)).made.length, 1);
 });
 
 test("what rests in a pool that is gone is forgotten, and a record is right about what it holds", () => {

@@ -3,12 +3,10 @@
  * one that is too large for a single request to etcd. All of them refuse the same, so that a cluster which moves from one
  * to another never holds what the other would not have taken.
  */
+import { eventBytes } from "../../core/control/pieces.ts";
 import type { ControlEvent } from "../../model/control-event.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../model/limits.ts";
-
-/** What etcd's encoding adds to each key and value that is written. */
-const OVERHEAD_BYTES = 64;
 
 /**
  * @param head the revision that the first event follows
@@ -21,7 +19,7 @@ export function checkEvents(events: readonly ControlEvent[], head: number): read
     assert(event.changes.length <= CHANGES_MAX, `event ${event.revision} changes ${CHANGES_MAX} entries at most`);
     const keys = new Set(event.changes.map(({ key }) => key));
     assert(keys.size === event.changes.length, `event ${event.revision} changes each entry once`);
-    const bytes = bytesOf(event);
+    const bytes = eventBytes(event);
     if (bytes <= CONTROL_EVENT_MAX_BYTES) return bytes;
     throw new Fault(
       "bad-request",
@@ -29,16 +27,4 @@ export function checkEvents(events: readonly ControlEvent[], head: number): read
       { bytes, max: CONTROL_EVENT_MAX_BYTES },
     );
   });
-}
-
-/** The event itself, and the entries that it writes. */
-function bytesOf(event: ControlEvent): number {
-  const entries = event.changes.map(
-    ({ key, after }) => OVERHEAD_BYTES + Buffer.byteLength(key) + (after === undefined ? 0 : jsonBytes(after)),
-  );
-  return entries.reduce((sum, bytes) => sum + bytes, OVERHEAD_BYTES + jsonBytes(event));
-}
-
-function jsonBytes(value: unknown): number {
-  return Buffer.byteLength(JSON.stringify(value));
 }

@@ -3,7 +3,9 @@
  * It refuses what those refuse, keeps values as the JSON that they keep, and can be told to fail, to hang, and to let
  * another one lead.
  */
+import { firstWithin } from "../../core/control/pieces.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { ControlStore, MasterAddress, Term } from "../ports.ts";
 import { checkEvents } from "./control-bounds.ts";
@@ -152,9 +154,8 @@ class MemoryTerm implements Term {
   async events(after: number, limit: number): Promise<readonly ControlEvent[]> {
     await this.#store.awake();
     const revisions = [...this.#place.events.keys()].filter((revision) => revision > after).sort((a, b) => a - b);
-    return revisions
-      .slice(0, limit)
-      .map((revision) => JSON.parse(this.#place.events.get(revision) ?? "") as ControlEvent);
+    const texts = revisions.slice(0, limit).map((revision) => this.#place.events.get(revision) ?? "");
+    return firstWithin(texts, Buffer.byteLength, EVENTS_READ_MAX_BYTES).map((text) => JSON.parse(text) as ControlEvent);
   }
 
   async forget(upTo: number): Promise<void> {

@@ -2,15 +2,18 @@
  * The simulated twins of the SQLite stores, for tests: strict where those are. Values go in and out as copies, a data
  * directory has one user at a time, a closed store refuses calls, and a full disk changes nothing.
  */
+import { eventBytes, firstWithin } from "../../core/control/pieces.ts";
 import type { DockerNetwork, Lease } from "../../model/attachment.ts";
 import type { Assignment } from "../../model/cluster.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../model/control-limits.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { fromText, toText } from "../../model/trust/bytes.ts";
 import { membershipJson, membershipSchema } from "../../model/trust/membership.ts";
 import type { NewestWord } from "../../model/trust/standing.ts";
 import type { AgentStore, GossipStore, LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
+import { checkEvents } from "./control-bounds.ts";
 
 interface Contents {
   revision: number;
@@ -119,8 +122,8 @@ class MemoryTerm implements LocalTerm {
 
   appendNow(events: readonly ControlEvent[]): void {
     this.#file.change((contents) => {
+      checkEvents(events, contents.revision);
       for (const event of events) {
-        assert(event.revision === contents.revision + 1, `revision ${contents.revision + 1} is the next`);
         for (const { key, after } of event.changes)
           if (after === undefined) delete contents.entries[key];
           else contents.entries[key] = after;
@@ -140,10 +143,14 @@ class MemoryTerm implements LocalTerm {
 
   events(after: number, limit: number): Promise<readonly ControlEvent[]> {
     return settled(() =>
-      this.#file
-        .read()
-        .events.filter(({ revision }) => revision > after)
-        .slice(0, limit),
+      firstWithin(
+        this.#file
+          .read()
+          .events.filter(({ revision }) => revision > after)
+          .slice(0, limit),
+        eventBytes,
+        EVENTS_READ_MAX_BYTES,
+      ),
     );
   }
 

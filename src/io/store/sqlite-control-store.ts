@@ -4,7 +4,9 @@
  * plane is in.
  */
 import { z } from "zod";
+import { firstWithin } from "../../core/control/pieces.ts";
 import type { ControlEvent, ControlState } from "../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../model/control-limits.ts";
 import type { Fault } from "../../model/fault.ts";
 import type { LocalControlStore, LocalTerm, MasterDisk } from "../ports.ts";
 import { checkEvents } from "./control-bounds.ts";
@@ -124,11 +126,15 @@ class SqliteTerm implements LocalTerm {
   }
 
   events(after: number, limit: number): Promise<readonly ControlEvent[]> {
-    return settled(() =>
-      this.#db
-        .all("SELECT revision, value FROM event WHERE revision > ? ORDER BY revision LIMIT ?", after, limit)
-        .map(({ revision, value }) => this.#db.decode(value, eventSchema, `event ${revision}`)),
-    );
+    return settled(() => {
+      const sizes =
+        "SELECT revision, octet_length(value) AS bytes FROM event WHERE revision > ? ORDER BY revision LIMIT ?";
+      const rows = firstWithin(this.#db.all(sizes, after, limit), ({ bytes }) => Number(bytes), EVENTS_READ_MAX_BYTES);
+      const last = Number(rows.at(-1)?.revision ?? after);
+      return this.#db
+        .all("SELECT revision, value FROM event WHERE revision > ? AND revision <= ? ORDER BY revision", after, last)
+        .map(({ revision, value }) => this.#db.decode(value, eventSchema, `event ${revision}`));
+    });
   }
 
   forget(upTo: number): Promise<void> {

@@ -4,6 +4,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ControlDump } from "../../core/control/dump.ts";
+import type { ControlEvent } from "../../model/control-event.ts";
+import { EVENTS_SHOWN_MAX } from "../../model/control-limits.ts";
 import { Fault } from "../../model/fault.ts";
 import type { LocalTerm } from "../ports.ts";
 import { MASTER, openMasterDisk, writeEvent } from "./sqlite-control-store.ts";
@@ -20,7 +22,11 @@ export async function readSqliteStore(dir: string): Promise<ControlDump> {
   const disk = openMasterDisk(dir);
   try {
     const term: LocalTerm = disk.control.leadNow();
-    const events = await term.events(0, Number.MAX_SAFE_INTEGER);
+    const events: ControlEvent[] = [];
+    for (let more = await term.events(0, EVENTS_SHOWN_MAX); more.length > 0; ) {
+      events.push(...more);
+      more = await term.events(events.at(-1)?.revision ?? 0, EVENTS_SHOWN_MAX);
+    }
     return { ...term.loadNow(), events };
   } finally {
     disk.close();

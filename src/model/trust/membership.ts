@@ -11,7 +11,7 @@ import {
   GOSSIP_SEEDS_MAX,
   KEY_ID_MAX,
   REMOVAL_MAX_BYTES,
-  REMOVALS_MAX,
+  REMOVALS_READ_MAX,
   REVISION_MAX,
 } from "../limits.ts";
 import { agentIdSchema } from "../schemas.ts";
@@ -70,7 +70,7 @@ export const membershipSchema = z.object({
   clusterKey: bytesSchema(PUBLIC_KEY_BYTES, true),
   credential: bytesSchema(CREDENTIAL_MAX_BYTES),
   statement: bytesSchema(ASSIGNMENT_STATEMENT_MAX_BYTES),
-  removals: z.array(bytesSchema(REMOVAL_MAX_BYTES)).max(REMOVALS_MAX),
+  removals: z.array(bytesSchema(REMOVAL_MAX_BYTES)).max(REMOVALS_READ_MAX),
   epochFloor: bytesSchema(REMOVAL_MAX_BYTES),
   keys: gossipKeysSchema,
   // Masters of before gossip name none.
@@ -109,5 +109,5 @@ export const removalSchema: z.ZodType<Removal> = z.object({
 export const epochRecordSchema: z.ZodType<EpochRecord> = z.object({
   epoch: epochSchema,
   floor: epochSchema,
-  removals: z.array(removalSchema).max(REMOVALS_MAX),
+  removals: z.array(removalSchema).max(REMOVALS_READ_MAX),
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ControlEvent } from "../../../model/control-event.ts";
-import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../../model/limits.ts";
+import { CHANGES_MAX, CONTROL_EVENT_MAX_BYTES } from "../../../model/control-limits.ts";
 import { checkEvents } from "../control-bounds.ts";
 import { piecesOf } from "./append.ts";
 import { Layout } from "./layout.ts";

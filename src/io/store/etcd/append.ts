@@ -3,7 +3,7 @@
  * nothing, only while the term is in force and only once, because the revision moves with it.
  */
 import type { ControlEvent } from "../../../model/control-event.ts";
-import { CONTROL_EVENT_MAX_BYTES } from "../../../model/limits.ts";
+import { CONTROL_EVENT_MAX_BYTES } from "../../../model/control-limits.ts";
 import {
   type Compare,
   compareValue,

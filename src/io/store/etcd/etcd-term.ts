@@ -7,7 +7,9 @@
  * whether it was done before. When the time of the lease goes by without an answer, the term is over: what became of the
  * write then is seen by whoever leads next, and nothing was acknowledged.
  */
+import { firstWithin } from "../../../core/control/pieces.ts";
 import type { ControlEvent, ControlState } from "../../../model/control-event.ts";
+import { EVENTS_READ_MAX_BYTES } from "../../../model/control-limits.ts";
 import { assert, Fault } from "../../../model/fault.ts";
 import { ETCD_PAGE_ENTRIES, LEADER_LEASE_S } from "../../../model/limits.ts";
 import type { MasterAddress, Term } from "../../ports.ts";
@@ -110,13 +112,16 @@ export class EtcdTerm implements Term {
     const events: ControlEvent[] = [];
     let from = this.#layout.event(Math.max(0, after) + 1);
     let size = ETCD_PAGE_ENTRIES;
+    let room = EVENTS_READ_MAX_BYTES;
     try {
-      while (events.length < limit) {
+      while (events.length < limit && room > 0) {
         const options = { end: this.#layout.eventsEnd, limit: Math.min(size, limit - events.length) };
         const page = await this.#page(from, options).catch((thrown: unknown) => tooLong(thrown, size));
         if (page === "too-long") size = Math.ceil(size / 2);
         else {
-          events.push(...page.kvs.map((found) => this.#layout.eventOf(found)));
+          const kvs = firstWithin(page.kvs, bytesOf, room);
+          events.push(...kvs.map((found) => this.#layout.eventOf(found)));
+          room = kvs.length < page.kvs.length ? 0 : kvs.reduce((left, found) => left - bytesOf(found), room);
           const last = page.kvs.at(-1);
           if (!page.more || last === undefined) break;
           from = `${last.key}\0`;
@@ -258,6 +263,10 @@ export class EtcdTerm implements Term {
 }
 
 type Page = Awaited<ReturnType<typeof rangeResponse.parse>>;
+
+function bytesOf({ value }: KeyValue): number {
+  return Buffer.byteLength(value);
+}
 
 function tooLong(thrown: unknown, size: number): "too-long" {
   if (thrown instanceof EtcdAnswerTooLong && size > 1) return "too-long";

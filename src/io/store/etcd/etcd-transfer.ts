@@ -4,8 +4,9 @@
  */
 import type { ControlDump } from "../../../core/control/dump.ts";
 import type { ControlEvent } from "../../../model/control-event.ts";
+import { CONTROL_EVENT_MAX_BYTES } from "../../../model/control-limits.ts";
 import { Fault } from "../../../model/fault.ts";
-import { CONTROL_EVENT_MAX_BYTES, ETCD_PAGE_ENTRIES } from "../../../model/limits.ts";
+import { ETCD_PAGE_ENTRIES } from "../../../model/limits.ts";
 import { notEmpty } from "../transfer.ts";
 import { type EtcdAccess, EtcdClient } from "./etcd-client.ts";
 import { EtcdAnswerTooLong, EtcdError, etcdFault } from "./etcd-errors.ts";
