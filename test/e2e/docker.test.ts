@@ -3,9 +3,13 @@
  * networks. What happens when something is killed in the middle of it is in docker-weather.test.ts.
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
+import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
-import { type DockerHost, dockerSkip, startDocker } from "../support/docker.ts";
+import { type DockerHost, dockerSkip, IMAGE, startDocker } from "../support/docker.ts";
 import { labOrReason } from "../support/lab.ts";
 import { agentOf, type Cluster, createCluster, hostOf, weft } from "../support/lab-cluster.ts";
 import { type Addresses, imageTar } from "../support/podman.ts";
@@ -24,6 +28,10 @@ dcos_overlay_network:
 enable_ipv6: true
 `;
 const SETTLE_MS = 10_000;
+
+function composeProblem(): string | false {
+  return spawnSync("docker-compose", ["version"]).status === 0 ? false : "docker-compose is not installed here";
+}
 
 describe("Docker", { skip }, () => {
   let cluster: Cluster;
@@ -168,6 +176,37 @@ describe("Docker", { skip }, () => {
       assert.equal(await one.ask("client", name), (await one.addresses("client")).dcos?.[0]);
     assert.match((await one.exec("client", "cat", "/etc/resolv.conf")).stdout, /127\.0\.0\.11/);
     assert.ok(web.dcos);
+  });
+
+  test("Compose's files with an external network, several networks and a fixed address", {
+    skip: composeProblem(),
+  }, async () => {
+    const file = join(LAB_DIR, "compose.yaml");
+    writeFileSync(
+      file,
+      JSON.stringify({
+        version: "3.5",
+        services: {
+          web: {
+            image: IMAGE,
+            command: "httpd -f -p 80 -h /www",
+            ports: ["8090:80"],
+            networks: { dcos: { aliases: ["shop"] }, both: { ipv4_address: "192.168.0.210" } },
+          },
+          client: { image: IMAGE, command: "sleep 1000", networks: ["dcos"] },
+        },
+        networks: { dcos: { external: true }, both: { external: true } },
+      }),
+    );
+    const compose = ["--file", file, "--project-name", "shop", "--host", `unix://${one.docker.socket}`];
+    await one.machine.mustRun("docker-compose", [...compose, "up", "--detach"]);
+    const { both = [] } = await one.addresses("shop_web_1");
+    assert.equal(both[0], "192.168.0.210");
+    await talks("shop_web_1", "dcos", "both");
+    assert.match(await one.ask("shop_client_1", "shop"), /^9\.0\.0\./);
+    assert.equal(await two.askFromHost("10.0.0.11", 8090), "10.0.0.11");
+    await one.machine.mustRun("docker-compose", [...compose, "down", "--timeout", "0"]);
+    await hasNetworks(one);
   });
 
   test("a network without a way out has none, and its containers talk", async () => {

@@ -259,7 +259,8 @@ function overlayAnswer(context: Context, agent: Agent, session: Session): Respon
 }
 
 function endpointView(lease: Lease): z.infer<typeof endpointSchema> {
-  const { containerId, name, runtime, network, ifname, state, since, labels } = lease;
+  const { name, runtime, network, state, since, labels, docker } = lease;
+  const { containerId = lease.containerId, ifname = lease.ifname } = docker ?? {};
   const { aliases, ports } = isAttachment(lease) ? lease : {};
   return {
     containerId,
