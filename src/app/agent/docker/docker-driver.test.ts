@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { FakeAttachRig } from "../../../../test/support/attach-rig.ts";
 import { EngineHand, engineId } from "../../../../test/support/engine-hand.ts";
 import { isAttachment } from "../../../model/attachment.ts";
+import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
 import { ADDRESS_REST_MS } from "../../../model/limits.ts";
 
 async function open(): Promise<{ rig: FakeAttachRig; hand: EngineHand }> {
@@ -204,6 +205,29 @@ test("what ends is always a success, known or not", async () => {
     assert.deepEqual(await hand.call(method, ids), {}, method);
   assert.deepEqual(await hand.call("ReleasePool", { PoolID: "both/4" }), {});
   assert.deepEqual(await hand.call("ReleaseAddress", { PoolID: "both/4", Address: "169.254.1.1" }), {});
+});
+
+test("a call ends in time, whatever holds it up, and what it made meanwhile goes with the next one", async () => {
+  const { rig, hand } = await open();
+  const both = await hand.network("both");
+  const { Address } = await hand.call("RequestAddress", { PoolID: "both/4", Address: "" });
+  const ids = { NetworkID: both, EndpointID: engineId("slow") };
+  await hand.call("CreateEndpoint", { ...ids, Interface: { Address } });
+  const apply = rig.kernel.apply.bind(rig.kernel);
+  const held = Promise.withResolvers<void>();
+  rig.kernel.apply = async (ops) => {
+    await held.promise;
+    return apply(ops);
+  };
+  const joining = hand.call("Join", { ...ids, SandboxKey: "/run/docker/netns/slow" });
+  await new Promise((resolve) => setImmediate(resolve));
+  rig.clock.advance(ENGINE_CALL_MAX_MS);
+  await assert.rejects(joining, /did not finish within 10 s/);
+  const ending = hand.call("DeleteEndpoint", ids);
+  held.resolve();
+  assert.deepEqual(await ending, {});
+  assert.deepEqual(rig.service.leases(), []);
+  assert.doesNotMatch(await rig.dump(), /wd[0-9a-f]{10}/);
 });
 
 test("the names that the engine's lists tell are the lease's", async () => {
