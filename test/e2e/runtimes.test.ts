@@ -8,14 +8,7 @@ import { Podman } from "../../src/app/demo/podman.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { type DockerHost, dockerSkip, startDocker } from "../support/docker.ts";
 import { labOrReason } from "../support/lab.ts";
-import {
-  agentOf,
-  type Cluster,
-  createCluster,
-  httpGet,
-  startContainer,
-  type TestContainer,
-} from "../support/lab-cluster.ts";
+import { agentOf, type Cluster, createCluster, startContainer, type TestContainer } from "../support/lab-cluster.ts";
 import { imageTar, PodmanHost, podmanSkip, question } from "../support/podman.ts";
 
 const skip = dockerSkip() ?? podmanSkip() ?? (await labOrReason());
