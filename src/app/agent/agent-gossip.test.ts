@@ -105,3 +105,18 @@ test("an agent that hears nobody of a cluster that has others asks a master, aga
   again.expelled();
   assert.deepEqual(await live(again, false), times, "let in anew it asks no more often");
 });
+
+test("an agent that is expelled while its socket is being opened does not speak", async () => {
+  const cluster = new GossipMembers();
+  const signer = newSigner();
+  await cluster.join(1);
+  const gossip = agent2(cluster, signer, () => {});
+  gossip.admitted(membership2(cluster, signer));
+  gossip.expelled();
+  await spread(cluster);
+  assert.equal(gossip.member, undefined);
+  gossip.admitted(membership2(cluster, signer));
+  await spread(cluster);
+  assert.ok(gossip.member !== undefined, "let in anew it does");
+  await gossip.close();
+});

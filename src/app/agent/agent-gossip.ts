@@ -49,6 +49,8 @@ export class AgentGossip {
   #closing: Promise<void> | undefined;
   #isComplete = false;
   #isClosed = false;
+  /** How often it was expelled: what was being opened then must not speak. */
+  #expulsions = 0;
   #cancelComplete: (() => void) | undefined;
   #cancelSilence: (() => void) | undefined;
   /** What each master announced last. */
@@ -105,6 +107,7 @@ export class AgentGossip {
   /** Says nothing more until the agent is admitted anew. */
   expelled(): void {
     const [member, opening] = [this.#member, this.#opening];
+    this.#expulsions++;
     this.#member = undefined;
     this.#opening = undefined;
     this.#isComplete = false;
@@ -136,6 +139,7 @@ export class AgentGossip {
 
   async #open(membership: Membership): Promise<void> {
     const { agentId } = this.#deps;
+    const expulsions = this.#expulsions;
     const member = await ClusterMember.open(this.#at, membership, {
       ...this.#deps,
       ownAgentId: agentId,
@@ -144,7 +148,7 @@ export class AgentGossip {
       // Whoever was removed while it was not listening is answered by nobody; a master tells why.
       onDeaf: () => this.#deps.onReassigned(),
     });
-    if (this.#isClosed) {
+    if (this.#isClosed || this.#expulsions !== expulsions) {
       await member.close(false);
       return;
     }
