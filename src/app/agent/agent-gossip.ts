@@ -133,8 +133,9 @@ export class AgentGossip {
   }
 
   async #openAfter(closing: Promise<void> | undefined, membership: Membership): Promise<void> {
+    const expulsions = this.#expulsions;
     await closing;
-    if (!this.#isClosed) await this.#open(membership);
+    if (!this.#isClosed && this.#expulsions === expulsions) await this.#open(membership);
   }
 
   async #open(membership: Membership): Promise<void> {
