@@ -65,7 +65,7 @@ export function seedAssignment(n: 0 | 1 | 2): Assignment {
 export function seedContext(n: 0 | 1 | 2): OverlayContext {
   return {
     assignment: seedAssignment(n),
-    facts: { underlayDev: "eth0", underlayMtu: 1500, foreignDevs: ["eth0"] },
+    facts: { underlayDev: "eth0", underlayMtu: 1500, foreignDevs: ["eth0"], uplinks: ["eth0"] },
     features: { ingressForward: true },
   };
 }

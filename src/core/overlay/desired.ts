@@ -17,6 +17,7 @@ import type { OverlayContext } from "./context.ts";
 import { ingressTable } from "./ingress.ts";
 import { natTables, peerMaps } from "./nat.ts";
 import { nodeMaps, nodeRules } from "./nodes.ts";
+import { passages } from "./passages.ts";
 import { observedPeerEntries, peerEntries, peerState, withOthers } from "./peers.ts";
 import { ownSubnets } from "./subnets.ts";
 import { hostSysctlPaths, hostSysctls, kernelHasIpv6 } from "./sysctls.ts";
@@ -53,7 +54,7 @@ export function desiredHost(input: OverlayInput): HostState {
         ingressTable(entries, input.attachments, context),
       ],
     },
-    { sysctls: hostSysctls(context, input.observed) },
+    { sysctls: hostSysctls(context, input.observed), passages: passages(context, input.observed.passages) },
   ]);
   return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };
 }

@@ -18,8 +18,10 @@ import type {
   Rule,
   Shaper,
 } from "../../core/host/host-state.ts";
+import { FILTER_TABLE, observedPassages } from "../../core/host/passages.ts";
 import { type Family, familyOf, type Ip } from "../../model/ip.ts";
 import { type Mac, mac } from "../../model/mac.ts";
+import { OWNER } from "../../model/names.ts";
 import type { KernelChange } from "../ports.ts";
 
 /** What the kernel answers an operation that it does not carry out. */
@@ -125,12 +127,18 @@ export class FakeNamespace {
         const value = this.sysctls.get(path);
         return value === undefined ? [] : [{ path, value }];
       }),
-      tables: [...this.tables.values()].map(({ family, name, chains, maps }) => ({
-        family,
-        name,
-        chains: [...chains.values()],
-        maps: [...maps].map(([map, { type, elements }]) => ({ name: map, type, elements: [...elements] })),
-      })),
+      tables: [...this.tables.values()]
+        .filter(({ name }) => name === OWNER)
+        .map(({ family, name, chains, maps }) => ({
+          family,
+          name,
+          chains: [...chains.values()],
+          maps: [...maps].map(([map, { type, elements }]) => ({ name: map, type, elements: [...elements] })),
+        })),
+      passages: (["ip", "ip6"] as const).flatMap((family) => {
+        const table = this.tables.get(`${family} ${FILTER_TABLE}`);
+        return table === undefined ? [] : observedPassages(family, [...table.chains.values()]);
+      }),
     };
   }
 
