@@ -101,6 +101,18 @@ export function passageTests(test: Test): void {
       assert.deepEqual(await want(kernel), []);
     });
 
+    test(`${family}: without a chain for others ours are before Docker's own`, async ({ kernel }) => {
+      const docker: NftChain = { name: "DOCKER", rules: [] };
+      const toDocker = counted({ kind: "jump", chain: "DOCKER" });
+      await write(kernel, docker, forward(toDocker));
+      await done(kernel, await want(kernel));
+      assert.deepEqual(await read(kernel, "FORWARD"), ours);
+      await done(kernel, [replace(forward(toDocker, ...ours))]);
+      await done(kernel, await want(kernel));
+      assert.deepEqual(await read(kernel, "FORWARD"), ours);
+      assert.deepEqual(await want(kernel), []);
+    });
+
     test(`${family}: a chain that is gone meanwhile is told`, async ({ kernel }) => {
       const passage: Passage = { family, chain: "DOCKER-USER", rules: ours };
       await refused(kernel, { op: "nft.passage.replace", passage }, "ENOENT");

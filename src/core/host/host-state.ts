@@ -268,7 +268,7 @@ export interface Passage {
   readonly chain: "DOCKER-USER" | "FORWARD";
   /** Desired: ours, at the head of the chain. Observed: the chain's rules up to the last of ours. */
   readonly rules: readonly NftRule[];
-  /** Observed only: there is a chain DOCKER-USER, and all that is forwarded comes to this one. */
+  /** Observed only: Docker decides in this table, and all that is forwarded comes to this chain. */
   readonly isAsked?: boolean;
 }
 

@@ -12,14 +12,17 @@ import { ownsNftRule } from "./ownership.ts";
 export const FILTER_TABLE = "filter";
 /** The chains that may hold rules of ours. */
 export const PASSAGE_CHAINS = ["DOCKER-USER", "FORWARD"] as const;
+/** Where one of these is, Docker decides what is forwarded; before version 23 it had no DOCKER-USER for IPv6. */
+const DOCKER_CHAINS = ["DOCKER-USER", "DOCKER"];
 
-/** @param chains of the family's FILTER_TABLE, at least those of PASSAGE_CHAINS that it has */
+/** @param chains all of the family's FILTER_TABLE; of others than PASSAGE_CHAINS the rules do not matter */
 export function observedPassages(family: Passage["family"], chains: readonly NftChain[]): Passage[] {
   const rulesOf = (name: Passage["chain"]) => chains.find((chain) => chain.name === name)?.rules;
   const forward = rulesOf("FORWARD");
   const forUsers = rulesOf("DOCKER-USER");
   if (forward === undefined) return [];
-  const whole: Passage = { family, chain: "FORWARD", rules: upToOurs(forward), isAsked: forUsers !== undefined };
+  const isAsked = chains.some(({ name }) => DOCKER_CHAINS.includes(name));
+  const whole: Passage = { family, chain: "FORWARD", rules: upToOurs(forward), isAsked };
   if (forUsers === undefined) return [whole];
   return [whole, { family, chain: "DOCKER-USER", rules: upToOurs(forUsers), isAsked: forward.some(leadsToUsers) }];
 }

@@ -14,8 +14,8 @@ import { type OverlayContext, servedFamilies } from "./context.ts";
 const CONTAINERS = `${OWNER}*`;
 
 /**
- * @param observed the chains that there are. Ours are where Docker wants them, or, when a flush of all rules took the
- * way there, where the way began.
+ * @param observed the chains that there are. Ours are in the one that Docker leaves to others; where there is none, or a
+ * flush of all rules took the way to it, they are before Docker's own.
  */
 export function passages(context: OverlayContext, observed: readonly Passage[]): readonly Passage[] {
   return servedFamilies(context).flatMap((number) => {

@@ -9,15 +9,15 @@ import type { NameOf } from "../netlink/link-messages.ts";
 import { MessageWriter } from "../netlink/message.ts";
 import type { NetlinkSocket } from "../netlink-socket.ts";
 import * as nft from "./objects.ts";
-import type { TableKey } from "./request.ts";
 
 /** @throws Fault no-rights, kernel-refused */
 export function readPassages(socket: NetlinkSocket, chains: readonly nft.ObservedChain[], nameOf: NameOf): Passage[] {
+  const isPassage = (name: string) => PASSAGE_CHAINS.some((each) => each === name);
   return (["ip", "ip6"] as const).flatMap((family) => {
-    const there = chains.filter(({ name, table }) => isPassage(table, name) && table.family === family);
+    const there = chains.filter(({ table }) => table.family === family && table.name === FILTER_TABLE);
     const read = there.map(({ name }) => ({
       name,
-      rules: readRules(socket, family, name, nameOf).map(({ rule }) => rule),
+      rules: isPassage(name) ? readRules(socket, family, name, nameOf).map(({ rule }) => rule) : [],
     }));
     return observedPassages(family, read);
   });
@@ -27,10 +27,6 @@ export function readPassages(socket: NetlinkSocket, chains: readonly nft.Observe
 export function ownRules(socket: NetlinkSocket, { family, chain }: Passage): readonly Uint8Array[] {
   const rules = readRules(socket, family, chain, () => undefined);
   return rules.filter(({ rule }) => ownsNftRule(rule)).map(({ handle }) => handle);
-}
-
-function isPassage(table: TableKey, chain: string): boolean {
-  return table.name === FILTER_TABLE && PASSAGE_CHAINS.some((name) => name === chain);
 }
 
 function readRules(socket: NetlinkSocket, family: NftFamily, chain: string, nameOf: NameOf): nft.ObservedRule[] {
