@@ -75,6 +75,8 @@ export const BARE_HOST: HostState = {
   ...EMPTY_HOST_STATE,
   sysctls: [
     { path: "net/ipv4/ip_forward", value: "0" },
+    { path: "net/ipv4/conf/default/forwarding", value: "0" },
+    { path: "net/ipv4/conf/eth0/forwarding", value: "0" },
     { path: "net/ipv6/conf/all/forwarding", value: "0" },
     { path: "net/ipv6/conf/default/accept_ra", value: "1" },
     { path: "net/ipv6/conf/eth0/accept_ra", value: "1" },

@@ -309,7 +309,8 @@ test("a new device has its sysctls before it is raised", () => {
   const added = text.findIndex((op) => op.includes("link.add") && op.includes(SEED_ATTACHMENT.hostIfname));
   assert.match(text[added + 1] ?? "", /accept_ra/);
   assert.match(text[added + 2] ?? "", /disable_ipv6/);
-  assert.match(text[added + 3] ?? "", /"link.set".*"up":true/);
+  assert.match(text[added + 3] ?? "", /ipv4.*forwarding/);
+  assert.match(text[added + 4] ?? "", /"link.set".*"up":true/);
 });
 
 test("routes over a device that nobody speaks of stay: one attachment does not clear another's", () => {

@@ -143,6 +143,7 @@ export class FakeNamespace {
   }
 
   #addDeviceSysctls(dev: string, addrGenMode: string): void {
+    this.sysctls.set(`net/ipv4/conf/${dev}/forwarding`, this.sysctls.get("net/ipv4/conf/default/forwarding") ?? "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/rp_filter`, "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/route_localnet`, "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/promote_secondaries`, "0");
