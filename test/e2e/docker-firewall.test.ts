@@ -33,7 +33,7 @@ enable_ipv6: true
 `;
 const INTERNET = "203.0.113.10";
 /** Docker knows no IPv6 of its own unless it is told so; then it closes that as well. */
-const ENGINE = { args: ["--ipv6", "--fixed-cidr-v6", "fd00:d0c::/64", "--experimental", "--ip6tables"] };
+const ENGINE = { args: ["--icc=false", "--ipv6", "--fixed-cidr-v6", "fd00:d0c::/64", "--experimental", "--ip6tables"] };
 const SETTLE_MS = 10_000;
 /** The agent is told of every change of nftables, and waits a moment for more. */
 const MENDED_MS = 3_000;
@@ -46,6 +46,7 @@ describe("Docker was there first", { skip }, () => {
   let cni2: TestContainer;
   /** Addresses of containers on host 1 that Weft has nothing to do with: on docker0, on a bridge of the user's. */
   let own = "";
+  let beside = "";
   let other = "";
   let alone: readonly string[];
 
@@ -68,6 +69,7 @@ describe("Docker was there first", { skip }, () => {
     two = await startDocker(engineHost(hostOf(lab, 2)), tar, ENGINE);
     await one.do("network", "create", "app");
     own = (await one.start("own")).bridge?.[0] ?? "";
+    beside = (await one.start("beside")).bridge?.[0] ?? "";
     other = (await one.start("other", "--network", "app")).app?.[0] ?? "";
     for (const there of [own, other, "10.9.0.0/24"]) await hostOf(lab, 2).ip(`route add ${there} via 10.0.0.11`);
     alone = await closed();
@@ -77,6 +79,7 @@ describe("Docker was there first", { skip }, () => {
   function closed(): Promise<string[]> {
     const told = async (who: string, answer: Promise<string>) => `${who}: ${await answer}`;
     return Promise.all([
+      told("own → beside, on one bridge", one.ask("own", beside)),
       told("own → other", one.ask("own", other)),
       told("other → own", one.ask("other", own)),
       told("host 2 → own", two.askFromHost(own, 80)),

@@ -80,7 +80,6 @@ export const BARE_HOST: HostState = {
     { path: "net/ipv6/conf/all/forwarding", value: "0" },
     { path: "net/ipv6/conf/default/accept_ra", value: "1" },
     { path: "net/ipv6/conf/eth0/accept_ra", value: "1" },
-    { path: "net/bridge/bridge-nf-call-iptables", value: "1" },
   ],
 };
 

@@ -63,7 +63,6 @@ neigh fd01:a::1 dev vtep1024 lladdr 70:b3:d5:80:00:01 PERMANENT
 neigh fd01:a::3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
 fdb 70:b3:d5:80:00:01 dev vtep1024 dst 10.0.0.10 self permanent
 fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
-sysctl net/bridge/bridge-nf-call-iptables = 0
 sysctl net/ipv4/conf/default/forwarding = 1
 sysctl net/ipv4/conf/eth0/forwarding = 1
 sysctl net/ipv4/conf/vtep1024/forwarding = 1
@@ -254,7 +253,6 @@ neigh fd01:a::2 dev vtep1024 lladdr 70:b3:d5:80:00:02 PERMANENT
 neigh fd01:a::3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
 fdb 70:b3:d5:80:00:02 dev vtep1024 dst 10.0.0.11 self permanent
 fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
-sysctl net/bridge/bridge-nf-call-iptables = 0
 sysctl net/ipv4/conf/default/forwarding = 1
 sysctl net/ipv4/conf/eth0/forwarding = 1
 sysctl net/ipv4/conf/vtep1024/forwarding = 1

@@ -1,7 +1,7 @@
 /**
- * The host's sysctls: forwarding on where packets of ours come in, router advertisements off on our devices and kept on other people's, IPv6 on where
- * we put an address even if the host has it off by default, a loose reverse-path filter on the VTEP, and bridged frames
- * kept out of netfilter.
+ * The host's sysctls: forwarding on where packets of ours come in, router advertisements off on our devices and kept on
+ * other people's, IPv6 on where we put an address even if the host has it off by default, and a loose reverse-path filter
+ * on the VTEP. Whether bridged frames meet netfilter is left alone: ours are routed, and Docker's `--icc=false` needs it.
  *
  * Whoever switches IPv6 forwarding on takes router advertisements from every device whose accept_ra is 1, and with them
  * perhaps the host's default route; so those devices get 2 first. A host that forwarded before is left as it is.
@@ -18,7 +18,6 @@ import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.t
 /** As read, the word for all devices that nobody spoke of alone. */
 const FORWARD_IPV4 = "net/ipv4/ip_forward";
 const FORWARD_IPV6 = "net/ipv6/conf/all/forwarding";
-const BRIDGE_CALLS = ["iptables", "ip6tables", "arptables"].map((who) => `net/bridge/bridge-nf-call-${who}`);
 
 /** The host's own sysctls; those of the veths are with their attachments, but for what they are born with. */
 export function hostSysctls(
@@ -36,7 +35,6 @@ export function hostSysctls(
       .filter(({ hasIpv6 }) => hasIpv6)
       .map(({ name }) => ({ path: disableIpv6(name), value: "0" })),
     ...(servedFamilies(context).includes(6) ? forwardIpv6(context, current) : []),
-    ...BRIDGE_CALLS.filter((path) => current.has(path)).map((path) => ({ path, value: "0" })),
   ];
 }
 
@@ -51,7 +49,6 @@ export function hostSysctlPaths(context: OverlayContext, attachments: readonly A
     `net/ipv4/conf/${vtepName}/rp_filter`,
     ...[...own, ...advertised(context)].map(acceptRa),
     ...own.map(disableIpv6),
-    ...BRIDGE_CALLS,
   ];
 }
 

@@ -74,7 +74,6 @@ export class FakeNamespace {
     this.id = id;
     this.sysctls.set("net/ipv4/ip_forward", "0");
     this.sysctls.set("net/ipv6/conf/all/forwarding", "0");
-    for (const who of ["iptables", "ip6tables", "arptables"]) this.sysctls.set(`net/bridge/bridge-nf-call-${who}`, "1");
     for (const conf of ["all", "default"]) this.#addDeviceSysctls(conf, "0");
     this.addLink({ link: { kind: "device", name: "lo", up: false, mtu: 65_536 } }, "0");
   }
