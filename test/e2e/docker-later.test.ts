@@ -100,9 +100,11 @@ describe("Docker comes later", { skip }, () => {
   });
 
   test("Docker switches forwarding on itself, and closes what it closes everywhere", async () => {
-    docker = await startDocker(agentOf(cluster, 1), await imageTar());
+    const args = ["--ipv6", "--fixed-cidr-v6", "fd00:d0c::/64", "--experimental", "--ip6tables"];
+    docker = await startDocker(agentOf(cluster, 1), await imageTar(), { args });
     assert.equal(await sysctl("ip_forward"), "1");
     assert.match(await docker.machine.mustRun("iptables", ["-S", "FORWARD"]), /^-P FORWARD DROP$/m);
+    assert.match(await docker.machine.mustRun("ip6tables", ["-S", "FORWARD"]), /^-P FORWARD DROP$/m);
     const [own = ""] = (await docker.start("own")).bridge ?? [];
     await hostOf(cluster.lab, 2).ip(`route add ${own} via 10.0.0.11`);
     const ask = () =>

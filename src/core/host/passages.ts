@@ -12,7 +12,7 @@ import { ownsNftRule } from "./ownership.ts";
 export const FILTER_TABLE = "filter";
 /** The chains that may hold rules of ours. */
 export const PASSAGE_CHAINS = ["DOCKER-USER", "FORWARD"] as const;
-/** Where one of these is, Docker decides what is forwarded; before version 23 it had no DOCKER-USER for IPv6. */
+/** Where one of these is, Docker decides what is forwarded; 20.10 has no DOCKER-USER for IPv6. */
 const DOCKER_CHAINS = ["DOCKER-USER", "DOCKER"];
 
 /** @param chains all of the family's FILTER_TABLE; of others than PASSAGE_CHAINS the rules do not matter */
