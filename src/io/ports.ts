@@ -30,7 +30,7 @@ export interface Kernel {
   /**
    * Reads what is there. Links and addresses: all (link-local IPv6 left out). Routes and rules: those of
    * ROUTE_PROTOCOL. Neighbours: permanent ones. FDB: entries of VXLAN devices with a destination. Shapers: all. Sysctls: the paths
-   * asked for, without those that do not exist. Tables: those named OWNER.
+   * asked for, without those that do not exist. Tables: those named OWNER. Passages: the chains that there are.
    * @throws Fault no-rights, kernel-refused
    */
   observe(sysctlPaths: readonly string[]): Promise<HostState>;

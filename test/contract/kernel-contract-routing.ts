@@ -264,9 +264,28 @@ export function sysctlTests(test: Test): void {
     await refused(kernel, sysctl("net/ipv4/conf/nobody/rp_filter", "2"), "ENOENT");
   });
 
+  test("ip_forward is the word for every device and for later ones, once; a device keeps its own after that", async ({
+    kernel,
+  }) => {
+    const conf = (dev: string) => `net/ipv4/conf/${dev}/forwarding`;
+    const paths = ["net/ipv4/ip_forward", ...["default", "lo", "m-dcos", "m-new"].map(conf)];
+    const read = async () => (await kernel.observe(paths)).sysctls.map(({ value }) => value).join(" ");
+    await done(kernel, [{ op: "link.add", link: BRIDGE }]);
+    await done(kernel, [sysctl("net/ipv4/ip_forward", "1"), sysctl("net/ipv4/ip_forward", "0")]);
+    assert.equal(await read(), "0 0 0 0");
+    await done(kernel, [sysctl(conf("default"), "1"), { op: "link.add", link: { ...BRIDGE, name: "m-new" } }]);
+    assert.equal(await read(), "0 1 0 0 1");
+    await done(kernel, [sysctl(conf("m-dcos"), "1"), sysctl("net/ipv4/ip_forward", "0")]);
+    assert.equal(await read(), "0 1 0 1 1");
+    await done(kernel, [sysctl("net/ipv4/ip_forward", "1"), sysctl(conf("lo"), "0")]);
+    assert.equal(await read(), "1 1 0 1 1");
+    await done(kernel, [sysctl("net/ipv4/ip_forward", "0")]);
+    assert.equal(await read(), "0 0 0 0 0");
+  });
+
   test("each setting of a device is read as it was written, and none for another", async ({ kernel }) => {
     await done(kernel, [{ op: "link.add", link: BRIDGE }]);
-    const settings = { rp_filter: "2", promote_secondaries: "1", route_localnet: "1" };
+    const settings = { forwarding: "1", rp_filter: "2", promote_secondaries: "1", route_localnet: "1" };
     const paths = [
       ...Object.keys(settings).map((name) => `net/ipv4/conf/m-dcos/${name}`),
       ...["accept_ra", "disable_ipv6"].map((name) => `net/ipv6/conf/m-dcos/${name}`),

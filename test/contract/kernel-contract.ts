@@ -6,6 +6,7 @@ import { describe, it } from "node:test";
 import { linkTests, pairTests, shaperTests } from "./kernel-contract-links.ts";
 import { nftTests } from "./kernel-contract-nft.ts";
 import type { KernelUnderTest, Test } from "./kernel-contract-objects.ts";
+import { passageTests } from "./kernel-contract-passages.ts";
 import { addressTests, forwardingEntryTests, routeTests, sysctlTests } from "./kernel-contract-routing.ts";
 import { batchTests, convergenceTests } from "./kernel-contract-whole.ts";
 
@@ -28,6 +29,7 @@ export function kernelContract(name: string, open: () => Promise<KernelUnderTest
     forwardingEntryTests(test);
     sysctlTests(test);
     nftTests(test);
+    passageTests(test);
     batchTests(test);
     convergenceTests(test);
   });

@@ -48,7 +48,10 @@ const DAMAGE = [
   "ip link set vtep1024 mtu 1000 address 02:00:00:00:00:09",
   "for v in $(ip -o link | grep -o 'weft[0-9a-f]*@' | tr -d @); do ip link del $v; done",
   "for v in $(ip -o link | grep -o 'weft[0-9a-f]*@' | tr -d @); do ip link set $v down; done",
-  "sysctl -qw net.ipv4.ip_forward=0",
+  // Said again, it says nothing; where it is new, it is the word for every device.
+  "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.ip_forward=0",
+  "sysctl -qw net.ipv4.conf.eth0.forwarding=0 net.ipv4.conf.vtep1024.forwarding=0",
+  "for v in $(ip -o link | grep -o 'weft[0-9a-f]*@' | tr -d @); do sysctl -qw net.ipv4.conf.$v.forwarding=0; done",
 ];
 
 interface Running extends TestContainer {

@@ -235,7 +235,7 @@ test("links, forwarding, the filter and the rules matter too: each control dies 
   const table = { family: "ip", name: "weft", chains: [], maps: [] } as const;
   const rows: [KernelOp, number, (found: Trace) => void][] = [
     [{ op: "link.set", name: "vtep1024", up: false }, 2, (t) => assertDies(t, "host2", /nobody listens for vni 1024/)],
-    [sysctl("net/ipv4/ip_forward", "0"), 1, (t) => assertDies(t, "host1", /ip_forward is off/)],
+    [sysctl("net/ipv4/conf/vtep1024/forwarding", "0"), 2, (t) => assertDies(t, "host2", /forwarding is off/)],
     [{ op: "link.set", name: "vtep1024", mtu: 1400 }, 1, (t) => assertDies(t, "host1", /1450 bytes exceed the mtu/)],
   ];
   for (const [op, n, check] of rows) {

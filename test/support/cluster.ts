@@ -76,7 +76,7 @@ export function clusterHosts(shape: ClusterShape): ClusterHost[] {
         vtepSubnets: [VTEP4, VTEP6],
         enableIpv6: shape.enableIpv6,
       },
-      facts: { underlayDev: "eth0", underlayMtu: UNDERLAY_MTU, foreignDevs: ["eth0"] },
+      facts: { underlayDev: "eth0", underlayMtu: UNDERLAY_MTU, foreignDevs: ["eth0"], uplinks: ["eth0"] },
       features: { ingressForward: shape.ingressForward },
     };
     const wanted = bridges ? containers : [];

@@ -22,6 +22,8 @@ export interface ClusterOptions extends LabOptions {
   readonly agents?: number;
   /** More of each agent's command line, by the host's number from 1. */
   readonly agentArgs?: (host: number) => readonly string[];
+  /** What is on the hosts already when the agents come. */
+  readonly beforeAgents?: (lab: Lab) => Promise<void>;
   /** The underlay that the agents use; absent: 4. */
   readonly underlay?: 4 | 6;
   /** Executables of another version; absent: this one's. */
@@ -54,6 +56,7 @@ export function configFile(text: string, name = "config.yaml"): string {
 export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const { config = "", agents: count = options.hosts, agentArgs = () => [], underlay = 4 } = options;
   const lab = await createLab(options);
+  await options.beforeAgents?.(lab);
   // Members of one gossip speak one family.
   const args = underlay === 6 ? ["--gossip", `[${hostOf(lab, 1).address6}]:62502`] : [];
   const master = new Master({

@@ -158,6 +158,9 @@ class Run {
         this.result = { ...this.result, forward: { device: part.device, to: ip(to) } };
         return "stolen";
       }
+      case "counter":
+      case "comment":
+        return true;
       case "unknown":
         throw new Error(`the tracer cannot follow a packet through the unknown statement: ${part.text}`);
       default:

@@ -107,7 +107,7 @@ class Tracer {
     if (raw.dropped === true) throw this.#died(namespace, packet, raw.note ?? "dropped");
     const come = this.#redirect(namespace, { ...packet, isUntracked: raw.notrack === true }, raw.dnat);
     if (isLocal(namespace, come.dst)) return this.#deliver(namespace, come);
-    const forwarding = familyOf(come.dst) === 4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
+    const forwarding = `net/ipv${familyOf(come.dst)}/conf/${familyOf(come.dst) === 4 ? iifname : "all"}/forwarding`;
     if (namespace.sysctls.get(forwarding) !== "1")
       throw this.#died(namespace, come, `${come.dst} is not local and ${forwarding} is off`);
     return this.#route(namespace, come, iifname);

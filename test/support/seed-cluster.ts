@@ -65,7 +65,7 @@ export function seedAssignment(n: 0 | 1 | 2): Assignment {
 export function seedContext(n: 0 | 1 | 2): OverlayContext {
   return {
     assignment: seedAssignment(n),
-    facts: { underlayDev: "eth0", underlayMtu: 1500, foreignDevs: ["eth0"] },
+    facts: { underlayDev: "eth0", underlayMtu: 1500, foreignDevs: ["eth0"], uplinks: ["eth0"] },
     features: { ingressForward: true },
   };
 }
@@ -75,10 +75,11 @@ export const BARE_HOST: HostState = {
   ...EMPTY_HOST_STATE,
   sysctls: [
     { path: "net/ipv4/ip_forward", value: "0" },
+    { path: "net/ipv4/conf/default/forwarding", value: "0" },
+    { path: "net/ipv4/conf/eth0/forwarding", value: "0" },
     { path: "net/ipv6/conf/all/forwarding", value: "0" },
     { path: "net/ipv6/conf/default/accept_ra", value: "1" },
     { path: "net/ipv6/conf/eth0/accept_ra", value: "1" },
-    { path: "net/bridge/bridge-nf-call-iptables", value: "1" },
   ],
 };
 

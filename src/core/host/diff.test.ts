@@ -14,7 +14,8 @@ import { mac } from "../../model/mac.ts";
 import { desiredHost, type OverlayInput, peerOps, sysctlPaths } from "../overlay/desired.ts";
 import { diff } from "./diff.ts";
 import { formatHostState } from "./format.ts";
-import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Link, type Rule } from "./host-state.ts";
+import { EMPTY_HOST_STATE, type HostState, type KernelOp, type Link, type NftTable, type Rule } from "./host-state.ts";
+import { ownsNftRule } from "./ownership.ts";
 
 /** One host of a random cluster, with its peers. */
 const anyInput = fc.tuple(anyShape, fc.nat()).map(([shape, pick]): OverlayInput => {
@@ -24,6 +25,20 @@ const anyInput = fc.tuple(anyShape, fc.nat()).map(([shape, pick]): OverlayInput 
   return { ...self.context, attachments: self.attachments, peers, observed: EMPTY_HOST_STATE };
 });
 
+/** Another firewall, as Docker makes it. */
+const FILTER: NftTable = {
+  family: "ip",
+  name: "filter",
+  maps: [],
+  chains: [
+    { name: "DOCKER-USER", rules: [[{ kind: "counter" }, { kind: "return" }]] },
+    {
+      name: "FORWARD",
+      hook: { type: "filter", hook: "forward", priority: 0, policy: "drop" },
+      rules: [[{ kind: "counter" }, { kind: "jump", chain: "DOCKER-USER" }]],
+    },
+  ],
+};
 const FOREIGN: readonly Link[] = [
   { kind: "bridge", name: "docker0", up: true, mtu: 1500, mac: mac("02:42:00:00:00:01") },
   {
@@ -43,6 +58,7 @@ function machineFor(...inputs: OverlayInput[]): FakeMachine {
   const machine = new FakeMachine();
   const kernel = machine.kernel();
   kernel.addDevice("eth0", ["10.0.0.1/16", "fd00::1/64"]);
+  assert.deepEqual(kernel.applyNow([{ op: "nft.table.replace", table: FILTER }]), []);
   for (const link of FOREIGN) machine.root.addLink({ link: { ...link, mtu: link.mtu ?? 1500 } }, "0");
   machine.root.addresses.push({ dev: "docker0", address: ipInterface("172.17.0.1/16") });
   machine.root.neighbors.set("docker0 x", { dev: "docker0", ip: ip("172.17.0.9"), mac: mac("02:42:00:00:00:09") });
@@ -76,28 +92,31 @@ test("from any host to any other, in one pass; the second finds nothing, and oth
   await fc.assert(
     fc.asyncProperty(anyInput, anyInput, async (first, second) => {
       const machine = machineFor(first, second);
-      const before = foreign(await machine.kernel().observe([]));
+      const before = await foreign(machine);
       for (const input of [first, second, first]) {
         await pass(machine, input);
         assert.deepEqual(await pass(machine, input), []);
       }
-      assert.deepEqual(foreign(await machine.kernel().observe([])), before);
+      assert.deepEqual(await foreign(machine), before);
     }),
     { numRuns: 60 },
   );
 });
 
-function foreign(state: HostState): unknown {
+async function foreign(machine: FakeMachine): Promise<unknown> {
+  const state = await machine.kernel().observe([]);
+  const chains = [...(machine.root.tables.get("ip filter")?.chains.values() ?? [])];
   const names = ["lo", "eth0", ...FOREIGN.map(({ name }) => name)];
   return [
     state.links.filter(({ name }) => names.includes(name)),
     state.addresses.filter(({ dev }) => names.includes(dev)),
     state.neighbors.filter(({ dev }) => names.includes(dev)),
+    chains.map((chain) => ({ ...chain, rules: chain.rules.filter((rule) => !ownsNftRule(rule)) })),
   ];
 }
 
 /** What somebody may do to a host behind our back; refusals are fine. */
-const anyDamage = fc.array(fc.tuple(fc.nat(), fc.nat(7)), { minLength: 1, maxLength: 6 });
+const anyDamage = fc.array(fc.tuple(fc.nat(), fc.nat(8)), { minLength: 1, maxLength: 6 });
 
 function damage(state: HostState, picks: readonly (readonly [number, number])[]): KernelOp[] {
   const ours = state.links.filter(({ alias }) => alias?.startsWith("weft"));
@@ -122,6 +141,7 @@ function damage(state: HostState, picks: readonly (readonly [number, number])[])
       route && { op: "route.delete", route },
       neighbor && { op: "neighbor.delete", neighbor },
       table && { op: "nft.table.delete", family: table.family, name: table.name },
+      { op: "nft.chain.replace", family: "ip", table: "filter", chain: { name: "DOCKER-USER", rules: [] } },
     ];
     const chosen = damages[kind];
     return chosen === undefined ? [] : [chosen];
@@ -289,7 +309,8 @@ test("a new device has its sysctls before it is raised", () => {
   const added = text.findIndex((op) => op.includes("link.add") && op.includes(SEED_ATTACHMENT.hostIfname));
   assert.match(text[added + 1] ?? "", /accept_ra/);
   assert.match(text[added + 2] ?? "", /disable_ipv6/);
-  assert.match(text[added + 3] ?? "", /"link.set".*"up":true/);
+  assert.match(text[added + 3] ?? "", /ipv4.*forwarding/);
+  assert.match(text[added + 4] ?? "", /"link.set".*"up":true/);
 });
 
 test("routes over a device that nobody speaks of stay: one attachment does not clear another's", () => {

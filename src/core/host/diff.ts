@@ -11,6 +11,7 @@ import { diffNft } from "./diff-nft.ts";
 import type { Address, FdbEntry, HostState, KernelOp, Neighbor, Route, Rule, Shaper, Sysctl } from "./host-state.ts";
 import { deviceOfSysctl } from "./op-device.ts";
 import { type Ownership, ownership } from "./ownership.ts";
+import { diffPassages } from "./passages.ts";
 
 /** @returns what to do, to be applied in this order */
 export function diff(observed: HostState, desired: HostState): KernelOp[] {
@@ -54,6 +55,7 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
     ...gatewaysFirst(routesToWrite).map((route): KernelOp => ({ op: "route.replace", route })),
     ...rules.write.map((rule): KernelOp => ({ op: "rule.add", rule })),
     ...nft.after,
+    ...diffPassages(observed.passages, desired.passages),
   ];
 }
 

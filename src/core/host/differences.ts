@@ -56,6 +56,8 @@ export function difference(op: KernelOp): string {
       return `map ${op.map} of table ${op.family} ${op.table} lacks ${op.elements.length} elements`;
     case "nft.elements.delete":
       return `map ${op.map} of table ${op.family} ${op.table} has ${op.keys.length} wrong elements`;
+    case "nft.passage.replace":
+      return `chain ${op.passage.chain} of table ${op.passage.family} filter does not begin with the rules of Weft`;
   }
 }
 

@@ -15,6 +15,7 @@ import {
   type NftRule,
   type NftStatement,
   type NftTable,
+  type Passage,
   type Route,
 } from "./host-state.ts";
 
@@ -30,6 +31,7 @@ export function formatHostState(state: HostState): string {
     state.shapers.map(({ dev, rate, burst }) => `qdisc tbf dev ${dev} rate ${rate}bps burst ${burst}b`),
     state.sysctls.map(({ path, value }) => `sysctl ${path} = ${value}`),
     state.tables.map(formatTable),
+    state.passages.map(formatPassage),
   ];
   return sections
     .flatMap((lines) => lines.sort(byNumbersInText))
@@ -87,8 +89,12 @@ export function formatChain(chain: NftChain): string {
   return `  chain ${chain.name} {\n${lines.map((line) => `    ${line}\n`).join("")}  }`;
 }
 
-function formatRule(rule: NftRule): string {
+export function formatRule(rule: NftRule): string {
   return rule.map(formatStatement).join(" ");
+}
+
+function formatPassage({ family, chain, rules }: Passage): string {
+  return `passage ${family} filter ${chain} {\n${rules.map((rule) => `  ${formatRule(rule)}\n`).join("")}}`;
 }
 
 function formatMap({ name, type, elements }: NftMap): string {
@@ -119,6 +125,8 @@ function formatStatement(part: NftStatement): string {
       return `jump ${part.chain}`;
     case "forward":
       return `fwd ${part.field.split(" ")[0]} to ${part.field} map @${part.map} device "${part.device}"`;
+    case "comment":
+      return `comment "${part.text}"`;
     case "unknown":
       return `# ${part.text}`;
     default:

@@ -19,6 +19,7 @@ export interface HostState {
   readonly shapers: readonly Shaper[];
   readonly sysctls: readonly Sysctl[];
   readonly tables: readonly NftTable[];
+  readonly passages: readonly Passage[];
 }
 
 export const EMPTY_HOST_STATE: HostState = {
@@ -31,6 +32,7 @@ export const EMPTY_HOST_STATE: HostState = {
   shapers: [],
   sysctls: [],
   tables: [],
+  passages: [],
 };
 
 /** The union of parts, as `desired*` functions return them. */
@@ -47,6 +49,7 @@ export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState
     shapers: merge("shapers"),
     sysctls: merge("sysctls"),
     tables: merge("tables"),
+    passages: merge("passages"),
   };
 }
 
@@ -61,6 +64,8 @@ interface LinkAttributes {
   readonly mac?: Mac;
   /** `ifalias`; on links of ours it begins with `OWNER` (model/names.ts). */
   readonly alias?: string;
+  /** Observed only: of somebody's bridge. What leaves by it leaves by the bridge first. */
+  readonly isPort?: true;
 }
 
 export interface VxlanLink extends LinkAttributes {
@@ -233,6 +238,9 @@ export type NftStatement =
    * up to the burst and one second's bytes.
    */
   | { readonly kind: "limit over"; readonly rate: number; readonly burst: number }
+  | { readonly kind: "counter" }
+  /** Says nothing to the kernel; always a rule's last. */
+  | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "notrack" }
   | { readonly kind: "masquerade" }
   | { readonly kind: "accept" }
@@ -250,6 +258,19 @@ export type NftStatement =
   | { readonly kind: "dnat"; readonly family: "ip" | "ip6"; readonly key: NftPortKey; readonly map: string }
   /** Observed only: something that we did not write; never equal to anything desired. */
   | { readonly kind: "unknown"; readonly text: string };
+
+/**
+ * Rules of ours in another firewall's chain, of the table `filter` that iptables keeps in nftables. Identity: family and
+ * chain. A rule is ours by its comment, OWNER.
+ */
+export interface Passage {
+  readonly family: "ip" | "ip6";
+  readonly chain: "DOCKER-USER" | "FORWARD";
+  /** Desired: ours, at the head of the chain. Observed: the chain's rules up to the last of ours. */
+  readonly rules: readonly NftRule[];
+  /** Observed only: Docker decides in this table, and all that is forwarded comes to this chain. */
+  readonly isAsked?: boolean;
+}
 
 export type NftAddressField = "ip saddr" | "ip daddr" | "ip6 saddr" | "ip6 daddr";
 
@@ -364,4 +385,6 @@ export type KernelOp =
       readonly map: string;
       readonly type: NftMap["type"];
       readonly keys: readonly NftValue[];
-    };
+    }
+  /** Ours become exactly these, before all others of the chain. */
+  | { readonly op: "nft.passage.replace"; readonly passage: Passage };

@@ -1,16 +1,21 @@
 /**
  * What is ours to delete. Everything else is other people's and is never deleted, whatever the desired state says.
  *
- * A link is ours by its alias. What hangs on a link is ours when the link is; routes and rules carry ROUTE_PROTOCOL and
+ * A link is ours by its alias, a rule in another firewall's chain by its comment. What hangs on a link is ours when the link is; routes and rules carry ROUTE_PROTOCOL and
  * tables OWNER, and are not even observed without them. A route over a device of somebody else's is left alone unless
  * the desired state speaks of that device: inside a container, one attachment must not clear the routes of another, nor
  * the rules that lead to another's table.
  */
 import { isInterfaceTable, OWNER } from "../../model/names.ts";
-import type { HostState, Link, Route, Rule } from "./host-state.ts";
+import type { HostState, Link, NftRule, Route, Rule } from "./host-state.ts";
 
 export function ownsLink(link: Link): boolean {
   return (link.alias ?? "").startsWith(OWNER);
+}
+
+/** For chains that are not ours. */
+export function ownsNftRule(rule: NftRule): boolean {
+  return rule.some((part) => part.kind === "comment" && part.text === OWNER);
 }
 
 export interface Ownership {

@@ -63,10 +63,12 @@ neigh fd01:a::1 dev vtep1024 lladdr 70:b3:d5:80:00:01 PERMANENT
 neigh fd01:a::3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
 fdb 70:b3:d5:80:00:01 dev vtep1024 dst 10.0.0.10 self permanent
 fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
-sysctl net/bridge/bridge-nf-call-iptables = 0
+sysctl net/ipv4/conf/default/forwarding = 1
+sysctl net/ipv4/conf/eth0/forwarding = 1
+sysctl net/ipv4/conf/vtep1024/forwarding = 1
 sysctl net/ipv4/conf/vtep1024/rp_filter = 2
+sysctl net/ipv4/conf/weft0123456789/forwarding = 1
 sysctl net/ipv4/conf/weft0123456789/route_localnet = 1
-sysctl net/ipv4/ip_forward = 1
 sysctl net/ipv6/conf/all/forwarding = 1
 sysctl net/ipv6/conf/d-dcos/accept_ra = 0
 sysctl net/ipv6/conf/d-dcos6/accept_ra = 0
@@ -251,9 +253,10 @@ neigh fd01:a::2 dev vtep1024 lladdr 70:b3:d5:80:00:02 PERMANENT
 neigh fd01:a::3 dev vtep1024 lladdr 70:b3:d5:80:00:03 PERMANENT
 fdb 70:b3:d5:80:00:02 dev vtep1024 dst 10.0.0.11 self permanent
 fdb 70:b3:d5:80:00:03 dev vtep1024 dst 10.0.0.12 self permanent
-sysctl net/bridge/bridge-nf-call-iptables = 0
+sysctl net/ipv4/conf/default/forwarding = 1
+sysctl net/ipv4/conf/eth0/forwarding = 1
+sysctl net/ipv4/conf/vtep1024/forwarding = 1
 sysctl net/ipv4/conf/vtep1024/rp_filter = 2
-sysctl net/ipv4/ip_forward = 1
 sysctl net/ipv6/conf/all/forwarding = 1
 sysctl net/ipv6/conf/default/accept_ra = 2
 sysctl net/ipv6/conf/eth0/accept_ra = 2
@@ -268,7 +271,7 @@ test("enable_ipv6 = false leaves IPv6 out of everything, whatever was allocated"
   assert.deepEqual(lines(off, "fd01"), []);
   assert.deepEqual(lines(off, "ip6"), []);
   assert.deepEqual(lines(off, "dcos6"), []);
-  assert.deepEqual(lines(off, "forwarding"), []);
+  assert.deepEqual(lines(off, "all/forwarding"), []);
   assert.deepEqual(lines(off, "eth0/accept_ra"), []);
   assert.equal(lines(off, "9.0.2.0/24").length, 1, "positive control");
 });

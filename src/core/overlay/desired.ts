@@ -17,6 +17,7 @@ import type { OverlayContext } from "./context.ts";
 import { ingressTable } from "./ingress.ts";
 import { natTables, peerMaps } from "./nat.ts";
 import { nodeMaps, nodeRules } from "./nodes.ts";
+import { passages } from "./passages.ts";
 import { observedPeerEntries, peerEntries, peerState, withOthers } from "./peers.ts";
 import { ownSubnets } from "./subnets.ts";
 import { hostSysctlPaths, hostSysctls, kernelHasIpv6 } from "./sysctls.ts";
@@ -53,7 +54,10 @@ export function desiredHost(input: OverlayInput): HostState {
         ingressTable(entries, input.attachments, context),
       ],
     },
-    { sysctls: hostSysctls(context, input.observed) },
+    {
+      sysctls: hostSysctls(context, input.attachments, input.observed),
+      passages: passages(context, input.observed.passages),
+    },
   ]);
   return hasIpv6 ? state : { ...state, sysctls: state.sysctls.filter(({ path }) => !path.startsWith("net/ipv6/")) };
 }
@@ -61,7 +65,7 @@ export function desiredHost(input: OverlayInput): HostState {
 /** The sysctls that must be read before `desiredHost` is asked. */
 export function sysctlPaths(input: OverlayContext & Pick<OverlayInput, "attachments">): string[] {
   const ofAttachments = input.attachments.flatMap((attachment) => desiredAttachment(attachment, input).sysctls ?? []);
-  return [...hostSysctlPaths(input), ...ofAttachments.map(({ path }) => path)];
+  return [...hostSysctlPaths(input, input.attachments), ...ofAttachments.map(({ path }) => path)];
 }
 
 /** What of the peers is not served, and why. */

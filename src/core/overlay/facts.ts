@@ -3,7 +3,7 @@
  */
 import { Fault } from "../../model/fault.ts";
 import { addressOf, type Ip } from "../../model/ip.ts";
-import type { HostState } from "../host/host-state.ts";
+import type { HostState, Link } from "../host/host-state.ts";
 import { ownsLink } from "../host/ownership.ts";
 
 export interface HostFacts {
@@ -15,6 +15,11 @@ export interface HostFacts {
    * doing so only with accept_ra=2; without it the host would lose its default route.
    */
   readonly foreignDevs: readonly string[];
+  /**
+   * Devices of other people that lead away from this host: the underlay, and what is no bridge, no port of one, no pair
+   * and no tunnel. In the kernel's order.
+   */
+  readonly uplinks: readonly string[];
 }
 
 /** @throws Fault bad-request when no device holds `agentIp` */
@@ -27,9 +32,12 @@ export function readFacts(observed: HostState, agentIp: Ip): HostFacts {
       `no device of this host holds the address ${agentIp}; give one that it has with --ip ADDRESS`,
       { ip: agentIp },
     );
+  const foreign = observed.links.filter((link) => link.name !== "lo" && !ownsLink(link));
+  const leadsAway = (link: Link) => link === underlay || (link.kind === "device" && link.isPort !== true);
   return {
     underlayDev: underlay.name,
     underlayMtu: underlay.mtu,
-    foreignDevs: observed.links.filter((link) => link.name !== "lo" && !ownsLink(link)).map((link) => link.name),
+    foreignDevs: foreign.map(({ name }) => name),
+    uplinks: foreign.filter(leadsAway).map(({ name }) => name),
   };
 }

@@ -1,52 +1,87 @@
 /**
- * The host's sysctls: forwarding on, router advertisements off on our devices and kept on other people's, IPv6 on where
- * we put an address even if the host has it off by default, a loose reverse-path filter on the VTEP, and bridged frames
- * kept out of netfilter.
+ * The host's sysctls: forwarding on where packets of ours come in, router advertisements off on our devices and kept on
+ * other people's, IPv6 on where we put an address even if the host has it off by default, and a loose reverse-path filter
+ * on the VTEP. Whether bridged frames meet netfilter is left alone: ours are routed, and Docker's `--icc=false` needs it.
  *
  * Whoever switches IPv6 forwarding on takes router advertisements from every device whose accept_ra is 1, and with them
  * perhaps the host's default route; so those devices get 2 first. A host that forwarded before is left as it is.
+ *
+ * IPv4 is forwarded by the word of the device that a packet came in by. So `ip_forward`, which writes that word for every
+ * device, stays off where it is off: Docker closes its networks when it switches it on itself, and only then
+ * (docs/decisions/0039).
  */
+import type { Attachment } from "../../model/attachment.ts";
 import { familyOf } from "../../model/ip.ts";
 import type { HostState, Sysctl } from "../host/host-state.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
 
+/** As read, the word for all devices that nobody spoke of alone. */
 const FORWARD_IPV4 = "net/ipv4/ip_forward";
 const FORWARD_IPV6 = "net/ipv6/conf/all/forwarding";
-const BRIDGE_CALLS = ["iptables", "ip6tables", "arptables"].map((who) => `net/bridge/bridge-nf-call-${who}`);
 
-/** The host's own sysctls; those of the veths are with their attachments. */
-export function hostSysctls(context: OverlayContext, observed: HostState): readonly Sysctl[] {
+/** The host's own sysctls; those of the veths are with their attachments, but for what they are born with. */
+export function hostSysctls(
+  context: OverlayContext,
+  attachments: readonly Attachment[],
+  observed: HostState,
+): readonly Sysctl[] {
   const current = new Map(observed.sysctls.map(({ path, value }) => [path, value]));
   const { vtepName } = context.assignment.agent.backend;
   return [
-    { path: FORWARD_IPV4, value: "1" },
+    ...forwardIpv4(context, attachments, current),
     { path: `net/ipv4/conf/${vtepName}/rp_filter`, value: "2" },
     ...ownDevices(context).map(({ name }) => ({ path: acceptRa(name), value: "0" })),
     ...ownDevices(context)
       .filter(({ hasIpv6 }) => hasIpv6)
       .map(({ name }) => ({ path: disableIpv6(name), value: "0" })),
     ...(servedFamilies(context).includes(6) ? forwardIpv6(context, current) : []),
-    ...BRIDGE_CALLS.filter((path) => current.has(path)).map((path) => ({ path, value: "0" })),
   ];
 }
 
 /** Every path that `hostSysctls` may ask for or decide by. */
-export function hostSysctlPaths(context: OverlayContext): readonly string[] {
+export function hostSysctlPaths(context: OverlayContext, attachments: readonly Attachment[]): readonly string[] {
   const { vtepName } = context.assignment.agent.backend;
   const own = ownDevices(context).map(({ name }) => name);
   return [
     FORWARD_IPV4,
+    ...[...forwardersOfOthers(context), ...forwardersOfOurs(context, attachments)].map(forwarding),
     FORWARD_IPV6,
     `net/ipv4/conf/${vtepName}/rp_filter`,
     ...[...own, ...advertised(context)].map(acceptRa),
     ...own.map(disableIpv6),
-    ...BRIDGE_CALLS,
   ];
 }
 
 /** A kernel without IPv6 lacks the whole directory. `observed` was read with `sysctlPaths`. */
 export function kernelHasIpv6(observed: HostState): boolean {
   return observed.sysctls.some(({ path }) => path === FORWARD_IPV6);
+}
+
+function forwarding(dev: string): string {
+  return `net/ipv4/conf/${dev}/forwarding`;
+}
+
+/**
+ * A container's device is born with the word of `default`, so that attaching writes none; a pass sees to it. By the bridges
+ * nothing comes in: they have no ports.
+ */
+function forwardersOfOurs(context: OverlayContext, attachments: readonly Attachment[]): readonly string[] {
+  return [context.assignment.agent.backend.vtepName, ...attachments.map(({ hostIfname }) => hostIfname)];
+}
+
+/** By these comes what is for host ports, and what answers containers. */
+function forwardersOfOthers(context: OverlayContext): readonly string[] {
+  return ["default", ...context.facts.uplinks];
+}
+
+function forwardIpv4(
+  context: OverlayContext,
+  attachments: readonly Attachment[],
+  current: ReadonlyMap<string, string>,
+): readonly Sysctl[] {
+  const isSettled = current.get(FORWARD_IPV4) === "1";
+  const others = isSettled ? [] : forwardersOfOthers(context).filter((dev) => current.has(forwarding(dev)));
+  return [...others, ...forwardersOfOurs(context, attachments)].map((dev) => ({ path: forwarding(dev), value: "1" }));
 }
 
 export function acceptRa(dev: string): string {

@@ -36,6 +36,7 @@ import { encodeRouteDelete, encodeRouteReplace } from "./netlink/route-messages.
 import { encodeRuleAdd, encodeRuleDelete } from "./netlink/rule-messages.ts";
 import { encodeShaperDelete, encodeShaperReplace } from "./netlink/shaper-messages.ts";
 import type { NetlinkSocket } from "./netlink-socket.ts";
+import { ownRules } from "./nftables/passages.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
 
@@ -245,14 +246,19 @@ class Run {
     if (socket === undefined) return kernelError(first.op, "EPROTONOSUPPORT", "this kernel has no nftables");
     const request = new MessageWriter();
     let error: KernelError | undefined;
-    encodeTransaction(request, () => {
-      for (const { op } of ops) {
-        const missing = encodeNftOp(request, op, (dev) => this.#indexOf(dev));
-        if (missing !== undefined) error ??= noDevice(op, missing.missingDevice);
-      }
-    });
-    if (error !== undefined) return error;
     try {
+      encodeTransaction(request, () => {
+        for (const { op } of ops) {
+          const missing = encodeNftOp(
+            request,
+            op,
+            (dev) => this.#indexOf(dev),
+            (passage) => ownRules(socket, passage),
+          );
+          if (missing !== undefined) error ??= noDevice(op, missing.missingDevice);
+        }
+      });
+      if (error !== undefined) return error;
       socket.execute(request, (_sequence, verdict) => {
         if (verdict.errno !== 0) error ??= refusedOp(first.op, verdict);
       });

@@ -18,8 +18,10 @@ import type {
   Rule,
   Shaper,
 } from "../../core/host/host-state.ts";
+import { FILTER_TABLE, observedPassages } from "../../core/host/passages.ts";
 import { type Family, familyOf, type Ip } from "../../model/ip.ts";
 import { type Mac, mac } from "../../model/mac.ts";
+import { OWNER } from "../../model/names.ts";
 import type { KernelChange } from "../ports.ts";
 
 /** What the kernel answers an operation that it does not carry out. */
@@ -72,7 +74,6 @@ export class FakeNamespace {
     this.id = id;
     this.sysctls.set("net/ipv4/ip_forward", "0");
     this.sysctls.set("net/ipv6/conf/all/forwarding", "0");
-    for (const who of ["iptables", "ip6tables", "arptables"]) this.sysctls.set(`net/bridge/bridge-nf-call-${who}`, "1");
     for (const conf of ["all", "default"]) this.#addDeviceSysctls(conf, "0");
     this.addLink({ link: { kind: "device", name: "lo", up: false, mtu: 65_536 } }, "0");
   }
@@ -125,16 +126,23 @@ export class FakeNamespace {
         const value = this.sysctls.get(path);
         return value === undefined ? [] : [{ path, value }];
       }),
-      tables: [...this.tables.values()].map(({ family, name, chains, maps }) => ({
-        family,
-        name,
-        chains: [...chains.values()],
-        maps: [...maps].map(([map, { type, elements }]) => ({ name: map, type, elements: [...elements] })),
-      })),
+      tables: [...this.tables.values()]
+        .filter(({ name }) => name === OWNER)
+        .map(({ family, name, chains, maps }) => ({
+          family,
+          name,
+          chains: [...chains.values()],
+          maps: [...maps].map(([map, { type, elements }]) => ({ name: map, type, elements: [...elements] })),
+        })),
+      passages: (["ip", "ip6"] as const).flatMap((family) => {
+        const table = this.tables.get(`${family} ${FILTER_TABLE}`);
+        return table === undefined ? [] : observedPassages(family, [...table.chains.values()]);
+      }),
     };
   }
 
   #addDeviceSysctls(dev: string, addrGenMode: string): void {
+    this.sysctls.set(`net/ipv4/conf/${dev}/forwarding`, this.sysctls.get("net/ipv4/conf/default/forwarding") ?? "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/rp_filter`, "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/route_localnet`, "0");
     this.sysctls.set(`net/ipv4/conf/${dev}/promote_secondaries`, "0");

@@ -10,6 +10,8 @@ import type {
   NftPortKey,
   NftStatement,
 } from "../../core/host/host-state.ts";
+import { ownsNftRule } from "../../core/host/ownership.ts";
+import { FILTER_TABLE } from "../../core/host/passages.ts";
 import { type FakeNamespace, type FakeTable, refuse } from "./fake-kernel-namespace.ts";
 
 type Op<K extends KernelOp["op"]> = Extract<KernelOp, { op: K }>;
@@ -78,6 +80,15 @@ export function deleteElements(namespace: FakeNamespace, op: Op<"nft.elements.de
   for (const key of op.keys)
     if (!elements.has(key)) refuse("ENOENT", `delete element ${key} of ${op.map}: no such file or directory`);
   for (const key of op.keys) elements.delete(key);
+}
+
+export function replacePassage(namespace: FakeNamespace, { passage }: Op<"nft.passage.replace">): void {
+  const { chains } = findTable(namespace, passage.family, FILTER_TABLE);
+  const there =
+    chains.get(passage.chain) ??
+    refuse("ENOENT", `chain ${passage.family} ${FILTER_TABLE} ${passage.chain}: no such file or directory`);
+  const others = there.rules.filter((rule) => !ownsNftRule(rule));
+  chains.set(there.name, { ...there, rules: [...passage.rules, ...others] });
 }
 
 function findMap(namespace: FakeNamespace, at: { family: NftFamily; table: string; map: string }) {

@@ -123,7 +123,12 @@ export function forgetConnections(namespace: FakeNamespace, op: Op<"connections.
 }
 
 export function setSysctl(namespace: FakeNamespace, { sysctl }: Op<"sysctl.set">): void {
-  if (!namespace.sysctls.has(sysctl.path)) refuse("ENOENT", `set ${sysctl.path}: no such file or directory`);
+  const old = namespace.sysctls.get(sysctl.path);
+  if (old === undefined) refuse("ENOENT", `set ${sysctl.path}: no such file or directory`);
+  // One word for all devices, later ones too; said again, it says nothing.
+  if (sysctl.path === "net/ipv4/ip_forward" && sysctl.value !== old)
+    for (const path of namespace.sysctls.keys())
+      if (/^net\/ipv4\/conf\/[^/]+\/forwarding$/.test(path)) namespace.sysctls.set(path, sysctl.value);
   namespace.sysctls.set(sysctl.path, sysctl.value);
   const dev = /^net\/ipv6\/conf\/([^/]+)\/disable_ipv6$/.exec(sysctl.path)?.[1];
   if (dev === undefined || sysctl.value !== "1") return;

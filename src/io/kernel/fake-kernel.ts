@@ -297,6 +297,7 @@ const CARRIERS: Carriers = {
   "nft.map.delete": nft.deleteMap,
   "nft.elements.add": nft.addElements,
   "nft.elements.delete": nft.deleteElements,
+  "nft.passage.replace": nft.replacePassage,
 };
 
 function carryOut<K extends KernelOp["op"]>(

@@ -6,7 +6,8 @@
  * The nftables lists belong together and are read again until they are of one generation.
  */
 import { setImmediate } from "node:timers/promises";
-import type { HostState, NftChain, NftMap, NftTable, Sysctl } from "../../core/host/host-state.ts";
+import type { HostState, NftChain, NftMap, Sysctl } from "../../core/host/host-state.ts";
+import { FILTER_TABLE } from "../../core/host/passages.ts";
 import { Fault } from "../../model/fault.ts";
 import { KERNEL_READ_ATTEMPTS } from "../../model/limits.ts";
 import { OWNER } from "../../model/names.ts";
@@ -22,6 +23,7 @@ import { decodeShaper, encodeShaperDump, TBF } from "./netlink/shaper-messages.t
 import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
 import { decodeElements, decodeMap } from "./nftables/maps.ts";
 import * as nft from "./nftables/objects.ts";
+import { readPassages } from "./nftables/passages.ts";
 import type { TableKey } from "./nftables/request.ts";
 
 /** @throws Fault no-rights, kernel-refused */
@@ -68,7 +70,7 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     fdb,
     shapers,
     sysctls: readSysctls(sockets, sysctlPaths, numbered),
-    tables: netfilter === undefined ? [] : readTables(netfilter, nameOf),
+    ...(netfilter === undefined ? { tables: [], passages: [] } : readRuleset(netfilter, nameOf)),
   };
 }
 
@@ -109,11 +111,13 @@ function dumpOf<T>(
   return socket.dump(what, question, decode);
 }
 
-function readTables(socket: NetlinkSocket, nameOf: NameOf): readonly NftTable[] {
+type Ruleset = Pick<HostState, "tables" | "passages">;
+
+function readRuleset(socket: NetlinkSocket, nameOf: NameOf): Ruleset {
   for (let attempt = 0; attempt < KERNEL_READ_ATTEMPTS; attempt++) {
     const generation = readGeneration(socket);
-    const tables = readTablesOnce(socket, nameOf);
-    if (readGeneration(socket) === generation) return tables;
+    const ruleset = readRulesetOnce(socket, nameOf);
+    if (readGeneration(socket) === generation) return ruleset;
   }
   throw new Fault(
     "kernel-refused",
@@ -132,12 +136,12 @@ function readGeneration(socket: NetlinkSocket): number {
   return generation;
 }
 
-function readTablesOnce(socket: NetlinkSocket, nameOf: NameOf): NftTable[] {
+function readRulesetOnce(socket: NetlinkSocket, nameOf: NameOf): Ruleset {
   const tables = dumpOf(socket, "tables", (writer) => nft.encodeDumpAll(writer, "table"), nft.decodeTable);
-  const ours = tables.filter((table) => table.name === OWNER);
-  if (ours.length === 0) return [];
+  if (!tables.some(({ name }) => name === OWNER || name === FILTER_TABLE)) return { tables: [], passages: [] };
   const chains = dumpOf(socket, "chains", (writer) => nft.encodeDumpAll(writer, "chain"), nft.decodeChain);
-  return ours.map((table) => ({
+  const ours = tables.filter(({ name }) => name === OWNER);
+  const read = ours.map((table) => ({
     ...table,
     chains: readChains(
       socket,
@@ -147,6 +151,7 @@ function readTablesOnce(socket: NetlinkSocket, nameOf: NameOf): NftTable[] {
     ),
     maps: readMaps(socket, table),
   }));
+  return { tables: read, passages: readPassages(socket, chains, nameOf) };
 }
 
 function readChains(

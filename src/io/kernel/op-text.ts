@@ -50,6 +50,8 @@ function describeOp(op: KernelOp): string {
     case "nft.elements.add":
     case "nft.elements.delete":
       return `${op.op.slice("nft.elements.".length)} elements of map ${op.family} ${op.table} ${op.map}`;
+    case "nft.passage.replace":
+      return `replace the rules of Weft in chain ${op.passage.family} filter ${op.passage.chain}`;
   }
 }
 

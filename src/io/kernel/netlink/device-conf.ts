@@ -14,6 +14,7 @@ const IFLA_INET6_CONF = 2;
 
 /** The settings that are looked for, with the place of each in its array. */
 const SETTINGS = [
+  { path: "ipv4", name: "forwarding", place: 0 },
   { path: "ipv4", name: "rp_filter", place: 7 },
   { path: "ipv4", name: "promote_secondaries", place: 19 },
   { path: "ipv4", name: "route_localnet", place: 25 },

@@ -44,6 +44,7 @@ const RTEXT_FILTER_SKIP_STATS = 8;
 
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+const IFLA_INFO_SLAVE_KIND = 4;
 const VETH_INFO_PEER = 1;
 const IFLA_VXLAN_ID = 1;
 const IFLA_VXLAN_LOCAL = 4;
@@ -141,13 +142,15 @@ export function decodeLink(message: Message): NumberedLink {
     ...(mac !== undefined && { mac }),
     ...(alias !== undefined && { alias }),
   };
+  const info = attributes.nested(IFLA_LINKINFO);
+  const isPort = info?.string(IFLA_INFO_SLAVE_KIND) === "bridge";
   const qdisc = attributes.string(IFLA_QDISC) ?? "";
   const conf = decodeDeviceConf(attributes);
   return {
     ifindex: readU32(payload, 4),
     qdisc,
     conf,
-    link: { ...common, ...kindOf(attributes.nested(IFLA_LINKINFO)) },
+    link: { ...common, ...(isPort && { isPort }), ...kindOf(info) },
   };
 }
 

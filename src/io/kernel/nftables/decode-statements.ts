@@ -41,8 +41,9 @@ export function decodeStatements(
   nameOf: NameOf,
 ): readonly NftStatement[] {
   const statements: NftStatement[] = [];
-  for (let at = 0; at < expressions.length; ) {
-    const rest = expressions.slice(at);
+  const whole = expressions.map(withWholeName);
+  for (let at = 0; at < whole.length; ) {
+    const rest = whole.slice(at);
     const taken = takeStatement(rest, family, nameOf);
     if (taken === undefined) {
       const text = rest.map((e) => (e.name === "unknown" ? e.text : e.name)).join(" ");
@@ -52,6 +53,14 @@ export function decodeStatements(
     at += taken.length;
   }
   return statements;
+}
+
+/** iptables compares the name of a device up to the zero at its end, nft all 16 bytes: the same. */
+function withWholeName(each: Expression, place: number, all: readonly Expression[]): Expression {
+  const load = all[place - 1];
+  if (each.name !== "cmp" || load?.name !== "meta" || ![META.iifname, META.oifname].some((key) => key === load.key))
+    return each;
+  return each.value.endsWith("00") ? { ...each, value: each.value.padEnd(2 * DEVICE_NAME_BYTES, "0") } : each;
 }
 
 /** Guesses what the next expressions mean, and believes it only if it would be written so. */
@@ -157,6 +166,8 @@ function guessOther(body: readonly Expression[]): NftStatement | undefined {
   switch (first?.name) {
     case "limit":
       return { kind: "limit over", rate: first.rate, burst: first.burst };
+    case "counter":
+      return { kind: "counter" };
     case "notrack":
       return { kind: "notrack" };
     case "masq":

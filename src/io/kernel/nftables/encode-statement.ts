@@ -78,6 +78,10 @@ export function encodeStatement(
       return [{ name: "ct direction", to: REGISTER_1 }, compare("==", REPLY_DIRECTION)];
     case "limit over":
       return [{ name: "limit", rate: statement.rate, burst: statement.burst }];
+    case "counter":
+      return [{ name: "counter" }];
+    case "comment":
+      return []; // beside the expressions (objects.ts)
     case "notrack":
       return [{ name: "notrack" }];
     case "masquerade":

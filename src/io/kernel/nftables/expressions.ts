@@ -29,6 +29,10 @@ export type Expression =
   | { readonly name: "dnat"; readonly protocol: number; readonly address: number; readonly port: number }
   /** Bytes per second and bytes; it goes on with what is over. */
   | { readonly name: "limit"; readonly rate: number; readonly burst: number }
+  /** What it has counted is left out. */
+  | { readonly name: "counter" }
+  /** As iptables writes one, by a match of its own; read, and never written. */
+  | { readonly name: "comment"; readonly text: string }
   | { readonly name: "notrack" }
   | { readonly name: "masq" }
   | { readonly name: "unknown"; readonly text: string };
@@ -60,6 +64,8 @@ const NFT_LIMIT_F_INV = 1;
 /** What the kernel adds to a NAT that names an address and a port. */
 const NF_NAT_RANGE_MAP_IPS = 1;
 const NF_NAT_RANGE_PROTO_SPECIFIED = 2;
+const NFTA_MATCH_NAME = 1;
+const NFTA_MATCH_INFO = 3;
 
 /** Writes the expressions of a rule, each as an element of the list attribute that is open. */
 export function writeExpressions(writer: MessageWriter, expressions: readonly Expression[]): void {
@@ -194,8 +200,11 @@ function readBody(name: string, body: Attributes): Expression | undefined {
       return readLimit(body);
     case "fwd":
       return { name, device: number(1), address: number(2), protocol: number(3) };
+    case "counter":
     case "notrack":
       return { name };
+    case "match":
+      return body.string(NFTA_MATCH_NAME) === "comment" ? readComment(body) : undefined;
     case "masq":
       return isEmpty(body) ? { name } : undefined;
     default:
@@ -211,6 +220,13 @@ function readNat(body: Attributes): Expression | undefined {
   const isPlain = (number(7) & ~(NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED)) === 0;
   if (number(1) !== NFT_NAT_DNAT || !isOne || !isPlain || address === 0 || port === 0) return undefined;
   return { name: "dnat", protocol: number(2), address, port };
+}
+
+function readComment(match: Attributes): Expression {
+  const [text = ""] = Buffer.from(match.bytes(NFTA_MATCH_INFO) ?? [])
+    .toString()
+    .split("\0");
+  return { name: "comment", text };
 }
 
 function readLimit(body: Attributes): Expression | undefined {

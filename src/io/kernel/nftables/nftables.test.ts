@@ -18,11 +18,12 @@ import { decodeStatements } from "./decode-statements.ts";
 import { encodeStatement } from "./encode-statement.ts";
 import { type Expression, readExpressions, writeExpressions } from "./expressions.ts";
 import { decodeElements, decodeMap, encodeElementsAdd, encodeMapAdd } from "./maps.ts";
-import { decodeChain, decodeRule, decodeTable, encodeChainAdd, encodeRuleAppend, encodeTableAdd } from "./objects.ts";
+import { decodeChain, decodeRule, decodeTable, encodeChainAdd, encodeRuleAdd, encodeTableAdd } from "./objects.ts";
 import { encodeNftOp, encodeTransaction } from "./transaction.ts";
 
 const IFINDEX = 5;
 const indexOf = (device: string) => (device === "vtep1024" ? IFINDEX : undefined);
+const noRules = () => [];
 const nameOf = (ifindex: number) => (ifindex === IFINDEX ? "vtep1024" : undefined);
 const ADDRESS_MAP = { name: "m", type: "ipv4_addr : ipv4_addr" } as const;
 const VERDICTS = { name: "m", type: "ipv4_addr : verdict" } as const;
@@ -166,7 +167,7 @@ test("a transaction begins and ends as such, and a table is replaced by making, 
   const messages = write((writer) =>
     encodeTransaction(writer, () => {
       const table = { ...TABLE, chains: [], maps: [] };
-      assert.equal(encodeNftOp(writer, { op: "nft.table.replace", table }, indexOf), undefined);
+      assert.equal(encodeNftOp(writer, { op: "nft.table.replace", table }, indexOf, noRules), undefined);
     }),
   );
   const name = "02000000 0900 0100 7765667400 000000";
@@ -185,12 +186,14 @@ test("a transaction begins and ends as such, and a table is replaced by making, 
 test("an operation that names a device that is not there writes nothing", () => {
   const chain: NftChain = { name: "x", rules: [[{ kind: "forward", field: "ip daddr", map: "m", device: "gone" }]] };
   const messages = write((writer) => {
-    const result = encodeNftOp(writer, { op: "nft.chain.replace", family: "netdev", table: "weft", chain }, indexOf);
+    const op = { op: "nft.chain.replace", family: "netdev", table: "weft", chain } as const;
+    const result = encodeNftOp(writer, op, indexOf, noRules);
     assert.deepEqual(result, { missingDevice: "gone" });
   });
   assert.deepEqual(messages, []);
 });
 
+const commentText = fc.constantFrom(undefined, "weft", "a longer one, of somebody else's");
 const familyNumber = fc.constantFrom<Family>(4, 6);
 const ipOf = (f: Family) =>
   fc.bigInt({ min: 0n, max: (1n << BigInt(addressBits(f))) - 1n }).map((n) => bigIntToIp(f, n));
@@ -236,6 +239,7 @@ const statement: fc.Arbitrary<NftStatement> = fc.oneof(
   plain({
     kind: fc.constantFrom(
       "notrack",
+      "counter",
       "masquerade",
       "accept",
       "drop",
@@ -268,17 +272,16 @@ const nftFamily = fc.constantFrom<NftFamily>("ip", "ip6", "netdev");
 
 test("any rule comes back from its bytes as it was written", () => {
   fc.assert(
-    fc.property(nftFamily, fc.array(statement, { maxLength: 6 }), (family, rule) => {
+    fc.property(nftFamily, fc.array(statement, { maxLength: 6 }), commentText, (family, rule, comment) => {
       const [message] = write((writer) =>
-        encodeRuleAppend(
-          writer,
-          { family, name: "weft" },
-          "c",
-          rule.flatMap((each) => expressionsOf(each, family)),
-        ),
+        encodeRuleAdd(writer, { family, name: "weft" }, "c", {
+          expressions: rule.flatMap((each) => expressionsOf(each, family)),
+          comment,
+        }),
       );
       assert.ok(message !== undefined);
-      assert.deepEqual(decodeRule(message, nameOf), { chain: "c", rule });
+      const said = comment === undefined ? [] : [{ kind: "comment", text: comment }];
+      assert.deepEqual(decodeRule(message, nameOf)?.rule, [...rule, ...said]);
     }),
     { numRuns: 500 },
   );
@@ -343,12 +346,7 @@ test("noise in any message is a fault of the kernel's answer, never another erro
   ];
   const samples = [
     ...write((w) =>
-      encodeRuleAppend(
-        w,
-        TABLE,
-        "c",
-        rule.flatMap((each) => expressionsOf(each, "ip")),
-      ),
+      encodeRuleAdd(w, TABLE, "c", { expressions: rule.flatMap((each) => expressionsOf(each, "ip")), comment: "x" }),
     ),
     ...write((w) => encodeElementsAdd(w, TABLE, ADDRESS_MAP, [[bigIntToIp(4, 1n), bigIntToIp(4, 2n)]])),
     ...write((w) => encodeElementsAdd(w, TABLE, PORT_MAP, [["tcp . 80", `${bigIntToIp(4, 2n)} . 80`]])),

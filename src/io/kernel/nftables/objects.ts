@@ -2,7 +2,7 @@
  * Tables, chains and rules in nfnetlink (maps: maps.ts): one message per object. Changes take effect only inside a
  * transaction (transaction.ts). Source: linux/netfilter/nf_tables.h; all numbers are big-endian.
  */
-import type { NftFamily, NftHook, NftStatement } from "../../../core/host/host-state.ts";
+import type { NftFamily, NftHook, NftRule } from "../../../core/host/host-state.ts";
 import type { NameOf } from "../netlink/link-messages.ts";
 import {
   Attributes,
@@ -24,8 +24,9 @@ const POLICIES = ["drop", "accept"] as const; // NF_DROP, NF_ACCEPT
 
 const NFTA_HOOK = { hook: 1, priority: 2, device: 3 } as const;
 const NFTA_CHAIN = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
-const NFTA_RULE = { table: 1, chain: 2, expressions: 4 } as const;
-const NFTA_SET_ELEM_LIST_SET = 2;
+const NFTA_RULE = { table: 1, chain: 2, handle: 3, expressions: 4, userdata: 7 } as const;
+/** The type of a comment in a rule's user data, which is a list of type, length and value; each of a byte. */
+const UDATA_COMMENT = 0;
 const NFTA_GEN_ID = 1;
 
 // ---- writing -----------------------------------------------------------------------------------------------------
@@ -69,17 +70,29 @@ export function encodeRulesFlush(writer: MessageWriter, table: TableKey, chain: 
   });
 }
 
-/** Appends a rule. */
-export function encodeRuleAppend(
+/** Adds a rule after all others of the chain, or before them. */
+export function encodeRuleAdd(
   writer: MessageWriter,
   table: TableKey,
   chain: string,
-  expressions: readonly Expression[],
+  { expressions, comment }: { readonly expressions: readonly Expression[]; readonly comment?: string | undefined },
+  place: "last" | "first" = "last",
 ): void {
-  change(writer, NEW.rule, NLM_F_CREATE | NLM_F_APPEND, table.family, () => {
+  change(writer, NEW.rule, NLM_F_CREATE | (place === "last" ? NLM_F_APPEND : 0), table.family, () => {
     writer.attributeString(NFTA_RULE.table, table.name);
     writer.attributeString(NFTA_RULE.chain, chain);
     writer.nested(NFTA_RULE.expressions, () => writeExpressions(writer, expressions));
+    if (comment === undefined) return;
+    const text = Buffer.from(`${comment}\0`);
+    writer.attribute(NFTA_RULE.userdata, Buffer.from([UDATA_COMMENT, text.length, ...text]));
+  });
+}
+
+export function encodeRuleDelete(writer: MessageWriter, table: TableKey, chain: string, handle: Uint8Array): void {
+  change(writer, DEL.rule, 0, table.family, () => {
+    writer.attributeString(NFTA_RULE.table, table.name);
+    writer.attributeString(NFTA_RULE.chain, chain);
+    writer.attribute(NFTA_RULE.handle, handle);
   });
 }
 
@@ -95,16 +108,16 @@ export function encodeDumpAll(writer: MessageWriter, what: "table" | "chain"): v
   writer.message((NFNL_SUBSYS_NFTABLES << 8) | GET[what], NLM_F_REQUEST | NLM_F_DUMP, () => writer.u32(0));
 }
 
-/** Asks for all rules or maps of a table, or for the elements of one map. */
+/** Asks for all rules or maps of a table, or for what is in one chain or map. */
 export function encodeDumpOf(
   writer: MessageWriter,
   what: "rule" | "set" | "element",
   table: TableKey,
-  map?: string,
+  within?: string,
 ): void {
   change(writer, GET[what], NLM_F_DUMP, table.family, () => {
     writer.attributeString(1, table.name); // NFTA_RULE_TABLE, NFTA_SET_TABLE and NFTA_SET_ELEM_LIST_TABLE are 1
-    if (map !== undefined) writer.attributeString(NFTA_SET_ELEM_LIST_SET, map);
+    if (within !== undefined) writer.attributeString(2, within); // NFTA_RULE_CHAIN and NFTA_SET_ELEM_LIST_SET are 2
   });
 }
 
@@ -154,17 +167,31 @@ function decodeHook(chain: Attributes, attributes: Attributes, family: NftFamily
   return { type, hook, priority, ...(device !== undefined && { device }), policy };
 }
 
-/** A rule with the name of its chain. */
-export function decodeRule(
-  message: Message,
-  nameOf: NameOf,
-): { readonly chain: string; readonly rule: readonly NftStatement[] } | undefined {
+export interface ObservedRule {
+  readonly chain: string;
+  readonly rule: NftRule;
+  /** By which the kernel knows it in its table. */
+  readonly handle: Uint8Array;
+}
+
+export function decodeRule(message: Message, nameOf: NameOf): ObservedRule | undefined {
   const family = familyOfMessage(message);
   const attributes = new Attributes(message.payload, GENMSG_BYTES);
   const chain = attributes.string(NFTA_RULE.chain);
   if (family === undefined || chain === undefined) return undefined;
   const list = attributes.nested(NFTA_RULE.expressions);
-  return { chain, rule: decodeStatements(list === undefined ? [] : readExpressions(list), family, nameOf) };
+  const expressions = list === undefined ? [] : readExpressions(list);
+  const match = expressions.find((expression) => expression.name === "comment");
+  const others = expressions.filter((expression) => expression !== match);
+  const text = match?.text ?? commentIn(attributes.bytes(NFTA_RULE.userdata));
+  const comment = text === undefined ? [] : [{ kind: "comment", text } as const];
+  const handle = Uint8Array.from(attributes.bytes(NFTA_RULE.handle) ?? []);
+  return { chain, rule: [...decodeStatements(others, family, nameOf), ...comment], handle };
+}
+
+function commentIn(userdata: Uint8Array | undefined): string | undefined {
+  if (userdata?.[0] !== UDATA_COMMENT) return undefined;
+  return Buffer.from(userdata.subarray(2, 1 + (userdata[1] ?? 0))).toString();
 }
 
 function familyOfMessage(message: Message): NftFamily | undefined {

@@ -4,7 +4,8 @@
  * Each operation's messages stand alone: they make what they need and nothing that an earlier one of the transaction
  * must have made, so that an operation can be tried by itself when the whole was refused.
  */
-import type { KernelOp, NftChain, NftMap, NftRule } from "../../../core/host/host-state.ts";
+import type { KernelOp, NftChain, NftMap, NftRule, Passage } from "../../../core/host/host-state.ts";
+import { FILTER_TABLE } from "../../../core/host/passages.ts";
 import { assert } from "../../../model/fault.ts";
 import type { IndexOf } from "../netlink/link-messages.ts";
 import { type MessageWriter, NLM_F_REQUEST } from "../netlink/message.ts";
@@ -14,7 +15,8 @@ import { encodeElementsAdd, encodeElementsDelete, encodeMapAdd, encodeMapDelete 
 import {
   encodeChainAdd,
   encodeChainDelete,
-  encodeRuleAppend,
+  encodeRuleAdd,
+  encodeRuleDelete,
   encodeRulesFlush,
   encodeTableAdd,
   encodeTableDelete,
@@ -44,8 +46,16 @@ export function encodeTransaction(writer: MessageWriter, body: () => void): void
   writer.message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, () => writer.raw(BATCH_GENMSG));
 }
 
+/** The handles of the rules of ours that a chain has. */
+type OwnRulesOf = (passage: Passage) => readonly Uint8Array[];
+
 /** Writes the messages of one operation; none when it names a device that is not there. */
-export function encodeNftOp(writer: MessageWriter, op: NftOp, indexOf: IndexOf): MissingDevice | undefined {
+export function encodeNftOp(
+  writer: MessageWriter,
+  op: NftOp,
+  indexOf: IndexOf,
+  ownRulesOf: OwnRulesOf,
+): MissingDevice | undefined {
   const missing = devicesOf(op).find((device) => indexOf(device) === undefined);
   if (missing !== undefined) return { missingDevice: missing };
   switch (op.op) {
@@ -72,6 +82,9 @@ export function encodeNftOp(writer: MessageWriter, op: NftOp, indexOf: IndexOf):
       break;
     case "nft.elements.delete":
       encodeElementsDelete(writer, { family: op.family, name: op.table }, mapOf(op), op.keys);
+      break;
+    case "nft.passage.replace":
+      replacePassage(writer, op.passage, ownRulesOf(op.passage), indexOf);
       break;
   }
   return undefined;
@@ -109,8 +122,25 @@ function replaceChain(writer: MessageWriter, table: TableKey, chain: NftChain, i
 }
 
 function appendRules(writer: MessageWriter, table: TableKey, chain: NftChain, indexOf: IndexOf): void {
-  for (const rule of chain.rules)
-    encodeRuleAppend(writer, table, chain.name, expressionsOf(rule, table.family, indexOf));
+  for (const rule of chain.rules) encodeRuleAdd(writer, table, chain.name, encodedRule(rule, table.family, indexOf));
+}
+
+/** Each rule is put first, so the last one goes first. */
+function replacePassage(
+  writer: MessageWriter,
+  { family, chain, rules }: Passage,
+  old: readonly Uint8Array[],
+  indexOf: IndexOf,
+): void {
+  const table = { family, name: FILTER_TABLE };
+  for (const handle of old) encodeRuleDelete(writer, table, chain, handle);
+  for (const rule of rules.toReversed())
+    encodeRuleAdd(writer, table, chain, encodedRule(rule, family, indexOf), "first");
+}
+
+function encodedRule(rule: NftRule, family: TableKey["family"], indexOf: IndexOf) {
+  const comment = rule.find((statement) => statement.kind === "comment")?.text;
+  return { expressions: expressionsOf(rule, family, indexOf), comment };
 }
 
 function expressionsOf(rule: NftRule, family: TableKey["family"], indexOf: IndexOf): readonly Expression[] {
