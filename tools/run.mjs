@@ -20,15 +20,15 @@ const PATH = [process.env.PATH ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].j
 /** Debian package → an executable that tells that it is there. */
 const LAB_PACKAGES = { iproute2: "ip", "iputils-ping": "ping", "util-linux": "unshare" };
 const TEST_PACKAGES = { ...LAB_PACKAGES, nftables: "nft", procps: "sysctl" };
+/** What the demo runs half of its containers by. Without it the CNI plugin attaches them all. */
+const DOCKER_PACKAGES = { containerd: "containerd", crun: "crun", "docker.io": "dockerd" };
 /** Container runtimes, plugins and stores that tests let loose on Weft. Without one of them its tests say so and are skipped. */
 const RUNTIME_PACKAGES = {
   podman: "podman",
-  containerd: "containerd",
-  crun: "crun",
+  ...DOCKER_PACKAGES,
   "busybox-static": "busybox",
   "containernetworking-plugins": "/usr/lib/cni/bridge",
   "etcd-server": "etcd",
-  "docker.io": "dockerd",
 };
 const BENCH_PACKAGES = {
   ...TEST_PACKAGES,
@@ -42,7 +42,7 @@ const BENCH_PACKAGES = {
 
 /** @type {Record<string, { script: string, packages: Record<string, string>, optional?: Record<string, string> }>} */
 const COMMANDS = {
-  demo: { script: "src/app/demo/main.ts", packages: LAB_PACKAGES },
+  demo: { script: "src/app/demo/main.ts", packages: LAB_PACKAGES, optional: DOCKER_PACKAGES },
   test: { script: "tools/test.ts", packages: TEST_PACKAGES, optional: RUNTIME_PACKAGES },
   check: { script: "tools/check.ts", packages: {} },
   sim: { script: "sim/main.ts", packages: {} },
@@ -167,7 +167,7 @@ function ensureDebianPackages(packages, optional = {}) {
   if (missing(packages).length > 0) fail(`apt-get did not install ${missing(packages).join(" ")}; try: ${byHand}`);
   if (!canInstall() || missing(optional).length === 0) return;
   aptInstall(missing(optional), true);
-  if (missing(optional).length > 0) say(`without ${missing(optional).join(" ")} some tests are skipped`);
+  if (missing(optional).length > 0) say(`going on without ${missing(optional).join(" ")}`);
 }
 
 // ---- run -----------------------------------------------------------------------------------------------------------

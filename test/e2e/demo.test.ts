@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { stripVTControlCharacters } from "node:util";
+import { dockerProblem } from "../../src/app/demo/docker.ts";
 import { labProblem } from "../../src/app/demo/enter-lab.ts";
 import { runProgram } from "../../src/app/demo/netns.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
@@ -13,13 +14,15 @@ const DEMO = join(import.meta.dirname, "../../src/app/demo/main.ts");
 const AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 const DEMO_TIMEOUT_MS = 60_000;
 
-/** Runs the demo behind these words, and checks all that it owes. */
-async function passes(words: readonly string[]): Promise<void> {
+/** Runs the demo behind these words, and checks all that it owes. @param web what runs the containers named so */
+async function passes(words: readonly string[], web: "docker" | "cni"): Promise<void> {
   const before = existsSync("/run/weft");
   const [file = "", ...args] = [...words, process.execPath, DEMO, "--check"];
   const { status, stdout, stderr } = await runProgram(file, args, { timeoutMs: DEMO_TIMEOUT_MS });
   assert.match(stdout, /\n\d\d+ checks passed, 0 failed\n$/, stdout + stderr);
   assert.equal(status, 0);
+  for (const host of [1, 2, 3]) assert.match(stdout, new RegExp(`\\nhost${host} .* web${host} +${web} `));
+  assert.equal(/no containers of Docker: ./.test(stdout), web === "cni");
   for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
   assert.equal(stdout, stripVTControlCharacters(stdout));
   const left = await runProgram("sh", ["-c", "ip netns; ip -o link"]);
@@ -39,10 +42,12 @@ function nobodyProblem(): string | undefined {
 const skip = labProblem();
 
 test("the demo passes all checks within a minute, in 80 columns, and leaves nothing behind", { skip }, () =>
-  passes(["env", "NO_COLOR=1"]),
+  passes(["env", "NO_COLOR=1"], dockerProblem() === undefined ? "docker" : "cni"),
 );
 
-test("a user without rights can run the demo", { skip: skip ?? nobodyProblem() }, () => passes([...AS_NOBODY, "env"]));
+test("a user without rights can run the demo", { skip: skip ?? nobodyProblem() }, () =>
+  passes([...AS_NOBODY, "env"], "cni"),
+);
 
 /** How many processes have the mark in their environment. */
 function processesWith(mark: string): number {
@@ -73,6 +78,7 @@ async function demoUntil(text: string): Promise<{ child: ChildProcess; mark: str
 
 for (const [signal, text] of [
   ["SIGKILL", "an agent on each host"],
+  ["SIGKILL", "a connection on every path"],
   ["SIGTERM", "a master on host1"],
   ["SIGINT", "removes everything"],
 ] as const)

@@ -3,7 +3,8 @@
  * must see. Between containers and towards nodes that is the container's own; outside it is its host's.
  */
 import type { Ip } from "../../model/ip.ts";
-import type { Container, Scenario } from "./scenario.ts";
+import type { Container } from "./containers.ts";
+import type { Scenario } from "./scenario.ts";
 
 export type Family = "4" | "6";
 

@@ -6,8 +6,8 @@
  * What differs from a real host is only what a lab cannot have: no cgroups, no systemd, no copy-on-write disk.
  */
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { mkdirSync, openSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { CONTAINERD_PROGRAMS, type ContainerdPaths, startContainerd } from "./containerd.ts";
 import { type Machine, mountsBelow } from "./machine.ts";
 import type { Output, RunOptions } from "./netns.ts";
@@ -15,8 +15,10 @@ import { runtimeProblem } from "./podman.ts";
 import { waitFor } from "./wait.ts";
 
 const PROGRAMS = ["dockerd", "docker", ...CONTAINERD_PROGRAMS];
-/** Where a daemon looks for drivers; it has no option for that. */
-const PLUGIN_DIR = "/run/docker/plugins";
+/** In its folder `plugins` a daemon looks for drivers; it has no option for that. */
+const RUN_DIR = "/run/docker";
+/** Where the command line looks for the daemon. */
+const DEFAULT_SOCKET = "/run/docker.sock";
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 
@@ -24,7 +26,7 @@ const STOP_TIMEOUT_MS = 30_000;
 export interface DockerFolders {
   /** Where the engine serves its API. */
   readonly dockerSocket: string;
-  /** Where the engine looks for drivers. */
+  /** Where the engine looks for drivers: `plugins` beside the socket. */
   readonly dockerPluginDir: string;
 }
 
@@ -73,9 +75,12 @@ export class Docker {
 
   /** A machine with containerd and an engine that is not started yet. @param folders of the same host */
   static async on(machine: Machine, folders: DockerFolders, options: DockerOptions = {}): Promise<Docker> {
-    const { dockerPluginDir, dockerSocket } = folders;
-    for (const folder of [dockerPluginDir, dirname(dockerSocket), PLUGIN_DIR]) mkdirSync(folder, { recursive: true });
-    await machine.mustRun("mount", ["--bind", dockerPluginDir, PLUGIN_DIR]);
+    const folder = dirname(folders.dockerSocket);
+    for (const path of [folders.dockerPluginDir, RUN_DIR]) mkdirSync(path, { recursive: true });
+    await machine.mustRun("mount", ["--bind", folder, RUN_DIR]);
+    // The link is the lab's, as /run is, but it leads to each machine's own.
+    rmSync(DEFAULT_SOCKET, { force: true });
+    symlinkSync(join(RUN_DIR, basename(folders.dockerSocket)), DEFAULT_SOCKET);
     return new Docker(machine, folders, await startContainerd(machine), options);
   }
 
@@ -96,10 +101,11 @@ export class Docker {
   /** Starts the daemon. @param args besides those that it was made with @returns once it answers */
   async start(args: readonly string[] = []): Promise<void> {
     const daemon = this.launch(args);
-    await waitFor(`dockerd on ${this.machine.name} to answer`, START_TIMEOUT_MS, async () => {
-      if (daemon.exitCode === null) return (await this.run(["version"])).status === 0 ? true : undefined;
-      throw new Error(`it ended with status ${daemon.exitCode}: ${this.log.trim().split("\n").at(-1)}`);
-    });
+    const answers = await waitFor(`dockerd on ${this.machine.name} to answer`, START_TIMEOUT_MS, async () =>
+      daemon.exitCode === null ? (await this.run(["version"])).status === 0 || undefined : false,
+    );
+    if (!answers)
+      throw new Error(`dockerd ended with status ${daemon.exitCode}: ${this.log.trim().split("\n").at(-1)}`);
   }
 
   /** As `start`, without waiting for anything: a daemon whose drivers do not answer is slow to begin. */

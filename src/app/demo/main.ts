@@ -13,9 +13,10 @@ import { heading, paint, print, step } from "./screen.ts";
 
 const USAGE = `usage: npm run demo [-- --check]
 
-Three hosts, an internet host, a master, three agents and six containers, in
+Three hosts, an internet host, a master, three agents and their containers, in
 network namespaces of their own: the machine's network is not touched, and all
-of it is gone when the demo ends. Needs root, or unprivileged user namespaces.
+of it is gone when the demo ends. Needs root, or unprivileged user namespaces;
+for root Docker and Podman run some of the containers where they are installed.
 
   --check   do not wait for Ctrl-C; end with 'N checks passed, M failed'
   --help    print this

@@ -55,9 +55,10 @@ export class Netns {
   /** A bind mount that stays the namespace's path, as a container runtime hands it over. */
   readonly path: string;
 
-  constructor(name: string) {
+  /** @param path absent: one that `ip netns` knows by the name */
+  constructor(name: string, path = `/run/netns/${name}`) {
     this.name = name;
-    this.path = `/run/netns/${name}`;
+    this.path = path;
   }
 
   static async create(name: string): Promise<Netns> {

@@ -4,6 +4,7 @@
 import { relative } from "node:path";
 import { renderTable } from "../cli/table.ts";
 import type { CheckResult } from "./checks.ts";
+import type { Container } from "./containers.ts";
 import { isRootless, outsidePid } from "./enter-lab.ts";
 import type { Scenario } from "./scenario.ts";
 import { paint } from "./screen.ts";
@@ -14,15 +15,17 @@ export function containerTable({ containers }: Scenario): string {
     { title: "HOST" },
     { title: "" },
     { title: "CONTAINER" },
+    { title: "BY" },
     { title: "NETWORKS" },
     { title: "ADDRESSES" },
   ];
   return renderTable(
     columns,
-    containers.map(({ host, name, networks, ip, ip6 }) => [
+    containers.map(({ host, name, by, networks, ip, ip6 }) => [
       host.name,
       host.address,
       name,
+      by,
       networks.join(", "),
       ip6 === undefined ? ip : `${ip}, ${ip6}`,
     ]),
@@ -70,20 +73,29 @@ export function seenTable(results: readonly CheckResult[], from: string, to: rea
 }
 
 /** Commands for another terminal, exactly as they are to be typed. */
-export function lookAround({ master, agents, containers, pods, nodeProbes, lab }: Scenario): string {
+export function lookAround({ master, agents, containers, nodeProbes, lab }: Scenario): string {
   const weft = relative(process.env.INIT_CWD ?? process.cwd(), WEFT);
   // Without root the lab is a user namespace as well: whoever enters becomes its root.
   const enter = isRootless() ? "nsenter --preserve-credentials -U -n -t" : "nsenter -n -t";
   const outside = (socket: string) => `unix:/proc/${outsidePid()}/root${socket}`;
+  const [host] = lab.hosts;
   const [first] = containers;
   const last = containers.find(({ name }) => name === "web3");
+  const agent = outside(agents[0]?.socket ?? "");
   const lines: [string, string][] = [
     ["networks, agents, errors", `${weft} status --master ${outside(master.socket)}`],
-    [`the agent of ${lab.hosts[0]?.name}`, `${weft} status --agent ${outside(agents[0]?.socket ?? "")}`],
+    [`the agent of ${host?.name}`, `${weft} status --agent ${agent}`],
+    [`what runs on ${host?.name}, with addresses and ports`, `${weft} tasks --agent ${agent}`],
     [`into ${first?.name}`, `${enter} ${first?.probe.pid} ping ${last?.ip}`],
-    [`routes of ${lab.hosts[0]?.name}`, `${enter} ${nodeProbes[0]?.pid} ip route show proto 87`],
+    [`routes of ${host?.name}`, `${enter} ${nodeProbes[0]?.pid} ip route show proto 87`],
+    ...["docker", "podman"].flatMap((runtime) => commandOf(runtime, containers)),
   ];
-  for (const { host, name, machine } of pods.slice(0, 1))
-    lines.push([`Podman of ${host.name}`, `${machine.enterText} podman exec ${name} ip addr`]);
   return lines.map(([what, command]) => `  ${paint("dim", `# ${what}`)}\n  ${command}`).join("\n");
+}
+
+/** One of the runtime's own, about its first container if it has any. */
+function commandOf(runtime: string, containers: readonly Container[]): [string, string][] {
+  const found = containers.find(({ by }) => by === runtime);
+  if (found?.machine === undefined) return [];
+  return [[`${runtime} on ${found.host.name}`, `${found.machine.enterText} ${runtime} exec ${found.name} ip addr`]];
 }

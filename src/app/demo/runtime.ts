@@ -100,6 +100,8 @@ async function runPlugin(
     CNI_NETNS: container.netns,
     CNI_IFNAME: container.ifname,
     CNI_PATH: host.binDir,
+    // The plugin would look its caller up by number, but the lab's /proc has the numbers of outside.
+    CNI_WEFT_RUNTIME: "demo",
   };
   const { status, stdout, stderr } = await host.netns.run(join(host.binDir, type), [], { env, input });
   try {

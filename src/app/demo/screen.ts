@@ -19,9 +19,10 @@ export function heading(text: string): void {
   print(`\n${paint("bold", text)}\n`);
 }
 
-/** Something that is not done, and why. */
+/** Something that is not done, and why; in as many lines as that takes. */
 export function note(text: string): void {
-  print(`  ${paint("dim", `– ${text}`)}`);
+  const lines = text.match(/\S.{0,75}(?= |$)/g) ?? [];
+  print(`  ${paint("dim", `– ${lines.join("\n    ")}`)}`);
 }
 
 /** Does a step of the preparation, and tells when it is done and how long it took. */
