@@ -134,7 +134,9 @@ export class AttachRig {
         claim: async (wanted, deadline) => (await this.claims.claim?.(wanted, deadline)) ?? false,
         lostTo: (lease) => this.claims.lostTo?.(lease),
         statuses: () => this.statuses,
-        again: () => {},
+        again: () => {
+          this.passesAsked++;
+        },
         exclusive: (work) => this.#exclusive.run("", work),
         context: () => (this.isReady ? this.context : undefined),
         changed: () => {

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import type { AttachedNetwork, EngineNetwork } from "../../src/core/docker/engine.ts";
 import type { DockerEngine } from "../../src/io/ports.ts";
 import { Fault } from "../../src/model/fault.ts";
+import { ipInterface } from "../../src/model/ip.ts";
 import type { FakeAttachRig } from "./attach-rig.ts";
 
 /** 64 digits, as Docker has them. */
@@ -111,7 +112,12 @@ export class EngineHand {
       await this.#rig.newNetns(sandbox);
       this.#rig.machine.giveLink(device, sandbox, "eth0");
       const inside = await this.#rig.kernel.enter(sandbox);
-      await inside.apply([{ op: "link.set", name: "eth0", up: true }]);
+      await inside.apply([
+        { op: "link.set", name: "eth0", up: true },
+        ...addresses.map((address) => {
+          return { op: "address.replace", address: { dev: "eth0", address: ipInterface(address) } } as const;
+        }),
+      ]);
       await this.call("ProgramExternalConnectivity", { ...ids, Options });
       return this.containers.get(name) ?? endpoint;
     } catch (error) {

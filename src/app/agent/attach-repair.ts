@@ -7,13 +7,17 @@ import { insideName, otherEnd } from "../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../core/overlay/context.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, Kernel } from "../../io/ports.ts";
-import { type Attachment, isAttachment, type Lease } from "../../model/attachment.ts";
+import { type Attachment, addressesOf, isAttachment, type Lease } from "../../model/attachment.ts";
 import { Fault } from "../../model/fault.ts";
+import { addressOf } from "../../model/ip.ts";
 import { LONE_LEASES_INTERVAL_MS } from "../../model/limits.ts";
 import { build, openNamespace, presenceOf, takeDown, tell } from "./attach-kernel.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Release } from "./release.ts";
+
+/** For so long after a start the engine is looked after often: it takes tenths of a second. */
+const ENGINE_AT_WORK_S = 15;
 
 export interface AttachRepairDependencies {
   readonly kernel: Kernel;
@@ -96,15 +100,16 @@ export class AttachRepair {
    * what it needs to know. An engine that has taken it back by now says so itself.
    */
   async #follow(attachment: Attachment): Promise<boolean> {
-    const { book, context: contextNow, kernel } = this.#deps;
+    const { book, clock, context: contextNow, kernel } = this.#deps;
     const context = contextNow();
     if (context === undefined) return false;
     const inside = await kernel.enter(attachment.netns);
     try {
       const end = (await inside.links()).find(({ mac }) => mac === attachment.mac);
       const number = /^eth(\d{1,3})$/.exec(end?.name ?? "")?.[1];
-      if (end === undefined || number === undefined) {
-        this.#deps.again(); // the engine is at work on it
+      if (end === undefined || number === undefined || !holds(await inside.observe([]), end.name, attachment)) {
+        // The engine is at work on it, or died over it.
+        if (secondsSince(attachment.since, clock) < ENGINE_AT_WORK_S) this.#deps.again();
         return false;
       }
       const docker = { ...attachment.docker, ifname: end.name };
@@ -157,6 +162,16 @@ function isUntaken({ docker }: Attachment): boolean {
 function asOwn(attachment: Attachment): Attachment {
   const { docker, ...own } = attachment;
   return docker === undefined ? attachment : { ...own, ifname: insideName(attachment) };
+}
+
+/** All of its addresses are on the device. */
+function holds({ addresses }: HostState, dev: string, attachment: Attachment): boolean {
+  const present = new Set(addresses.filter((each) => each.dev === dev).map(({ address }) => addressOf(address)));
+  return addressesOf(attachment).every((address) => present.has(address));
+}
+
+function secondsSince(date: string, clock: Clock): number {
+  return (Date.parse(clock.date()) - Date.parse(date)) / 1_000;
 }
 
 function identity({ containerId, ifname, network }: Lease): object {

@@ -5,6 +5,7 @@ import { FakeAttachRig } from "../../../../test/support/attach-rig.ts";
 import { EngineHand, engineId } from "../../../../test/support/engine-hand.ts";
 import { isAttachment } from "../../../model/attachment.ts";
 import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
+import { ipInterface } from "../../../model/ip.ts";
 import { ADDRESS_REST_MS } from "../../../model/limits.ts";
 
 async function open(): Promise<{ rig: FakeAttachRig; hand: EngineHand }> {
@@ -228,6 +229,33 @@ test("a call ends in time, whatever holds it up, and what it made meanwhile goes
   assert.deepEqual(await ending, {});
   assert.deepEqual(rig.service.leases(), []);
   assert.doesNotMatch(await rig.dump(), /wd[0-9a-f]{10}/);
+});
+
+test("a container is told only when Docker has made its inside, and is looked after until then, for a while", async () => {
+  const { rig, hand } = await open();
+  const both = await hand.network("both");
+  const { Address } = await hand.call("RequestAddress", { PoolID: "both/4", Address: "" });
+  const ids = { NetworkID: both, EndpointID: engineId("e") };
+  await hand.call("CreateEndpoint", { ...ids, Interface: { Address } });
+  const sandbox = "/run/docker/netns/e";
+  const { InterfaceName } = await hand.call("Join", { ...ids, SandboxKey: sandbox });
+  await rig.newNetns(sandbox);
+  rig.machine.giveLink(InterfaceName.SrcName, sandbox, "eth3");
+  const asked = rig.passesAsked;
+  await pass(rig);
+  assert.equal(rig.service.attachments()[0]?.docker?.ifname, undefined);
+  assert.equal(rig.passesAsked, asked + 1, "soon again");
+  rig.clock.advance(20_000);
+  await pass(rig);
+  assert.equal(rig.passesAsked, asked + 1, "an engine that died over it is waited for, and not asked for all the time");
+  const inside = await rig.kernel.enter(sandbox);
+  await inside.apply([
+    { op: "link.set", name: "eth3", up: true },
+    { op: "address.replace", address: { dev: "eth3", address: ipInterface(Address) } },
+  ]);
+  await pass(rig);
+  assert.equal(rig.service.attachments()[0]?.docker?.ifname, "eth3");
+  assert.match(await rig.dump(sandbox), /lookup 874/);
 });
 
 test("the names that the engine's lists tell are the lease's", async () => {
