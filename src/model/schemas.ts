@@ -28,7 +28,14 @@ import type {
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
-import { HOSTED_MAX, OVERLAYS_MAX, POLICIES_MAX, RESERVATIONS_MAX, RESERVED_USES_TOLD_MAX } from "./limits.ts";
+import {
+  HOSTED_MAX,
+  OVERLAYS_MAX,
+  POLICIES_MAX,
+  RESERVATIONS_MAX,
+  RESERVED_USES_TOLD_MAX,
+  RUNTIME_NAME_MAX_BYTES,
+} from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
 import type { Departure, Elastic, Overlay, Space } from "./network.ts";
 import { policySchema } from "./policy.ts";
@@ -192,6 +199,7 @@ export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
   containers: z.int().min(0).optional(),
   usage: z.array(halfUsageSchema).optional(),
   reserved: z.array(reservedUseSchema).max(RESERVED_USES_TOLD_MAX).optional(),
+  exhausted: z.object({ runtime: z.string().max(RUNTIME_NAME_MAX_BYTES) }).optional(),
 });
 
 /** A master of the version before answers a report with nothing. */

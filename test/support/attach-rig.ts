@@ -58,6 +58,8 @@ export class AttachRig {
   /** False: as before the first assignment. */
   isReady = true;
   passesAsked = 0;
+  /** How often the master was to hear that a container was refused for want of an address. */
+  refusals = 0;
   readonly clock = new SimClock();
   /** What the last pass left. */
   statuses: readonly OverlayStatus[] = [];
@@ -141,6 +143,9 @@ export class AttachRig {
           this.passesAsked++;
         },
         heal: () => this.heal(),
+        refused: () => {
+          this.refusals++;
+        },
       },
       log: { ...SILENT_LOG, warn: (_, message) => this.warnings.push(message) },
     });

@@ -13,6 +13,7 @@ import type { NetworkSource } from "../../model/network-source.ts";
 import { type Policy, policySchema } from "../../model/policy.ts";
 import { type Claim, claimSchema, type Reservation, reservationSchema } from "../../model/reservation.ts";
 import { agentRecordSchema, departureSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
+import { type Shortage, shortageKey, shortageSchema } from "../../model/shortage.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
 import {
@@ -39,6 +40,7 @@ const GOSSIP = "gossip";
 const POLICY = "policy/";
 const RESERVATION = "reservation/";
 const CLAIM = "claim/";
+const SHORTAGE = "shortage/";
 const CLAIM_REVISION = "claim-revision";
 const MEMBER = "member/";
 const TOKEN = "token/";
@@ -200,7 +202,7 @@ export class ControlRecords {
     this.#book.delete(RESTING_BEFORE);
   }
 
-  // ---- policies ------------------------------------------------------------------------------------------------------
+  // ---- policies, shortages -------------------------------------------------------------------------------------------
 
   /** @throws Fault corrupt-store */
   policies(): readonly Policy[] {
@@ -213,6 +215,20 @@ export class ControlRecords {
 
   deletePolicy(name: string): void {
     this.#book.delete(POLICY + name);
+  }
+
+  /** Those that last. @throws Fault corrupt-store */
+  shortages(): readonly Shortage[] {
+    return [...this.#book.under(SHORTAGE)].map(([key, value]) => decoded(shortageSchema, value, SHORTAGE + key));
+  }
+
+  putShortage(shortage: Shortage): void {
+    this.#book.put(SHORTAGE + shortageKey(shortage), shortage);
+  }
+
+  /** @param key of `shortageKey` */
+  deleteShortage(key: string): void {
+    this.#book.delete(SHORTAGE + key);
   }
 
   // ---- gossip --------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ export class AddressDriver {
       ips: call.asked === undefined ? [] : [call.asked],
       extras: {},
     };
-    const lease = await giver.give(request.who, () =>
+    const lease = await giver.give({ ...request.who, kind: "docker", families: [family] }, () =>
       book.openForEngine(request, family, requireContext(host).assignment, host.hosting?.()),
     );
     if (name !== undefined) host.changed(lease);
