@@ -37,7 +37,7 @@ import {
   RUNTIME_NAME_MAX_BYTES,
 } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
-import type { Departure, Elastic, Overlay, Space } from "./network.ts";
+import type { AgentRules, Elastic, NewNetwork, Overlay, Space } from "./network.ts";
 import { policySchema } from "./policy.ts";
 import { claimSchema, hostedSchema, reservationSchema, reservedUseSchema } from "./reservation.ts";
 
@@ -83,6 +83,8 @@ const spaceShape = z.object({
   draining: z.literal(true).optional(),
 });
 export const spaceSchema: z.ZodType<Space> = spaceShape;
+
+export const newNetworkSchema: z.ZodType<NewNetwork> = spaceShape.omit({ draining: true }).extend({ name: z.string() });
 
 const overlaySchema: z.ZodType<Overlay> = spaceShape.extend({
   name: z.string(),
@@ -152,9 +154,10 @@ export const elasticSchema: z.ZodType<Elastic> = z.object({
   restSeconds: z.number().optional(),
 });
 
-export const departureSchema: z.ZodType<Departure> = z.object({
+export const rulesSchema: z.ZodType<AgentRules> = z.object({
   removeAfterSeconds: z.number().exactOptional(),
   restSeconds: z.number().exactOptional(),
+  mayAddNetworks: z.literal(true).exactOptional(),
 });
 
 export const assignmentSchema: z.ZodType<Assignment> = z.object({

@@ -73,6 +73,8 @@ export class AttachRig {
   wrapStore: (store: AgentStore) => AgentStore = (store) => store;
   /** What the agent knows of reserved addresses. */
   claims: Pick<AttachHost, "hosting" | "claim" | "lostTo"> = {};
+  /** What the master is asked for; absent before the process starts: it cannot be asked. */
+  addNetwork: AttachHost["addNetwork"];
   readonly warnings: string[] = [];
   readonly #exclusive = new KeyedQueue();
   service: AttachService;
@@ -146,6 +148,7 @@ export class AttachRig {
         refused: () => {
           this.refusals++;
         },
+        addNetwork: this.addNetwork && ((wanted, deadline) => this.addNetwork?.(wanted, deadline) ?? Promise.resolve()),
       },
       log: { ...SILENT_LOG, warn: (_, message) => this.warnings.push(message) },
     });

@@ -93,6 +93,7 @@ export class Agent {
         exclusive: (work) => this.#loop.exclusive(work),
         heal: () => this.#loop.pass(),
         refused: () => this.#tell(),
+        ...(deps.addNetwork && { addNetwork: deps.addNetwork }),
       },
     });
   }

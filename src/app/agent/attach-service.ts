@@ -26,6 +26,7 @@ import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Hosting } from "../../model/hosting.ts";
 import type { Ip } from "../../model/ip.ts";
+import type { NewNetwork } from "../../model/network.ts";
 import { AddressGiver } from "./address-giver.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
@@ -64,6 +65,12 @@ export interface AttachHost {
   heal(): Promise<void>;
   /** A container was refused for want of an address; absent: nobody is told. */
   refused?(): void;
+  /**
+   * Asks the master for a network that the cluster has not, and waits until this host has it, until `deadline` at most;
+   * absent: nobody can be asked.
+   * @throws Fault as the master refused; not-ready
+   */
+  addNetwork?: ((wanted: NewNetwork, deadline: number) => Promise<void>) | undefined;
 }
 
 export interface AttachDependencies {

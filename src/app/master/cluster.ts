@@ -213,20 +213,15 @@ export class Cluster {
     }
   }
 
-  /**
-   * Takes what an agent says of its networks. One that it does not have is left out.
-   * @throws Fault unknown-agent, unauthorized, identity-taken
-   */
-  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): ReportAnswer {
+  /** Takes what an agent says of its networks, less those that it does not have. @throws Fault as `caller`, storage */
+  reportStatus({ overlays, ...who }: StatusReport, caller: Caller): ReportAnswer {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
-      const record = this.#known(agentId);
-      this.trust.requireAgent(agentId, caller);
-      this.#sightings.refuseOther(record, instanceId);
+      const record = this.caller(who, caller);
       const names = new Set(record.overlays.map(({ info }) => info.name));
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
-      this.#sightings.told(agentId, statuses);
+      this.#sightings.told(record.id, statuses);
       this.#stateJson = undefined;
       const answer = this.elastic.reported(record, overlays);
       this.#shortages.reported(record, statuses);
@@ -238,12 +233,18 @@ export class Cluster {
     }
   }
 
-  /** Says that the agent hosts what it asks for; it registers then. @throws Fault as `reportStatus`, `Reservations.claim` */
+  /** Says that the agent hosts what it asks for; it registers then. @throws Fault as `caller`, `Reservations.claim` */
   claim(request: ClaimRequest, caller: Caller): readonly Claim[] {
-    const record = this.#known(request.agentId);
-    this.trust.requireAgent(record.id, caller);
-    this.#sightings.refuseOther(record, request.instanceId);
+    this.caller(request, caller);
     return this.reservations.claim(request);
+  }
+
+  /** The agent that calls, and no other process of its name. @throws Fault unknown-agent, unauthorized, identity-taken */
+  caller({ agentId, instanceId }: Pick<StatusReport, "agentId" | "instanceId">, caller: Caller): AgentRecord {
+    const record = this.#known(agentId);
+    this.trust.requireAgent(agentId, caller);
+    this.#sightings.refuseOther(record, instanceId);
+    return record;
   }
 
   /** Gossip tells that the agent came, went, or is another process than before. */
