@@ -69,10 +69,8 @@ export class AddressDriver {
     }
     const overlay = overlayOf(assignment, network, pool);
     const { name } = overlay.info;
-    const subnet = subnetOf(overlay, family);
     // A pool that the driver chose Docker compares with the host's routes, finds ours, and asks for another one, for ever.
-    if (pool !== subnet)
-      throw new Fault("bad-request", `network ${name} of the cluster has ${subnet}; give --subnet ${subnet}`);
+    const subnet = requireWhole(overlay, family, pool);
     if (subPool !== undefined)
       throw new Fault(
         "bad-request",
@@ -167,6 +165,14 @@ export function overlayOf({ agent }: Assignment, network?: string, pool?: Cidr):
     `which network of the cluster? Give --ipam-opt ${NETWORK_OPTION}=NAME and -o ${NETWORK_OPTION}=NAME; ${has}`,
     { known },
   );
+}
+
+/** @returns the pool, which has to be all of the network's @throws Fault bad-request */
+export function requireWhole(overlay: AgentOverlay, family: Family, pool: Cidr | undefined): Cidr {
+  const subnet = subnetOf(overlay, family);
+  if (pool === subnet) return subnet;
+  const { name } = overlay.info;
+  throw new Fault("bad-request", `network ${name} of the cluster has ${subnet}; give --subnet ${subnet}`);
 }
 
 /** What Docker's network has as its subnet. @throws Fault bad-request */

@@ -32,7 +32,7 @@ import { MTU_MIN } from "../../../model/limits.ts";
 import { prefixesOf } from "../../../model/network.ts";
 import { buildMended } from "../attach-build.ts";
 import { requirePorts } from "../attach-checks.ts";
-import { mayAdd, type NewPools, overlayOf } from "./address-driver.ts";
+import { mayAdd, type NewPools, overlayOf, requireWhole } from "./address-driver.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
 
 type JoinCall = Extract<EngineCall, { method: "Join" }>;
@@ -64,6 +64,9 @@ export class NetworkDriver {
         `MTU ${mtu}: network ${name} carries ${MTU_MIN} to ${max} bytes; leave it out for ${max}`,
       );
     if (isNew) await this.#add(name, request);
+    // It may have come since the pools were asked for, and they may have been asked for under another name.
+    const overlay = overlayOf(requireContext(host).assignment, name);
+    for (const { pool } of pools) requireWhole(overlay, familyOf(pool), pool);
     store.putDockerNetwork({ id, network: name, ...(mtu !== undefined && { mtu }), ...(internal && { internal }) });
     log.info({ network: name, dockerNetwork: id }, "Docker has the network");
     return {};

@@ -31,7 +31,7 @@ async function open(answer: (wanted: NewNetwork) => void = () => {}) {
     asked.push(wanted);
     answer(wanted);
     const { assignment } = rig.context;
-    const overlays = [...assignment.agent.overlays, BLUE];
+    const overlays = [...assignment.agent.overlays, { ...BLUE, info: { ...wanted, enabled: true } }];
     rig.context.assignment = { ...assignment, agent: { ...assignment.agent, overlays } };
   };
   rig.restart();
