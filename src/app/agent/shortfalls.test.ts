@@ -27,7 +27,7 @@ test("a shortfall is over when nobody was refused for a while and there is room"
 /** Containers of this network have five addresses of each half. */
 const SIZE = 10;
 
-test("a full host tells of it when a container is refused, by CNI and by Docker, and until one gets an address", async () => {
+test("a full host tells of it when a container is refused, by CNI, Docker and weft-ipam, and until one gets an address", async () => {
   const rig = await FakeAttachRig.open();
   const add = async (n: number) => {
     const netns = `/run/netns/c${n}`;
@@ -41,7 +41,11 @@ test("a full host tells of it when a container is refused, by CNI and by Docker,
   assert.deepEqual([lasting(), rig.refusals], [[["both", { runtime: "" }]], 1]);
   const hand = new EngineHand(rig);
   await assert.rejects(async () => hand.start("web", await hand.network("both")), /no free address/);
-  assert.equal(rig.refusals, 2);
+  const lone = { CNI_WEFT_PLUGIN: "weft-ipam", CNI_WEFT_RUNTIME: "mesos" };
+  await rig.newNetns("/run/netns/lone");
+  const asked = { command: "ADD", network: "both", containerId: "lone", netns: "/run/netns/lone", environment: lone };
+  assert.equal((await rig.call(asked)).json.code, 101);
+  assert.equal(rig.refusals, 3);
   rig.clock.advance(SHORTFALL_QUIET_MS);
   assert.deepEqual(lasting(), [["both", { runtime: "" }]], "nothing is free");
   await rig.call({ command: "DEL", network: "both", containerId: "c0", netns: "/run/netns/c0" });
