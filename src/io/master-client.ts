@@ -85,6 +85,15 @@ export function openMasterClient(
     throw new Fault("not-ready", `no master answers (${why}); start one, or correct its address`, { urls });
   }
 
+  /** A call that the agent signs. @param what the last part of the path */
+  function askAs(what: string, body: { readonly agentId: string }): Promise<unknown> {
+    const call = callOf(`/v1/agents/${encodeURIComponent(body.agentId)}/${what}`, body);
+    return firstAnswer(async (address) => {
+      const { headers } = await proven(address, call, { signer }, clock);
+      return post(address, call, headers, clock);
+    });
+  }
+
   return {
     current: () => (addresses[last] as MasterAddress).text,
     address: () => addresses[last] as MasterAddress,
@@ -92,21 +101,13 @@ export function openMasterClient(
       (await proven(addresses[last] as MasterAddress, { method, path, body: NO_BODY }, { signer }, clock)).headers,
     register: (request) => firstAnswer((address) => register(address, request, credentials, clock)),
     reportStatus: async (report) => {
-      const call = callOf(`/v1/agents/${encodeURIComponent(report.agentId)}/status`, report);
-      const answer = await firstAnswer(async (address) => {
-        const { headers } = await proven(address, call, { signer }, clock);
-        return post(address, call, headers, clock);
-      });
+      const answer = await askAs("status", report);
       // A master of a version before elastic subnets says nothing; what is not understood says nothing either.
       return reportAnswerSchema.safeParse(answer).data ?? { reassigned: false, exhausted: [] };
     },
-    claim: async (request) => {
-      const call = callOf(`/v1/agents/${encodeURIComponent(request.agentId)}/claims`, request);
-      const answer = await firstAnswer(async (address) => {
-        const { headers } = await proven(address, call, { signer }, clock);
-        return post(address, call, headers, clock);
-      });
-      return claimsSchema.safeParse(answer).data?.claims ?? [];
+    claim: async (request) => claimsSchema.safeParse(await askAs("claims", request)).data?.claims ?? [],
+    addNetwork: async (request) => {
+      await askAs("networks", request);
     },
   };
 }

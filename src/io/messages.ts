@@ -15,10 +15,11 @@ import {
   assignmentSchema,
   hostnameSchema,
   ipSchema,
+  newNetworkSchema,
   overlayStatusSchema,
 } from "../model/schemas.ts";
 import { membershipJson, membershipSchema } from "../model/trust/membership.ts";
-import type { Admission, ClaimRequest, RegisterRequest, StatusReport } from "./ports.ts";
+import type { AddNetworkRequest, Admission, ClaimRequest, RegisterRequest, StatusReport } from "./ports.ts";
 
 export const instanceIdSchema = agentIdSchema;
 
@@ -47,6 +48,11 @@ export const claimRequestSchema: z.ZodType<ClaimRequest> = z.object({
   network: z.string(),
   name: reservedNameSchema,
   addresses: z.array(ipSchema).min(1).max(RESERVED_ADDRESSES_MAX),
+});
+export const addNetworkRequestSchema: z.ZodType<AddNetworkRequest> = z.object({
+  agentId: agentIdSchema,
+  instanceId: instanceIdSchema,
+  network: newNetworkSchema,
 });
 export const claimsSchema = z.object({ claims: z.array(claimSchema) });
 

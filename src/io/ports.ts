@@ -13,6 +13,7 @@ import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
+import type { NewNetwork } from "../model/network.ts";
 import type { Claim } from "../model/reservation.ts";
 import type { Membership } from "../model/trust/membership.ts";
 import type { AgentProgram } from "../model/version.ts";
@@ -259,6 +260,14 @@ export interface MasterClient {
    * @returns what it hosts for the name now; @throws as `register`
    */
   claim?(request: ClaimRequest): Promise<readonly Claim[]>;
+  /** Asks the cluster to have a network. One that is there just so is no error. Absent: nobody can be asked. @throws as `register` */
+  addNetwork?(request: AddNetworkRequest): Promise<void>;
+}
+
+export interface AddNetworkRequest {
+  readonly agentId: string;
+  readonly instanceId: string;
+  readonly network: NewNetwork;
 }
 
 export interface ClaimRequest {

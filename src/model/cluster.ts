@@ -160,6 +160,11 @@ export interface OverlayStatus {
   readonly usage?: readonly HalfUsage[];
   /** Which reserved addresses containers of the agent have; absent: none. */
   readonly reserved?: readonly ReservedUse[];
+  /**
+   * A container was refused for want of an address, and that is not over yet; absent: none was. `runtime` is who started
+   * it, empty where that is not known.
+   */
+  readonly exhausted?: { readonly runtime: string };
 }
 
 /** How full one half is. Numbers above 2^53, which only IPv6 has, are rounded. */

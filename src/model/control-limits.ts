@@ -3,6 +3,9 @@
  * limits.ts. Each with its unit and its reason.
  */
 
+/** How often it is looked for shortages that have begun or are over, and how long lies between two events of one. */
+export const SHORTAGE_CHECK_MS = 10_000;
+export const SHORTAGE_HOLD_MS = 60_000;
 /** Entries that one event changes: with the event itself and the fence it fits one transaction of etcd (128 operations). */
 export const CHANGES_MAX = 100;
 /** Events that are kept; the oldest are forgotten, a thousand at a time. */

@@ -14,6 +14,12 @@ export const ENGINE_EVENT_MAX_BYTES = 1 << 20;
 export const ENGINE_CALL_MAX_BYTES = 1 << 20;
 /** What a call of a Docker engine may take: it waits for ever, with the container locked. */
 export const ENGINE_CALL_MAX_MS = 10_000;
+/** Pools of networks that engines have begun to add; an engine asks for two and is done with them within seconds. */
+export const NEW_POOLS_MAX = 16;
+/** What of that a new network may take to come to this host, once the master was asked for it. */
+export const ENGINE_ADD_WAIT_MS = 8_000;
+/** For so long after its making was answered a network may be missing in an engine's list. */
+export const ENGINE_ARRIVAL_MS = 5_000;
 /** For how long an engine must not have listed a lease of its own before it is given back: a call is repeated for 15 s. */
 export const ENGINE_FORGETS_MS = 30_000;
 /** Its lists are compared with the leases so often. */

@@ -184,6 +184,8 @@ export const STATUS_REPORT_RETRY_MS = 5_000;
 export const CAPACITY_MARKS: readonly number[] = [80, 100];
 /** A mark counts as passed until the share is this far below it, in percent points. */
 export const CAPACITY_MARK_RELEASE = 5;
+/** A host's shortage of addresses lasts until no container has been refused for so long. */
+export const SHORTFALL_QUIET_MS = 60_000;
 /** Leases that were given to another plugin's device are looked after this often: each costs an open of its namespace. */
 export const LONE_LEASES_INTERVAL_MS = 30_000;
 /** A pass repairs lost attachments at most this often before it goes on; what broke since is the next pass's. */

@@ -34,6 +34,9 @@ export interface Overlay extends Space {
   readonly egress?: Egress;
 }
 
+/** A network that is asked for: one address space, and all else as by default. */
+export type NewNetwork = Pick<Overlay, "name" | "subnet" | "prefix" | "subnet6" | "prefix6">;
+
 /** All address spaces of the network, the first one first. */
 export function spacesOf({ subnet, prefix, subnet6, prefix6, draining, more = [] }: Overlay): readonly Space[] {
   const first: Space = {
@@ -82,12 +85,14 @@ export interface Elastic {
   readonly restSeconds?: number;
 }
 
-/** What becomes of agents that are gone. */
-export interface Departure {
+/** What agents may do, and what becomes of those that are gone. */
+export interface AgentRules {
   /** Seconds out of contact after which an agent is removed; absent: never. */
   readonly removeAfterSeconds?: number;
   /** Seconds for which what a removed agent had is given to nobody else; absent: AGENT_REST_S. */
   readonly restSeconds?: number;
+  /** Each agent may add networks to the cluster, for its host's users. Absent: operators alone do. */
+  readonly mayAddNetworks?: true;
 }
 
 /** Everything that the master takes from its configuration file. */
@@ -99,7 +104,7 @@ export interface ClusterConfig {
   readonly enableIpv6: boolean;
   /** Absent: an agent has one slice of each network, and gets no further ones. */
   readonly elastic?: Elastic;
-  readonly agents?: Departure;
+  readonly agents?: AgentRules;
   /** `dcos_overlay_network_default_name`, checked to be one of the overlays. */
   readonly defaultNetwork?: string;
 }

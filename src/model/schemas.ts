@@ -28,9 +28,16 @@ import type {
 } from "./cluster.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
-import { HOSTED_MAX, OVERLAYS_MAX, POLICIES_MAX, RESERVATIONS_MAX, RESERVED_USES_TOLD_MAX } from "./limits.ts";
+import {
+  HOSTED_MAX,
+  OVERLAYS_MAX,
+  POLICIES_MAX,
+  RESERVATIONS_MAX,
+  RESERVED_USES_TOLD_MAX,
+  RUNTIME_NAME_MAX_BYTES,
+} from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
-import type { Departure, Elastic, Overlay, Space } from "./network.ts";
+import type { AgentRules, Elastic, NewNetwork, Overlay, Space } from "./network.ts";
 import { policySchema } from "./policy.ts";
 import { claimSchema, hostedSchema, reservationSchema, reservedUseSchema } from "./reservation.ts";
 
@@ -76,6 +83,8 @@ const spaceShape = z.object({
   draining: z.literal(true).optional(),
 });
 export const spaceSchema: z.ZodType<Space> = spaceShape;
+
+export const newNetworkSchema: z.ZodType<NewNetwork> = spaceShape.omit({ draining: true }).extend({ name: z.string() });
 
 const overlaySchema: z.ZodType<Overlay> = spaceShape.extend({
   name: z.string(),
@@ -145,9 +154,10 @@ export const elasticSchema: z.ZodType<Elastic> = z.object({
   restSeconds: z.number().optional(),
 });
 
-export const departureSchema: z.ZodType<Departure> = z.object({
+export const rulesSchema: z.ZodType<AgentRules> = z.object({
   removeAfterSeconds: z.number().exactOptional(),
   restSeconds: z.number().exactOptional(),
+  mayAddNetworks: z.literal(true).exactOptional(),
 });
 
 export const assignmentSchema: z.ZodType<Assignment> = z.object({
@@ -192,6 +202,7 @@ export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({
   containers: z.int().min(0).optional(),
   usage: z.array(halfUsageSchema).optional(),
   reserved: z.array(reservedUseSchema).max(RESERVED_USES_TOLD_MAX).optional(),
+  exhausted: z.object({ runtime: z.string().max(RUNTIME_NAME_MAX_BYTES) }).optional(),
 });
 
 /** A master of the version before answers a report with nothing. */

@@ -229,10 +229,10 @@ describe("Docker", { skip }, () => {
       await create(...ipam, "--subnet", "10.99.0.0/16", "mine"),
       /no network of the cluster has the subnet 10\.99\.0\.0\/16/,
     );
-    const named = ["--opt", "weft.network=none", "--ipam-opt", "weft.network=none"];
+    const named = ["--opt", "weft.network=nowhere", "--ipam-opt", "weft.network=nowhere"];
     assert.match(
       await create(...ipam, ...named, "--subnet", "9.0.0.0/8", "mine"),
-      /the cluster has no network none here/,
+      /the cluster has no network nowhere; networks are added with 'weft network add'/,
     );
     const dcos = [...ipam, "--opt", "weft.network=dcos", "--ipam-opt", "weft.network=dcos"];
     assert.match(

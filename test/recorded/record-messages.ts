@@ -49,7 +49,7 @@ const USAGE = {
   free: 122,
   idle: true,
 };
-const FULL = { containers: 2, usage: [USAGE] };
+const FULL = { containers: 2, usage: [USAGE], exhausted: { runtime: "podman" } };
 const POLICY = {
   name: "db",
   network: "dcos",

@@ -58,6 +58,8 @@ export class AttachRig {
   /** False: as before the first assignment. */
   isReady = true;
   passesAsked = 0;
+  /** How often the master was to hear that a container was refused for want of an address. */
+  refusals = 0;
   readonly clock = new SimClock();
   /** What the last pass left. */
   statuses: readonly OverlayStatus[] = [];
@@ -71,6 +73,8 @@ export class AttachRig {
   wrapStore: (store: AgentStore) => AgentStore = (store) => store;
   /** What the agent knows of reserved addresses. */
   claims: Pick<AttachHost, "hosting" | "claim" | "lostTo"> = {};
+  /** What the master is asked for; absent before the process starts: it cannot be asked. */
+  addNetwork: AttachHost["addNetwork"];
   readonly warnings: string[] = [];
   readonly #exclusive = new KeyedQueue();
   service: AttachService;
@@ -143,6 +147,10 @@ export class AttachRig {
           this.passesAsked++;
         },
         heal: () => this.heal(),
+        refused: () => {
+          this.refusals++;
+        },
+        addNetwork: this.addNetwork && ((wanted, deadline) => this.addNetwork?.(wanted, deadline) ?? Promise.resolve()),
       },
       log: { ...SILENT_LOG, warn: (_, message) => this.warnings.push(message) },
     });

@@ -64,12 +64,30 @@ export class EngineHand {
       "weft.network": name,
       ...(options.mtu && { "com.docker.network.driver.mtu": String(options.mtu) }),
     };
+    const pools = [info?.subnet ?? "198.18.0.0/15", ...(info?.subnet6 ? [info.subnet6] : [])];
+    await this.#make(id, generic, pools, options.internal);
+    const shape = { driver: "weft", ipamDriver: "weft", ipamOptions: {}, pools: [], labels: {}, scope: "local" };
+    const flags = { internal: options.internal === true, enableIpv6: info?.subnet6 !== undefined };
+    this.networks.set(id, { ...shape, ...flags, id, name, options: { "weft.network": name } });
+    return id;
+  }
+
+  /** `docker network create` with these subnets, for a network of any name. */
+  async create(name: string, pools: readonly string[], options: Readonly<Record<string, string>> = {}): Promise<void> {
+    const id = engineId(`network ${name}`);
+    const own = { "weft.network": name };
+    await this.#make(id, { ...own, ...options }, pools, false, own);
+    const shape = { driver: "weft", ipamDriver: "weft", internal: false, labels: {}, scope: "local" };
+    const enableIpv6 = pools.some((subnet) => subnet.includes(":"));
+    const subnets = pools.map((subnet) => ({ subnet }));
+    this.networks.set(id, { ...shape, ipamOptions: own, options: own, enableIpv6, pools: subnets, id, name });
+  }
+
+  async #make(id: string, generic: Json, pools: readonly string[], internal = false, ipam = generic): Promise<void> {
     const data: Json[] = [];
-    for (const [V6, Pool] of [
-      [false, info?.subnet ?? "198.18.0.0/15"],
-      ...(info?.subnet6 ? [[true, info.subnet6]] : []),
-    ]) {
-      const pool = await this.call("RequestPool", { AddressSpace: "weft", Pool, SubPool: "", Options: generic, V6 });
+    for (const Pool of pools) {
+      const V6 = Pool.includes(":");
+      const pool = await this.call("RequestPool", { AddressSpace: "weft", Pool, SubPool: "", Options: ipam, V6 });
       const asked = { RequestAddressType: "com.docker.network.gateway" };
       const { Address } = await this.call("RequestAddress", { PoolID: pool.PoolID, Address: "", Options: asked });
       data.push({ AddressSpace: "weft", Gateway: Address, Pool: pool.Pool, V6 });
@@ -78,15 +96,11 @@ export class EngineHand {
       NetworkID: id,
       Options: {
         "com.docker.network.generic": generic,
-        ...(options.internal && { "com.docker.network.internal": true }),
+        ...(internal && { "com.docker.network.internal": true }),
       },
       IPv4Data: data.filter(({ V6 }) => !V6),
       IPv6Data: data.filter(({ V6 }) => V6),
     });
-    const shape = { driver: "weft", ipamDriver: "weft", ipamOptions: {}, pools: [], labels: {}, scope: "local" };
-    const flags = { internal: options.internal === true, enableIpv6: info?.subnet6 !== undefined };
-    this.networks.set(id, { ...shape, ...flags, id, name, options: { "weft.network": name } });
-    return id;
   }
 
   /** `docker run`. @throws Error as Docker says it, after its own cleaning up */

@@ -5,6 +5,7 @@ import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import type { Ip } from "../../model/ip.ts";
+import type { AttachHost } from "./attach-service.ts";
 import type { ClaimBookDeps } from "./claim-book.ts";
 
 export interface AgentSettings {
@@ -36,6 +37,8 @@ export interface AgentDependencies {
   readonly askForRoom?: () => Promise<ReportAnswer | undefined>;
   /** Asks the master for an address that is reserved and not here. */
   readonly claim?: ClaimBookDeps["ask"];
+  /** See AttachHost. */
+  readonly addNetwork?: AttachHost["addNetwork"];
   /** What the assignment says that this agent hosts is another's now: a newer one is there to be had. */
   readonly onOutdated?: () => void;
 }

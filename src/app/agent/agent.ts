@@ -92,6 +92,8 @@ export class Agent {
         again: () => this.#loop.soon(),
         exclusive: (work) => this.#loop.exclusive(work),
         heal: () => this.#loop.pass(),
+        refused: () => this.#tell(),
+        ...(deps.addNetwork && { addNetwork: deps.addNetwork }),
       },
     });
   }
@@ -373,7 +375,8 @@ export class Agent {
     const leases = this.#attach.leases();
     const uses = assignment && this.#claims.uses(assignment, leases);
     const usage = (network: string) => usageOf(network, all, idle);
-    this.#deps.onStatus(tidings(this.#statuses, { assignment, leases, usage, uses }), assignment);
+    const short = this.#attach.shortfalls();
+    this.#deps.onStatus(tidings(this.#statuses, { assignment, leases, usage, uses, short }), assignment);
   }
 
   /** For containers. While a new assignment is not programmed yet, what it has in common with the one before. */

@@ -26,6 +26,7 @@ import type { Assignment, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Hosting } from "../../model/hosting.ts";
 import type { Ip } from "../../model/ip.ts";
+import type { NewNetwork } from "../../model/network.ts";
 import { AddressGiver } from "./address-giver.ts";
 import { checkFailed, unlikePrevious } from "./attach-checks.ts";
 import { differences, openNamespace } from "./attach-kernel.ts";
@@ -62,6 +63,14 @@ export interface AttachHost {
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Makes a pass now; returns after it. */
   heal(): Promise<void>;
+  /** A container was refused for want of an address; absent: nobody is told. */
+  refused?(): void;
+  /**
+   * Asks the master for a network that the cluster has not, and waits until this host has it, until `deadline` at most;
+   * absent: nobody can be asked.
+   * @throws Fault as the master refused; not-ready
+   */
+  addNetwork?: ((wanted: NewNetwork, deadline: number) => Promise<void>) | undefined;
 }
 
 export interface AttachDependencies {
@@ -88,13 +97,15 @@ export class AttachService {
   readonly #release: Release;
   readonly #repair: AttachRepair;
   readonly #attacher: Attacher;
+  readonly #giver: AddressGiver;
 
   constructor(deps: AttachDependencies) {
     this.#deps = deps;
     const book = new LeaseBook(deps.store, deps.clock);
     this.#book = book;
     this.#release = new Release({ ...deps, book, queue: this.#queue });
-    const shared = { ...deps, book, release: this.#release, giver: new AddressGiver(deps) };
+    this.#giver = new AddressGiver({ ...deps, book });
+    const shared = { ...deps, book, release: this.#release, giver: this.#giver };
     this.#repair = new AttachRepair({
       ...shared,
       queue: this.#queue,
@@ -119,6 +130,11 @@ export class AttachService {
   /** Who holds which address, and what rests. */
   get ledger(): Ledger {
     return this.#book.ledger;
+  }
+
+  /** Networks in which containers are refused for want of an address. */
+  shortfalls(): ReturnType<AddressGiver["shortfalls"]> {
+    return this.#giver.shortfalls();
   }
 
   /** How many addresses were given before they had rested. */

@@ -75,7 +75,7 @@ export class Attacher {
 
   /** ADD of weft-ipam: addresses for a device that another plugin makes. */
   async addLone(call: AddCall, version: CniVersion): Promise<CniReply> {
-    const { book, host, kernel, log } = this.#deps;
+    const { book, giver, host, kernel, log } = this.#deps;
     this.context(); // refuses before anything is opened
     const earlier = book.get(call);
     if (earlier !== undefined && !isAttachment(earlier) && isRepeated(call, earlier))
@@ -83,7 +83,10 @@ export class Attacher {
     const inside = await kernel.enter(call.netns);
     try {
       if (earlier !== undefined) await this.#makeWay(earlier, inside);
-      const lease = book.openAlone(this.#request(call, inside), this.context().assignment, host.hosting?.());
+      const request = this.#request(call, inside);
+      const lease = giver.giveNow({ ...request.who, kind: "lone" }, () =>
+        book.openAlone(request, this.context().assignment, host.hosting?.()),
+      );
       log.info({ ...fields(call), addresses: addressesOf(lease) }, "addresses given");
       host.changed(lease);
       return given(lease, call, version, this.context());

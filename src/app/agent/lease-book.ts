@@ -90,8 +90,8 @@ export class LeaseBook {
   }
 
   /** @throws Fault unknown-network, exhausted: no address could be given now */
-  requireRoom(network: string, assignment: Assignment): void {
-    this.#pick({ who: { ...NOBODY, network }, ips: [] }, assignment);
+  requireRoom(network: string, assignment: Assignment, wishes: Pick<LeaseWorld, "kind" | "families"> = {}): void {
+    this.#pick({ who: { ...NOBODY, network }, ips: [] }, assignment, wishes);
   }
 
   /** @throws Fault address-taken */

@@ -6,6 +6,7 @@ import type { Log } from "../../io/log.ts";
 import type { Admission, ClaimRequest, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
 import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
+import type { NewNetwork } from "../../model/network.ts";
 import type { Claim } from "../../model/reservation.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -73,6 +74,13 @@ export class Session {
     const claims = (await this.#deps.client.claim?.({ agentId, instanceId, ...wanted })) ?? [];
     this.called();
     return claims;
+  }
+
+  /** Asks for a network that the cluster has not, and comes for this host's part of it. @throws Fault */
+  async addNetwork(network: NewNetwork): Promise<void> {
+    const { agentId, instanceId } = this.#request;
+    await this.#deps.client.addNetwork?.({ agentId, instanceId, network });
+    this.called();
   }
 
   get isRegistered(): boolean {

@@ -112,10 +112,11 @@ function wire(options: AgentOptions, deps: AgentDeps): Parts {
     askForRoom: () => session.askForRoom(),
     onMembers: (told) => gossip.tellMembers(told),
     claim: (wanted) => session.claim(wanted),
+    addNetwork: (wanted, deadline) => docker.addNetwork(wanted, deadline),
     onOutdated: () => session.called(),
     onServing: (assignment) => docker.serves(assignment),
   });
-  const docker = new EngineSide({ ...deps, agent });
+  const docker = new EngineSide({ ...deps, agent, addNetwork: (wanted) => session.addNetwork(wanted) });
   const { ip, hostname, networkConfig, version, gossipPort } = options;
   const gossip: AgentGossip = new AgentGossip(
     { ip, port: gossipPort },

@@ -1,6 +1,6 @@
 /**
- * What an agent tells its master of its networks: how each is, how full, who is still in what drains, and which reserved
- * addresses are in use.
+ * What an agent tells its master of its networks: how each is, how full, who is still in what drains, which reserved
+ * addresses are in use, and where containers are refused for want of an address.
  */
 import type { Lease } from "../../model/attachment.ts";
 import type { Assignment, HalfUsage, OverlayStatus } from "../../model/cluster.ts";
@@ -11,6 +11,8 @@ export interface TidingsInput {
   readonly usage: (network: string) => readonly HalfUsage[];
   /** Reserved addresses in use, by network. */
   readonly uses: ((network: string) => NonNullable<OverlayStatus["reserved"]>) | undefined;
+  /** Networks in which containers are refused for want of an address. */
+  readonly short: ReadonlyMap<string, NonNullable<OverlayStatus["exhausted"]>>;
 }
 
 export function tidings(statuses: readonly OverlayStatus[], input: TidingsInput): readonly OverlayStatus[] {
@@ -18,7 +20,14 @@ export function tidings(statuses: readonly OverlayStatus[], input: TidingsInput)
     const { name } = status;
     const reserved = input.uses?.(name) ?? [];
     const usage = input.usage(name);
-    return { ...status, ...containersIn(name, input), usage, ...(reserved.length > 0 && { reserved }) };
+    const exhausted = input.short.get(name);
+    return {
+      ...status,
+      ...containersIn(name, input),
+      usage,
+      ...(reserved.length > 0 && { reserved }),
+      ...(exhausted !== undefined && { exhausted }),
+    };
   });
 }
 

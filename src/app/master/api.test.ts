@@ -167,6 +167,7 @@ test("the OpenAPI document names every call, and health is a word", async () => 
     "/v1/agents/register",
     "/v1/agents/{id}",
     "/v1/agents/{id}/claims",
+    "/v1/agents/{id}/networks",
     "/v1/agents/{id}/status",
     "/v1/apply",
     "/v1/capacity",

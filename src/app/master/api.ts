@@ -6,7 +6,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { admissionJson, registerRequestSchema, sealedAnswerSchema, statusReportSchema } from "../../io/messages.ts";
 import type { Clock, MasterAddress } from "../../io/ports.ts";
-import { Fault } from "../../model/fault.ts";
 import { agentIdSchema, reportAnswerSchema } from "../../model/schemas.ts";
 import { toText } from "../../model/trust/bytes.ts";
 import { json, REFUSED } from "../http-api.ts";
@@ -15,7 +14,7 @@ import { capacityView, capacityViewSchema } from "./capacity.ts";
 import type { Cluster } from "./cluster.ts";
 import type { MasterGossip } from "./master-gossip.ts";
 import type { MasterMetrics } from "./metrics.ts";
-import { callerOf, requireOperator } from "./trust-routes.ts";
+import { callerOf, requireOperator, requireSameAgent } from "./trust-routes.ts";
 import { agentSchema, poolView, statusSchema } from "./views.ts";
 
 /** What one listener of the master serves. */
@@ -103,8 +102,7 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   });
   app.openapi(REPORT, (context) => {
     const report = context.req.valid("json");
-    if (report.agentId !== context.req.valid("param").id)
-      throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
+    requireSameAgent(report.agentId, context.req.valid("param").id);
     const { reassigned, exhausted } = cluster.reportStatus(report, callerOf(context));
     return context.json({ reassigned, exhausted: [...exhausted] }, 200);
   });

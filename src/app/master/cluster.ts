@@ -8,7 +8,7 @@
 import { recordChangeText } from "../../core/control/record-change.ts";
 import { Allocator } from "../../core/ipam/allocate.ts";
 import { recordFor } from "../../core/ipam/identity.ts";
-import { type PoolUsage, shortageMessage } from "../../core/ipam/pool.ts";
+import type { PoolUsage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, ClaimRequest, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
@@ -29,9 +29,10 @@ import type { MasterMetrics } from "./metrics.ts";
 import { Policies } from "./policies.ts";
 import type { Presence } from "./presence.ts";
 import { Programs, type ProgramView } from "./programs.ts";
-import { Records } from "./records.ts";
-import { exhausted, subjectOf, undoing, withBoundedError } from "./registering.ts";
+import { Records, withoutNetwork } from "./records.ts";
+import { exhausted, reportShortages, subjectOf, undoing, withBoundedError } from "./registering.ts";
 import { Reservations } from "./reservations.ts";
+import { Shortages } from "./shortages.ts";
 import { Sightings } from "./sightings.ts";
 
 export interface ClusterDeps {
@@ -65,6 +66,7 @@ export class Cluster {
   readonly policies: Policies;
   readonly #programs: Programs;
   readonly reservations: Reservations;
+  readonly #shortages: Shortages;
   #effective: Effective;
   #config: ClusterConfig;
   readonly #deps: ClusterDeps;
@@ -104,7 +106,7 @@ export class Cluster {
       allocator: () => this.#allocator,
       write: (deed, make) => this.#write(deed, make),
       wake: () => this.elastic.wake(),
-      forget: (id, records) => this.reservations.forget(id, records),
+      forget: (id, records) => this.#forgetting(id, records),
       onGone: (id, resting) => this.#gone(id, resting),
       onChanged: (record) => this.#changed(record),
     });
@@ -121,6 +123,13 @@ export class Cluster {
       requireTellable: (reservations) => requireTellable(this.#common(), { reservations }),
     });
     this.reservations.onChange = () => this.#presence.announce();
+    this.#shortages = new Shortages({
+      ...deps,
+      write: (deed, make) => this.#write(deed, make),
+      isKnown: (id) => this.#records.withId(id) !== undefined,
+      slices: () => this.elastic.exhausted(),
+      look: () => this.elastic.look(),
+    });
     this.trust.gossipKeys.connected = () => this.#sightings.connected();
     this.trust.gossipKeys.announce = () => this.#presence.announce();
   }
@@ -150,7 +159,8 @@ export class Cluster {
       for (const record of stripped) records.putAgent(record);
       records.saveNetwork(effective.source);
       records.saveSettings(effective.settings);
-      if (gone !== undefined) dropped = [this.reservations, this.policies].map((book) => book.dropNetwork(gone));
+      if (gone !== undefined)
+        dropped = [this.reservations, this.policies, this.#shortages].map((book) => book.dropNetwork(gone));
     });
     for (const done of dropped) done();
     for (const record of stripped) this.#records.put(record, record.id);
@@ -159,6 +169,8 @@ export class Cluster {
     this.#allocator = allocator;
     this.#stateJson = undefined;
     this.#deps.log.info({ who: deed.who, what: deed.what }, "configuration changed");
+    this.elastic.noteRoom();
+    this.#shortages.check();
     this.#presence.announce();
   }
 
@@ -172,7 +184,7 @@ export class Cluster {
       const known = this.#admit(request);
       this.elastic.wake();
       const registration = this.#allocator.register({ ...request, id: request.agentId }, known);
-      this.#reportShortages(request, registration.shortages);
+      reportShortages(request, registration.shortages, this.#deps);
       if (registration.record === undefined) throw exhausted(request, registration.shortages);
       const hosted = this.reservations.hostedBy(request.agentId);
       const reservations = this.reservations.of(registration.record.overlays.map(({ info }) => info.name));
@@ -186,6 +198,7 @@ export class Cluster {
       this.#sightings.registered(request.agentId, request.instanceId);
       this.#programs.registered(request);
       this.elastic.registered(request.agentId);
+      this.#shortages.check();
       this.trust.gossipKeys.told("fetched", request.agentId);
       metrics.count("update_agent_overlays_messages_sent");
       log.info({ agent: request.agentId, ip: request.ip, changed: registration.changed }, "agent registered");
@@ -200,22 +213,18 @@ export class Cluster {
     }
   }
 
-  /**
-   * Takes what an agent says of its networks. One that it does not have is left out.
-   * @throws Fault unknown-agent, unauthorized, identity-taken
-   */
-  reportStatus({ agentId, instanceId, overlays }: StatusReport, caller: Caller): ReportAnswer {
+  /** Takes what an agent says of its networks, less those that it does not have. @throws Fault as `caller`, storage */
+  reportStatus({ overlays, ...who }: StatusReport, caller: Caller): ReportAnswer {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
-      const record = this.#known(agentId);
-      this.trust.requireAgent(agentId, caller);
-      this.#refuseOtherInstance(record, instanceId);
+      const record = this.caller(who, caller);
       const names = new Set(record.overlays.map(({ info }) => info.name));
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
-      this.#sightings.told(agentId, statuses);
+      this.#sightings.told(record.id, statuses);
       this.#stateJson = undefined;
       const answer = this.elastic.reported(record, overlays);
+      this.#shortages.reported(record, statuses);
       metrics.count("agent_registered_acknowledgements_sent");
       return answer;
     } catch (thrown) {
@@ -224,12 +233,18 @@ export class Cluster {
     }
   }
 
-  /** Says that the agent hosts what it asks for; it registers then. @throws Fault as `reportStatus`, `Reservations.claim` */
+  /** Says that the agent hosts what it asks for; it registers then. @throws Fault as `caller`, `Reservations.claim` */
   claim(request: ClaimRequest, caller: Caller): readonly Claim[] {
-    const record = this.#known(request.agentId);
-    this.trust.requireAgent(record.id, caller);
-    this.#refuseOtherInstance(record, request.instanceId);
+    this.caller(request, caller);
     return this.reservations.claim(request);
+  }
+
+  /** The agent that calls, and no other process of its name. @throws Fault unknown-agent, unauthorized, identity-taken */
+  caller({ agentId, instanceId }: Pick<StatusReport, "agentId" | "instanceId">, caller: Caller): AgentRecord {
+    const record = this.#known(agentId);
+    this.trust.requireAgent(agentId, caller);
+    this.#sightings.refuseOther(record, instanceId);
+    return record;
   }
 
   /** Gossip tells that the agent came, went, or is another process than before. */
@@ -293,6 +308,7 @@ export class Cluster {
   /** Ends what it waits for. */
   close(): void {
     this.#departures.close();
+    this.#shortages.close();
     this.trust.gossipKeys.close();
   }
 
@@ -303,23 +319,12 @@ export class Cluster {
     return recordFor(request, { ofIdentity, ofAddress, connectedInstance: (id) => this.#presence.instanceOf(id) });
   }
 
-  /** A process that another one has followed has nothing to say any more. */
-  #refuseOtherInstance({ id, ip, hostname }: AgentRecord, instanceId: string): void {
-    const last = this.#sightings.instanceOf(id);
-    if (last === undefined || last === instanceId) return;
-    throw new Fault(
-      "identity-taken",
-      `agent ${id} registered from ${ip} (${hostname}) as another process; stop one of the two`,
-      { agent: id, holder: id },
-    );
-  }
-
   #commit(record: AgentRecord, known: AgentRecord | undefined, trusted: TrustChange | undefined): void {
     const resting = this.#allocator.resting();
     let forgotten = () => {};
     this.#write({ who: `agent ${record.id}`, what: recordChangeText(known, record) }, (records) => {
       records.putAgent(record, known?.id);
-      if (known !== undefined && known.id !== record.id) forgotten = this.reservations.forget(known.id, records);
+      if (known !== undefined && known.id !== record.id) forgotten = this.#forgetting(known.id, records);
       if (resting !== this.#resting) records.saveResting(resting);
       if (trusted !== undefined) this.trust.write(trusted);
     });
@@ -337,7 +342,16 @@ export class Cluster {
     this.#records.delete(id);
     this.#forget(id);
     this.elastic.noteRoom();
+    this.#shortages.check();
     this.#stateJson = undefined;
+  }
+
+  /** As part of a change. @returns what is to be called when it is written */
+  #forgetting(id: string, records: ControlRecords): () => void {
+    const done = [this.reservations, this.#shortages].map((book) => book.forget(id, records));
+    return () => {
+      for (const each of done) each();
+    };
   }
 
   #changed(record: AgentRecord): void {
@@ -381,20 +395,4 @@ export class Cluster {
       agent: id,
     });
   }
-
-  #reportShortages({ agentId, ip }: RegisterRequest, shortages: readonly PoolUsage[]): void {
-    for (const shortage of shortages) {
-      this.#deps.metrics.allocationFailed(shortage.kind);
-      this.#deps.log.warn(
-        { agent: agentId, ip, reason: shortageMessage(shortage) },
-        "agent did not get all it asked for",
-      );
-    }
-  }
-}
-
-/** The record itself when it has no such network. */
-function withoutNetwork(record: AgentRecord, name: string | undefined): AgentRecord {
-  const overlays = record.overlays.filter(({ info }) => info.name !== name);
-  return overlays.length === record.overlays.length ? record : { ...record, overlays };
 }

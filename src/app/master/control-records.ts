@@ -8,11 +8,12 @@ import type { AgentRecord, RestingItem } from "../../model/cluster.ts";
 import { Fault, messageOf } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { GOSSIP_ADDRESS_MAX_LENGTH } from "../../model/limits.ts";
-import type { Departure, Elastic } from "../../model/network.ts";
+import type { AgentRules, Elastic } from "../../model/network.ts";
 import type { NetworkSource } from "../../model/network-source.ts";
 import { type Policy, policySchema } from "../../model/policy.ts";
 import { type Claim, claimSchema, type Reservation, reservationSchema } from "../../model/reservation.ts";
-import { agentRecordSchema, departureSchema, elasticSchema, issuesOf, restingItemSchema } from "../../model/schemas.ts";
+import { agentRecordSchema, elasticSchema, issuesOf, restingItemSchema, rulesSchema } from "../../model/schemas.ts";
+import { type Shortage, shortageKey, shortageSchema } from "../../model/shortage.ts";
 import type { EpochRecord } from "../../model/trust/epoch-record.ts";
 import { type KeyRing, keyRingSchema, type StoredGossipKey } from "../../model/trust/key-ring.ts";
 import {
@@ -21,7 +22,6 @@ import {
   memberRecordSchema,
   removalSchema,
 } from "../../model/trust/membership.ts";
-import type { Removal } from "../../model/trust/removal.ts";
 import { type TokenRecord, tokenRecordSchema } from "../../model/trust/token.ts";
 import type { Book, Deed } from "./book.ts";
 import { EntrySeal } from "./entry-seal.ts";
@@ -39,6 +39,7 @@ const GOSSIP = "gossip";
 const POLICY = "policy/";
 const RESERVATION = "reservation/";
 const CLAIM = "claim/";
+const SHORTAGE = "shortage/";
 const CLAIM_REVISION = "claim-revision";
 const MEMBER = "member/";
 const TOKEN = "token/";
@@ -60,7 +61,7 @@ export interface ClusterSettings {
   readonly enableIpv6: boolean;
   readonly defaultNetwork?: string;
   readonly elastic?: Elastic;
-  readonly agents?: Departure;
+  readonly agents?: AgentRules;
   /** A digest of all that was read of the file. */
   readonly file: string;
   /** What of it is not in force, one sentence each. */
@@ -84,7 +85,7 @@ const settingsSchema: z.ZodType<ClusterSettings> = z.object({
   enableIpv6: z.boolean(),
   defaultNetwork: z.string().optional(),
   elastic: elasticSchema.optional(),
-  agents: departureSchema.optional(),
+  agents: rulesSchema.optional(),
   file: z.string(),
   refused: z.array(z.string()),
 });
@@ -200,7 +201,7 @@ export class ControlRecords {
     this.#book.delete(RESTING_BEFORE);
   }
 
-  // ---- policies ------------------------------------------------------------------------------------------------------
+  // ---- policies, shortages -------------------------------------------------------------------------------------------
 
   /** @throws Fault corrupt-store */
   policies(): readonly Policy[] {
@@ -213,6 +214,20 @@ export class ControlRecords {
 
   deletePolicy(name: string): void {
     this.#book.delete(POLICY + name);
+  }
+
+  /** Those that last. @throws Fault corrupt-store */
+  shortages(): readonly Shortage[] {
+    return [...this.#book.under(SHORTAGE)].map(([key, value]) => decoded(shortageSchema, value, SHORTAGE + key));
+  }
+
+  putShortage(shortage: Shortage): void {
+    this.#book.put(SHORTAGE + shortageKey(shortage), shortage);
+  }
+
+  /** @param key of `shortageKey` */
+  deleteShortage(key: string): void {
+    this.#book.delete(SHORTAGE + key);
   }
 
   // ---- gossip --------------------------------------------------------------------------------------------------------
@@ -303,7 +318,7 @@ export class ControlRecords {
 
   /** Each removal is an entry of its own: with hundreds of them in one, every further one would write them all again. */
   saveEpochs({ epoch, floor, removals }: EpochRecord): void {
-    this.#saveAll(REMOVAL, new Map(removals.map((each) => [idOf(each), each])));
+    this.#saveAll(REMOVAL, new Map(removals.map((each) => [`${each.epoch}-${each.memberId}`, each])));
     this.#book.put(EPOCHS, { epoch, floor, removals: [] });
   }
 
@@ -357,10 +372,6 @@ export class ControlRecords {
 /** What the entry IDENTITY says. @throws Fault corrupt-store */
 export function clusterKeyOf(identity: unknown): string | undefined {
   return identity === undefined ? undefined : decoded(identitySchema, identity, IDENTITY).clusterKey;
-}
-
-function idOf({ epoch, memberId }: Removal): string {
-  return `${epoch}-${memberId}`;
 }
 
 function orderOf(value: unknown): number {

@@ -12,6 +12,7 @@ import type { AgentRecord, HalfUsage, OverlayStatus, ReportAnswer } from "../../
 import { type Cidr, type Family, familyOf } from "../../model/ip.ts";
 import { SLICE_REST_S, SLICES_MAX } from "../../model/limits.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
+import type { SliceShortage } from "../../model/shortage.ts";
 import type { MasterMetrics } from "./metrics.ts";
 
 export interface ElasticDeps {
@@ -93,6 +94,12 @@ export class Elastic {
     return !this.#deps.allocator().hasSlice(network, family);
   }
 
+  /** Frees what has rested, and notes it. */
+  look(): void {
+    this.wake();
+    this.noteRoom();
+  }
+
   /** Says once when a network has no slice left, and once when it has some again. */
   noteRoom(): void {
     const { config, log, metrics } = this.#deps;
@@ -110,8 +117,8 @@ export class Elastic {
     for (const key of before) if (!exhausted.has(key)) log.info(fieldsOf(key), "network has slices for agents again");
   }
 
-  /** Networks and families without a slice left. */
-  exhausted(): readonly { readonly network: string; readonly family: string }[] {
+  /** Networks and families without a slice left, as was noted last. */
+  exhausted(): readonly SliceShortage[] {
     return [...this.#exhausted].map(fieldsOf);
   }
 
@@ -172,7 +179,7 @@ function bounded(networks: Told["networks"]): Told["networks"] {
   return new Map([...networks].map(([name, usage]) => [name, usage.slice(0, halvesMax)]));
 }
 
-function fieldsOf(key: string): { readonly network: string; readonly family: string } {
-  const [network = "", family = ""] = key.split(" ");
-  return { network, family };
+function fieldsOf(key: string): SliceShortage {
+  const [network = "", family] = key.split(" ");
+  return { network, family: family === "6" ? 6 : 4 };
 }

@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import type { PoolKind } from "../../core/ipam/pool.ts";
+import type { SliceShortage } from "../../model/shortage.ts";
 
 const INTERNAL = [
   "register_agent_messages_received",
@@ -23,7 +24,7 @@ export interface MasterGauges {
   readonly connected: number;
   readonly refusedChanges: number;
   /** Networks that have no slice left for agents. */
-  readonly exhausted: readonly { readonly network: string; readonly family: string }[];
+  readonly exhausted: readonly SliceShortage[];
   readonly pools: readonly {
     readonly pool: string;
     readonly network: string;

@@ -8,10 +8,11 @@ import { parseClusterConfig, parseNetworkSource } from "../../core/config/cluste
 import { differences, networkChanges } from "../../core/ipam/network-changes.ts";
 import { reconfigure } from "../../core/ipam/reconfigure.ts";
 import { type SpaceEdit, withSpaces } from "../../core/ipam/spaces.ts";
+import type { AgentRecord } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import { cidr, contains } from "../../model/ip.ts";
 import { SPACES_MAX } from "../../model/limits.ts";
-import { prefixesOf } from "../../model/network.ts";
+import { type NewNetwork, prefixesOf } from "../../model/network.ts";
 import type { NetworkSource, OverlaySource } from "../../model/network-source.ts";
 import { issuesOf } from "../../model/schemas.ts";
 import type { Cluster } from "./cluster.ts";
@@ -52,6 +53,24 @@ export class NetworkAdmin {
       throw new Fault("in-use", `there is a network ${name} already; change it with 'weft network set ${name}'`);
     const [changes] = this.#force([...source.overlays, definition], who);
     if (changes === undefined) throw new Fault("bad-config", `network ${name} was not added`);
+  }
+
+  /**
+   * Adds a network that an agent's user wants. One that is there just so is as good as added.
+   * @throws Fault forbidden unless the operator lets agents do so; bad-config, in-use
+   */
+  addFor({ id }: AgentRecord, network: NewNetwork): void {
+    const { effective, config } = this.#cluster;
+    const known = effective.source.overlays.find(({ name }) => name === network.name);
+    if (known !== undefined && SPACE.every((key) => known[key] === network[key])) return;
+    if (known === undefined && config.agents?.mayAddNetworks !== true)
+      throw new Fault(
+        "forbidden",
+        `the cluster has no network ${network.name}; networks are added with 'weft network add', on a master's host; to ` +
+          "let hosts add them set agents: { may_add_networks: true } in the cluster's configuration, and 'weft apply' it",
+        { network: network.name, agent: id },
+      );
+    this.add(network, `agent ${id}`);
   }
 
   /** @throws Fault unknown-network, bad-config, in-use */
@@ -165,6 +184,8 @@ export class NetworkAdmin {
     throw new Fault("unknown-network", `there is no network ${name}; there are ${names}`, { network: name });
   }
 }
+
+const SPACE = ["subnet", "prefix", "subnet6", "prefix6"] as const;
 
 /** Whoever is called so later was not meant. */
 function withoutAllowed(overlay: OverlaySource, name: string): OverlaySource {

@@ -2,12 +2,15 @@
  * Networks under `/v1`: what there is, and the changes that operators make while it carries traffic.
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { addNetworkRequestSchema } from "../../io/messages.ts";
+import type { AddNetworkRequest } from "../../io/ports.ts";
 import { CONFIG_FILE_MAX_BYTES } from "../../model/limits.ts";
+import { agentIdSchema } from "../../model/schemas.ts";
 import { json, REFUSED } from "../http-api.ts";
 import type { MasterApiDeps } from "./api.ts";
 import { operatorOf } from "./callers.ts";
 import { NetworkAdmin } from "./network-admin.ts";
-import { callerOf, requireOperator } from "./trust-routes.ts";
+import { callerOf, requireOperator, requireSameAgent } from "./trust-routes.ts";
 import { networkSchema, networkViews } from "./views.ts";
 
 const nameParam = z.object({ name: z.string().max(64) });
@@ -36,6 +39,13 @@ const ADD = createRoute({
   summary: "Adds a network, defined as in the configuration file; agents have it in about a second. For operators.",
   request: body(definitionSchema),
   responses: { 204: { description: "Added." }, ...REFUSED },
+});
+const ADD_FOR = createRoute({
+  method: "post",
+  path: "/v1/agents/{id}/networks",
+  summary: "An agent adds a network that a user of its host wants, where the configuration lets agents do so.",
+  request: { params: z.object({ id: agentIdSchema }), ...body(addNetworkRequestSchema) },
+  responses: { 204: { description: "Added, or there already." }, ...REFUSED },
 });
 const SET = createRoute({
   method: "patch",
@@ -80,6 +90,12 @@ export function addNetworkRoutes(app: OpenAPIHono, deps: MasterApiDeps): void {
   app.openapi(ADD, (context) => {
     requireOperator(context, deps);
     admin.add(context.req.valid("json") as Readonly<Record<string, unknown>>, operatorOf(callerOf(context)));
+    return context.body(null, 204);
+  });
+  app.openapi(ADD_FOR, (context) => {
+    const { network, ...who } = context.req.valid("json") as AddNetworkRequest;
+    requireSameAgent(who.agentId, context.req.valid("param").id);
+    admin.addFor(cluster.caller(who, callerOf(context)), network);
     return context.body(null, 204);
   });
   app.openapi(SET, (context) => {

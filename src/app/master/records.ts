@@ -6,6 +6,12 @@ import type { AgentRecord } from "../../model/cluster.ts";
 import { assert } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 
+/** The record itself when it has no such network. */
+export function withoutNetwork(record: AgentRecord, name: string | undefined): AgentRecord {
+  const overlays = record.overlays.filter(({ info }) => info.name !== name);
+  return overlays.length === record.overlays.length ? record : { ...record, overlays };
+}
+
 export class Records {
   #byId = new Map<string, AgentRecord>();
   readonly #byIp = new Map<Ip, AgentRecord>();

@@ -21,6 +21,7 @@ import {
 import { agentIdSchema } from "../../model/schemas.ts";
 import { json, REFUSED } from "../http-api.ts";
 import type { Reservations } from "./reservations.ts";
+import { requireSameAgent } from "./trust-routes.ts";
 
 const hostedBySchema = z.object({ agent: z.string(), claim: claimSchema });
 const useSchema = z.intersection(reservedUseSchema, z.object({ agent: z.string() }));
@@ -101,8 +102,7 @@ export function addReservationRoutes(app: OpenAPIHono, deps: ReservationRouteDep
   });
   app.openapi(CLAIM, (context) => {
     const request = context.req.valid("json");
-    if (request.agentId !== context.req.valid("param").id)
-      throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
+    requireSameAgent(request.agentId, context.req.valid("param").id);
     return context.json({ claims: [...deps.claim(request, context)] }, 200);
   });
 }

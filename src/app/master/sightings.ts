@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../io/ports.ts";
 import type { AgentRecord, OverlayStatus } from "../../model/cluster.ts";
+import { Fault } from "../../model/fault.ts";
 
 /** So long a master that begins takes the agents that it knows for present, until gossip has told who is. */
 export const ATTENDANCE_GRACE_MS = 30_000;
@@ -29,8 +30,15 @@ export class Sightings {
     this.#instances.set(agentId, instanceId);
   }
 
-  instanceOf(agentId: string): string | undefined {
-    return this.#instances.get(agentId);
+  /** A process that another one has followed has nothing to say any more. @throws Fault identity-taken */
+  refuseOther({ id, ip, hostname }: AgentRecord, instanceId: string): void {
+    const last = this.#instances.get(id);
+    if (last === undefined || last === instanceId) return;
+    throw new Fault(
+      "identity-taken",
+      `agent ${id} registered from ${ip} (${hostname}) as another process; stop one of the two`,
+      { agent: id, holder: id },
+    );
   }
 
   /** @returns whether that is another word than the last one */

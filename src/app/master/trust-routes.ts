@@ -81,6 +81,12 @@ export function callerOf(context: Context): Caller {
   return context.get(CALLER) as Caller;
 }
 
+/** @throws Fault bad-request */
+export function requireSameAgent(ofBody: string, ofPath: string): void {
+  if (ofBody !== ofPath)
+    throw new Fault("bad-request", "the agent of the path and that of the body differ; send the same twice");
+}
+
 /**
  * Changing calls of operators.
  * @throws Fault forbidden, not-admitted, unauthorized

@@ -12,11 +12,17 @@ test("what becomes of agents that are gone is read, in times with a unit", () =>
   assert.deepEqual(parseClusterConfig("agents: { rest: 0s }").config.agents, { restSeconds: 0 });
 });
 
+test("whether agents may add networks is read, and is no by default", () => {
+  assert.deepEqual(parseClusterConfig("agents: { may_add_networks: true }").config.agents, { mayAddNetworks: true });
+  assert.deepEqual(parseClusterConfig("agents: { may_add_networks: false }").config.agents, {});
+});
+
 test("times that are none, or too short to tell away from slow, are refused", () => {
   for (const [text, pattern] of [
     ["agents: 24h", /^agents: .*is not a mapping/],
     ["agents: { remove_after: 24 }", /^agents\.remove_after: 24 is no time with a unit/],
     ["agents: { remove_after: 1s }", /^agents\.remove_after: "1s" is out of range/],
+    ["agents: { may_add_networks: 1 }", /^agents\.may_add_networks: 1 is not a boolean/],
     ["agents: { rest: 1y }", /^agents\.rest: "1y" is no time with a unit/],
   ] as const)
     assert.throws(

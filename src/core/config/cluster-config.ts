@@ -19,7 +19,7 @@ import {
   VNI_MAX,
 } from "../../model/limits.ts";
 import { VNI } from "../../model/names.ts";
-import type { ClusterConfig, Departure, Elastic } from "../../model/network.ts";
+import type { AgentRules, ClusterConfig, Elastic } from "../../model/network.ts";
 import { type NetworkSource, networkOfSource, spaceSourcesOf } from "../../model/network-source.ts";
 import { checkAddressSpace } from "./address-space.ts";
 import { DEFAULT_NETWORK } from "./default-network.ts";
@@ -189,19 +189,21 @@ function readElastic(root: Section): Elastic | undefined {
   return section.refuse("threshold", `${quote(threshold)} is not a share above 0 and at most 1`, right);
 }
 
-/** Weft's own: `agents: { remove_after: 24h, rest: 10m }`; by default no agent is removed by itself. */
-function readAgents(root: Section): Departure | undefined {
+/** Weft's own: `agents: { remove_after: 24h, rest: 10m, may_add_networks: true }`; by default none is removed or may. */
+function readAgents(root: Section): AgentRules | undefined {
   const value = root.raw("agents");
   if (value === undefined) return undefined;
   if (!isMapping(value))
     return root.refuse("agents", `${quote(value)} is not a mapping`, "give agents: { remove_after: 24h }");
   const section = new Section("agents", value, root.problems);
-  section.warnUnknown(["remove_after", "rest"]);
+  section.warnUnknown(["remove_after", "rest", "may_add_networks"]);
   const removeAfterSeconds = section.duration("remove_after", AGENT_REMOVE_AFTER_MIN_S, AGENT_REMOVE_AFTER_MAX_S);
   const restSeconds = section.duration("rest", 0, SLICE_REST_MAX_S);
+  const mayAddNetworks = section.boolean("may_add_networks");
   return {
     ...(removeAfterSeconds !== undefined && { removeAfterSeconds }),
     ...(restSeconds !== undefined && { restSeconds }),
+    ...(mayAddNetworks === true && { mayAddNetworks }),
   };
 }
 

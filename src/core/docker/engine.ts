@@ -10,6 +10,9 @@ export const DRIVER = "weft";
 /** Tells both drivers the cluster's network: an engine tells them neither its name nor its labels. */
 export const NETWORK_OPTION = "weft.network";
 
+/** Of a network that is added to the cluster: the lengths of hosts' slices, by family. */
+export const PREFIX_OPTIONS = { 4: "weft.prefix", 6: "weft.prefix6" } as const;
+
 /**
  * Docker knows no network without IPv4: on the cluster's IPv6 networks each of its interfaces has an address of this
  * range, which is on no network (RFC 2544) and which nothing leads to, so that programs go on to IPv6 at once.

@@ -11,7 +11,7 @@ import { Fault } from "../../model/fault.ts";
 import { type Cidr, type Family, familyOf, type Ip, parseCidr, parseIp } from "../../model/ip.ts";
 import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
 import { type Mac, parseMac } from "../../model/mac.ts";
-import { DRIVER, NETWORK_OPTION } from "./engine.ts";
+import { DRIVER, NETWORK_OPTION, PREFIX_OPTIONS } from "./engine.ts";
 
 export type EngineCall =
   | { readonly method: "RequestPool"; readonly request: PoolRequest }
@@ -52,6 +52,8 @@ export interface NetworkRequest {
   readonly network?: string;
   readonly mtu?: number;
   readonly internal: boolean;
+  /** Of a new network: the lengths of hosts' slices (`-o weft.prefix=24`, `-o weft.prefix6=80`). */
+  readonly lengths: Readonly<Partial<Record<Family, number>>>;
   readonly pools: readonly { readonly pool: Cidr; readonly addressSpace: string; readonly hasAux: boolean }[];
 }
 
@@ -183,11 +185,19 @@ function networkRequest(message: z.infer<typeof SCHEMAS.CreateNetwork>): Network
   const mtu = textOption(generic, MTU_OPTION);
   if (mtu !== undefined && !/^\d{3,5}$/.test(mtu))
     throw new Fault("bad-request", `${MTU_OPTION}=${mtu} is no number of bytes`);
+  const lengths = ([4, 6] as const).flatMap((family) => {
+    const text = textOption(generic, PREFIX_OPTIONS[family]);
+    if (text === undefined) return [];
+    if (!/^\d{1,3}$/.test(text))
+      throw new Fault("bad-request", `${PREFIX_OPTIONS[family]}=${text} is no length of a prefix`);
+    return [[family, Number(text)] as const];
+  });
   return {
     id: NetworkID,
     ...(network !== undefined && { network }),
     ...(mtu !== undefined && { mtu: Number(mtu) }),
     internal: Options?.["com.docker.network.internal"] === true,
+    lengths: Object.fromEntries(lengths),
     pools: [...(IPv4Data ?? []), ...(IPv6Data ?? [])].map(({ Pool, AddressSpace, AuxAddresses }) => ({
       pool: readCidr(Pool),
       addressSpace: AddressSpace ?? "",

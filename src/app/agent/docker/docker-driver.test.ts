@@ -185,6 +185,15 @@ test("what cannot be is refused with the remedy", async () => {
     ["RequestPool", { ...pool, SubPool: "10.8.0.0/28" }, /leave it out/],
     ["RequestPool", { Pool: 7 }, /^remote: RequestPool: /],
     ["RequestAddress", { PoolID: "mist", Address: "" }, /mist is no pool of weft/],
+    [
+      "CreateNetwork",
+      {
+        NetworkID: "n",
+        Options: { "com.docker.network.generic": { "weft.network": "dcos" } },
+        IPv4Data: [{ Pool: "10.8.0.0/16", AddressSpace: "weft" }],
+      },
+      /network dcos of the cluster has 9\.0\.0\.0\/8; give --subnet/,
+    ],
     ["RequestAddress", { PoolID: "both/4", Address: "10.8.7.7" }, /10\.8\.7\.7 is no address that this host gives/],
     [
       "CreateEndpoint",

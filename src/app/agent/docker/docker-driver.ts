@@ -13,7 +13,7 @@ import { addressesOf, type Lease } from "../../../model/attachment.ts";
 import type { Assignment } from "../../../model/cluster.ts";
 import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
 import { Fault } from "../../../model/fault.ts";
-import { AddressDriver } from "./address-driver.ts";
+import { AddressDriver, NewPools } from "./address-driver.ts";
 import { ENGINE_IFNAME, type EngineDependencies } from "./dependencies.ts";
 import { NetworkDriver } from "./network-driver.ts";
 
@@ -24,8 +24,9 @@ export class DockerDriver {
 
   constructor(deps: EngineDependencies) {
     this.#deps = deps;
-    this.#addresses = new AddressDriver(deps);
-    this.#networks = new NetworkDriver(deps);
+    const newPools = new NewPools();
+    this.#addresses = new AddressDriver(deps, newPools);
+    this.#networks = new NetworkDriver(deps, newPools);
   }
 
   /** @param path one of `CALL_PATHS` @returns the answer, for JSON @throws Fault: the engine is told its message */
@@ -51,7 +52,7 @@ export class DockerDriver {
       case "ReleaseAddress":
         return this.#addresses.releaseAddress(call.address, (lease) => this.detach(lease));
       case "CreateNetwork":
-        return settled(() => networks.createNetwork(call.request));
+        return networks.createNetwork(call.request);
       case "DeleteNetwork":
         return settled(() => networks.deleteNetwork(call.networkId));
       case "CreateEndpoint":

@@ -17,8 +17,13 @@ import { Fault } from "../../../model/fault.ts";
 import { FailureLog } from "../failure-log.ts";
 import { EngineLoop, type EngineLoopDeps } from "./engine-loop.ts";
 
+export interface DockerNetworksDeps extends EngineLoopDeps {
+  /** A user is making Docker's network of this name at this moment, and Docker's list may not have it yet. */
+  readonly isArriving?: (name: string) => boolean;
+}
+
 export class DockerNetworks {
-  readonly #deps: EngineLoopDeps;
+  readonly #deps: DockerNetworksDeps;
   readonly #loop: EngineLoop;
   readonly #problemLog: FailureLog;
   /** Absent: nobody has said yet what there should be, so nothing is touched. */
@@ -28,7 +33,7 @@ export class DockerNetworks {
   /** The engine or our driver refused something in this pass, and may not do so again. */
   #isRefused = false;
 
-  constructor(deps: EngineLoopDeps) {
+  constructor(deps: DockerNetworksDeps) {
     this.#deps = deps;
     this.#problemLog = new FailureLog(deps.log);
     this.#loop = new EngineLoop(deps, {
@@ -78,7 +83,7 @@ export class DockerNetworks {
   }
 
   async #pass(signal: AbortSignal): Promise<boolean> {
-    const { engine } = this.#deps;
+    const { engine, isArriving = () => false } = this.#deps;
     this.#info = await engine.info();
     const present = await engine.networks();
     const { create, remove, replace, problems } = planNetworks(this.#wanted ?? [], present);
@@ -91,14 +96,14 @@ export class DockerNetworks {
           () =>
             this.#replace(network, spec, signal),
       ),
-      ...create.map((spec) => () => this.#create(spec)),
+      ...create.filter(({ name }) => !isArriving(name)).map((spec) => () => this.#create(spec)),
     ];
     for (const work of works) if (!signal.aborted) found.push(await work());
     if (signal.aborted) return true;
     this.#problems = found.filter((problem) => problem !== undefined);
     this.#problemLog.note(this.#problems.map(({ network, problem }) => `network ${network}: ${problem}`));
     // All other problems end with a change of the engine's or of the cluster's.
-    return !this.#isRefused;
+    return !this.#isRefused && !create.some(({ name }) => isArriving(name));
   }
 
   /** @returns why it could not be made */

@@ -11,7 +11,9 @@ import type { Log } from "../../../io/log.ts";
 import type { AgentStore, Clock, DockerEngine } from "../../../io/ports.ts";
 import type { Assignment } from "../../../model/cluster.ts";
 import { Fault } from "../../../model/fault.ts";
+import type { NewNetwork } from "../../../model/network.ts";
 import type { Agent } from "../agent.ts";
+import { Arrivals } from "./arrivals.ts";
 import { DockerNetworks } from "./docker-networks.ts";
 import { DockerTasks } from "./docker-tasks.ts";
 import { EngineBook } from "./engine-book.ts";
@@ -24,6 +26,8 @@ export interface EngineSideDependencies {
   readonly clock: Clock;
   readonly log: Log;
   readonly onBug: (thrown: unknown) => void;
+  /** Asks the master to add a network. @throws Fault as it refused, not-ready */
+  readonly addNetwork: (wanted: NewNetwork) => Promise<void>;
 }
 
 export class EngineSide {
@@ -32,6 +36,7 @@ export class EngineSide {
   readonly #book: EngineBook;
   readonly #networks: DockerNetworks;
   readonly #tasks: DockerTasks;
+  readonly #arrivals: Arrivals;
   #server: HttpServer | undefined;
 
   constructor(deps: EngineSideDependencies) {
@@ -42,7 +47,8 @@ export class EngineSide {
       leases: () => agent.leases(),
       detach: (lease) => agent.engineForgot(lease),
     });
-    this.#networks = new DockerNetworks(deps);
+    this.#arrivals = new Arrivals({ ...deps, ask: deps.addNetwork });
+    this.#networks = new DockerNetworks({ ...deps, isArriving: (name) => this.#arrivals.isArriving(name) });
     this.#tasks = new DockerTasks({ ...deps, onTasks: (tasks) => agent.engineRuns(tasks) });
   }
 
@@ -74,8 +80,14 @@ export class EngineSide {
   /** The host carries containers of this assignment; absent: the cluster removed the agent. */
   serves(assignment: Assignment | undefined): void {
     if (this.#server === undefined) return;
+    this.#arrivals.serves(assignment);
     if (assignment === undefined) this.#networks.dismissed();
     else this.#networks.assigned(assignment);
+  }
+
+  /** See AttachHost. */
+  addNetwork(wanted: NewNetwork, deadline: number): Promise<void> {
+    return this.#arrivals.add(wanted, deadline);
   }
 
   /** What runs, as the engine last told. */

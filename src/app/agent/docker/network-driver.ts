@@ -11,6 +11,7 @@ import {
   joinAnswer,
   type NetworkRequest,
 } from "../../../core/docker/messages.ts";
+import { newNetwork } from "../../../core/docker/new-network.ts";
 import { freePorts } from "../../../core/ipam/port-claims.ts";
 import { gatewaysOf, otherEnd } from "../../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../../core/overlay/context.ts";
@@ -24,42 +25,59 @@ import {
   type Lease,
   type PortWish,
 } from "../../../model/attachment.ts";
+import { ENGINE_ADD_WAIT_MS } from "../../../model/engine-limits.ts";
 import { Fault } from "../../../model/fault.ts";
 import { contains, familyOf } from "../../../model/ip.ts";
 import { MTU_MIN } from "../../../model/limits.ts";
 import { prefixesOf } from "../../../model/network.ts";
 import { buildMended } from "../attach-build.ts";
 import { requirePorts } from "../attach-checks.ts";
-import { overlayOf } from "./address-driver.ts";
+import { mayAdd, type NewPools, overlayOf, requireWhole } from "./address-driver.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
 
 type JoinCall = Extract<EngineCall, { method: "Join" }>;
 
 export class NetworkDriver {
   readonly #deps: EngineDependencies;
+  readonly #newPools: NewPools;
 
-  constructor(deps: EngineDependencies) {
+  constructor(deps: EngineDependencies, newPools: NewPools) {
     this.#deps = deps;
+    this.#newPools = newPools;
   }
 
-  /** @throws Fault not-ready, unknown-network, bad-request, storage */
-  createNetwork({ id, network, mtu, internal, pools }: NetworkRequest): object {
+  /** One that the cluster has not is added to it. @throws Fault not-ready, unknown-network, forbidden, bad-request, storage */
+  async createNetwork(request: NetworkRequest): Promise<object> {
+    const { id, network, mtu, internal, pools } = request;
     const { host, log, store } = this.#deps;
-    const context = requireContext(host);
     if (pools.some(({ addressSpace }) => addressSpace !== ADDRESS_SPACE))
       throw new Fault("bad-request", "addresses of a weft network are given by weft; add --ipam-driver weft");
     if (pools.some(({ hasAux }) => hasAux))
       throw new Fault("bad-request", "keep addresses with 'weft reserve', on all hosts; leave --aux-address out");
-    const { name } = overlayOf(context.assignment, network, pools[0]?.pool).info;
+    const context = requireContext(host);
+    const isNew = network !== undefined && mayAdd(network, context.assignment, host);
+    const name = isNew ? network : overlayOf(context.assignment, network, pools[0]?.pool).info.name;
     const max = containerMtu(context);
     if (mtu !== undefined && (mtu < MTU_MIN || mtu > max))
       throw new Fault(
         "bad-request",
         `MTU ${mtu}: network ${name} carries ${MTU_MIN} to ${max} bytes; leave it out for ${max}`,
       );
+    if (isNew) await this.#add(name, request);
+    // It may have come since the pools were asked for, and they may have been asked for under another name.
+    const overlay = overlayOf(requireContext(host).assignment, name);
+    for (const { pool } of pools) requireWhole(overlay, familyOf(pool), pool);
     store.putDockerNetwork({ id, network: name, ...(mtu !== undefined && { mtu }), ...(internal && { internal }) });
     log.info({ network: name, dockerNetwork: id }, "Docker has the network");
     return {};
+  }
+
+  /** @throws Fault as the master refused; not-ready, bad-request */
+  async #add(network: string, request: NetworkRequest): Promise<void> {
+    const { clock, host, log } = this.#deps;
+    const wanted = newNetwork(network, request, (family) => this.#newPools.get(network, family));
+    await host.addNetwork?.(wanted, clock.now() + ENGINE_ADD_WAIT_MS);
+    log.info({ ...wanted, network, dockerNetwork: request.id }, "network added to the cluster for Docker");
   }
 
   /** @throws Fault storage */
