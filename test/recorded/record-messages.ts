@@ -39,7 +39,7 @@ dcos_overlay_network:
       isolation: { allow: [dcos6] }
     - { name: dcos6, subnet6: "fd01:b::/64", prefix6: 80, egress: none, strict_halves: true }
     - { name: away, subnet: 10.65.0.0/16, prefix: 24, isolation: closed, egress: routed }`;
-const PROGRAM = { version: "0.1.0", features: AGENT_FEATURES };
+const PROGRAM = { version: "0.2.0", features: AGENT_FEATURES };
 const USAGE = {
   half: cidr("9.0.0.0/25"),
   slice: cidr("9.0.0.0/24"),
