@@ -198,7 +198,7 @@ test("what we would never write is unknown, and other tables are not looked at",
     { op: "nft.table.replace", table: IP_TABLE },
     { op: "nft.table.replace", table: NETDEV_TABLE },
   ]);
-  run("nft", "add", "rule", "ip", "weft", "more", "ip", "saddr", "9.9.9.9", "counter", "drop");
+  run("nft", "add", "rule", "ip", "weft", "more", "ip", "saddr", "9.9.9.9", "log", "drop");
   run("nft", "add", "rule", "ip", "weft", "more", "tcp", "dport", "!=", "22", "accept");
   run("nft", "add", "table", "ip", "other");
   run("nft", "add", "chain", "ip", "weft", "odd", "{ type route hook output priority 3; }");
@@ -224,7 +224,7 @@ test("what we would never write is unknown, and other tables are not looked at",
   assert.deepEqual(table?.chains.find(({ name }) => name === "more")?.rules, [
     [
       { kind: "match", field: "ip saddr", op: "==", prefix: "9.9.9.9/32" },
-      { kind: "unknown", text: "counter verdict" },
+      { kind: "unknown", text: "log verdict" },
     ],
     [{ kind: "unknown", text: "meta cmp payload cmp verdict" }],
   ]);
