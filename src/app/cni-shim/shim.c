@@ -44,7 +44,7 @@
 
 #define DEFAULT_SOCKET "/run/weft/agent.sock"
 #define IPAM_PLUGIN "weft-ipam"
-#define WEFT_VERSION "0.1.0"
+#define WEFT_VERSION "0.2.0"
 #define NETAVARK_API_VERSION "1.0.0"
 #define NEWEST_VERSION "1.1.0"
 #define SUPPORTED_VERSIONS "[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"

@@ -26,7 +26,7 @@ const CODE = { environment: 4, io: 5, config: 7, tryAgain: 11 } as const;
 /** What another try cannot change. */
 const FINAL = ["EACCES", "EPERM", "ETIMEDOUT"];
 
-const WEFT_VERSION = "0.1.0";
+const WEFT_VERSION = "0.2.0";
 const NETAVARK_API_VERSION = "1.0.0";
 
 /** What differs between those who call; see shim.c. */

@@ -64,7 +64,7 @@ test("what Docker 20.10 sends", () => {
       {
         method: "CreateNetwork",
         request: {
-          ...{ id: ID, network: "dcos", mtu: 1_300, internal: true },
+          ...{ id: ID, network: "dcos", mtu: 1_300, internal: true, lengths: {} },
           pools: [
             { pool: "9.0.0.0/8", addressSpace: "weft", hasAux: true },
             { pool: "fd01:b::/64", addressSpace: "weft", hasAux: false },
