@@ -67,6 +67,34 @@ test("what is asked of Join is what the engine builds the inside of", async () =
   assert.deepEqual(again, { InterfaceName, ...joined }, "a repeated call has the same answer");
 });
 
+test("where a container has an interface already, the next one is made inside, and the engine takes none", async () => {
+  const { rig, hand } = await open();
+  const both = await hand.network("both");
+  const sandbox = "/run/docker/netns/x";
+  await rig.newNetns(sandbox);
+  const inside = await rig.kernel.enter(sandbox);
+  await inside.apply([{ op: "link.add", link: { kind: "bridge", name: "eth0", up: true } }]);
+  const before = await rig.dump(sandbox);
+  const ids = { NetworkID: both, EndpointID: engineId("e1") };
+  const { Address } = await hand.call("RequestAddress", { PoolID: "both/4", Address: "" });
+  await hand.call("CreateEndpoint", { ...ids, Interface: { Address } });
+  const joined = await hand.call("Join", { ...ids, SandboxKey: sandbox });
+  assert.deepEqual(joined.InterfaceName, { SrcName: "", DstPrefix: "weft" });
+  assert.deepEqual(await hand.call("Join", { ...ids, SandboxKey: sandbox }), joined, "a repeated call");
+  const state = await inside.observe([]);
+  assert.deepEqual(state.links.find(({ name }) => name === "weft0")?.up, true);
+  assert.deepEqual(
+    state.routes.map(({ dst, table }) => `${dst} ${table}`).sort(),
+    ["0.0.0.0/0 1869", "10.8.0.9/32 1869", "10.8.0.9/32 254"],
+    "the default route is the engine's",
+  );
+  const whole = await rig.dump();
+  await pass(rig);
+  assert.equal(await rig.dump(), whole, "a pass finds nothing to do");
+  await hand.call("Leave", ids);
+  assert.equal(await rig.dump(sandbox), before);
+});
+
 test("a MAC of the user's own is kept, and is nobody else's", async () => {
   const { hand } = await open();
   const both = await hand.network("both");

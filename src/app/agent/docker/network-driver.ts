@@ -34,6 +34,7 @@ import { buildMended } from "../attach-build.ts";
 import { requirePorts } from "../attach-checks.ts";
 import { mayAdd, type NewPools, overlayOf, requireWhole } from "./address-driver.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
+import { ownDevice } from "./own-device.ts";
 
 type JoinCall = Extract<EngineCall, { method: "Join" }>;
 
@@ -122,14 +123,16 @@ export class NetworkDriver {
 
   /** Makes the pair. @throws Fault not-ready, unknown-container, unknown-network, kernel-refused, storage */
   async join({ endpointId, sandbox }: JoinCall): Promise<object> {
-    const { book, host, log, release } = this.#deps;
+    const { book, host, kernel, log, release } = this.#deps;
     const lease = this.#endpoint(endpointId);
     const context = requireContext(host);
     if (isAttachment(lease) && lease.netns === sandbox && lease.state !== "pending") return joined(lease, context);
-    const pending = attachmentOf(lease, sandbox, this.#deps);
+    const taken = attachmentOf(lease, sandbox, this.#deps);
+    const own = await ownDevice(taken, kernel);
+    const pending = own?.attachment ?? taken;
     try {
       book.save(pending);
-      await buildMended(pending, context, this.#deps);
+      await buildMended(pending, context, this.#deps, own?.inside);
       const whole: Attachment = { ...pending, state: "attached" };
       book.save(whole);
       log.info({ network: lease.network, endpoint: endpointId, addresses: addressesOf(whole) }, "attached for Docker");
@@ -138,6 +141,8 @@ export class NetworkDriver {
     } catch (error) {
       await host.exclusive(() => release.takeBack(pending));
       throw error;
+    } finally {
+      own?.inside.close();
     }
   }
 
@@ -230,5 +235,7 @@ function joined(attachment: Attachment, context: OverlayContext): object {
     const gateway = gateways.find((each) => familyOf(each) === familyOf(prefix));
     return gateway === undefined ? [] : [{ prefix, gateway }];
   });
-  return joinAnswer({ device: otherEnd(attachment).name, gateways, inside }, attachment.docker?.internal === true);
+  const { internal, isOwn } = attachment.docker ?? {};
+  const device = isOwn ? {} : { device: otherEnd(attachment).name };
+  return joinAnswer({ ...device, gateways, inside }, internal === true);
 }
