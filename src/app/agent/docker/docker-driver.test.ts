@@ -5,8 +5,9 @@ import { FakeAttachRig } from "../../../../test/support/attach-rig.ts";
 import { EngineHand, engineId } from "../../../../test/support/engine-hand.ts";
 import { isAttachment } from "../../../model/attachment.ts";
 import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
-import { ipInterface } from "../../../model/ip.ts";
-import { ADDRESS_REST_MS } from "../../../model/limits.ts";
+import { cidr, ipInterface } from "../../../model/ip.ts";
+import { ADDRESS_REST_MS, INTERFACE_RANK_MAX } from "../../../model/limits.ts";
+import { INTERFACE_TABLE } from "../../../model/names.ts";
 
 async function open(): Promise<{ rig: FakeAttachRig; hand: EngineHand }> {
   const rig = await FakeAttachRig.open();
@@ -75,6 +76,8 @@ test("where a container has an interface already, the next one is made inside, a
   const inside = await rig.kernel.enter(sandbox);
   await inside.apply([{ op: "link.add", link: { kind: "bridge", name: "eth0", up: true } }]);
   const before = await rig.dump(sandbox);
+  const rule = { src: cidr("10.8.0.10/32"), table: INTERFACE_TABLE + INTERFACE_RANK_MAX, priority: 32_087 };
+  await inside.apply([{ op: "rule.add", rule }]); // one that stayed when its device went
   const ids = { NetworkID: both, EndpointID: engineId("e1") };
   const { Address } = await hand.call("RequestAddress", { PoolID: "both/4", Address: "" });
   await hand.call("CreateEndpoint", { ...ids, Interface: { Address } });
