@@ -152,13 +152,16 @@ export class NetworkDriver {
     const lease = this.#endpoint(endpointId);
     if (!isAttachment(lease)) throw unknownEndpoint(endpointId);
     if (wanted.length === 0) return {};
-    const ports = freePorts(lease, wanted, book.attachments(), sockets.holders);
-    const opened: Attachment = { ...lease, ports };
-    requirePorts(opened, this.#deps);
-    book.save(opened);
     const context = requireContext(host);
-    const sysctls = portSysctls(opened).map((sysctl) => ({ op: "sysctl.set", sysctl }) as const);
-    const failures = await host.exclusive(() => kernel.apply([...addPorts(opened, [], context), ...sysctls]));
+    // A pass that ran between the book and the kernel would open them first, and they would seem taken.
+    const failures = await host.exclusive(async () => {
+      const ports = freePorts(lease, wanted, book.attachments(), sockets.holders);
+      const opened: Attachment = { ...lease, ports };
+      requirePorts(opened, this.#deps);
+      book.save(opened);
+      const sysctls = portSysctls(opened).map((sysctl) => ({ op: "sysctl.set", sysctl }) as const);
+      return kernel.apply([...addPorts(opened, [], context), ...sysctls]);
+    });
     const [failure] = failures.filter(({ op }) => op.op !== "connections.forget");
     if (failure === undefined) return {};
     await this.revoke(endpointId);
