@@ -7,13 +7,13 @@
  * was detached: leases, and whatever the kernel holds on the host or inside that it did not hold before.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { HostState } from "../src/core/host/host-state.ts";
 import { assert } from "../src/model/fault.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { AgentHost, observe, openNamespace } from "./agent-host.ts";
 import { Cycle, newId, referenceSide, type Side, succeeded, weftSide } from "./attach-sides.ts";
 import { alternate, bench, median, percentile } from "./figures.ts";
 import { type PluginCall, PluginCaller } from "./plugin-caller.ts";
+import { surplus } from "./surplus.ts";
 
 const AT_ONCE = 8;
 /** The longest that a killed agent has run into a call. */
@@ -42,23 +42,6 @@ async function attachRate(side: Side, each: number): Promise<number> {
     for (const { namespace } of containers) namespace.netns.close();
   }
   return (AT_ONCE * each) / (elapsed / 1_000);
-}
-
-/** How many objects are in `after` and were not in `before`. */
-function surplus(before: HostState, after: HostState): number {
-  const objects = (state: HostState) => {
-    const { tables, ...lists } = state;
-    const others = Object.entries(lists).flatMap(([list, values]) =>
-      (values as readonly unknown[]).map((value) => `${list} ${JSON.stringify(value)}`),
-    );
-    const rules = tables.flatMap(({ family, chains, maps }) => [
-      ...chains.map((chain) => `${family} ${JSON.stringify(chain)}`),
-      ...maps.flatMap(({ name, elements }) => elements.map((element) => `${family} ${name} ${element}`)),
-    ]);
-    return [...others, ...rules];
-  };
-  const known = new Set(objects(before));
-  return objects(after).filter((object) => !known.has(object)).length;
 }
 
 /** As runtimes do: what is refused because the agent is away is called again; whatever else an ADD fails with is left to DEL. */
@@ -95,7 +78,8 @@ async function leaksOf(agent: AgentHost, cycles: number): Promise<number> {
   }
   caller.close();
   const after = await state();
-  return (await agent.attachments()) + surplus(before.host, after.host) + surplus(before.container, after.container);
+  const left = [...surplus(before.host, after.host), ...surplus(before.container, after.container)];
+  return (await agent.attachments()) + left.length;
 }
 
 await bench("cni", async ({ quick, figure }) => {

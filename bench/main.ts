@@ -12,9 +12,10 @@ const names = globSync("*.ts", { cwd: import.meta.dirname })
   .sort();
 const name = process.argv[2] ?? "";
 if (names.includes(name)) {
-  // The benchmark reads its own options, as when it is started by itself.
-  process.argv.splice(2, 1);
-  await import(`./${name}.ts`);
+  // The command line is that of the benchmark started by itself: it reads its options, and may start itself again in a lab.
+  const file = join(import.meta.dirname, `${name}.ts`);
+  process.argv.splice(1, 2, file);
+  await import(file);
 } else {
   console.error(`usage: npm run bench -- NAME [--json] [--quick]\n\nNAME is one of: ${names.join(", ")}`);
   process.exitCode = 64;

@@ -7,7 +7,8 @@
  * with no tunnel and no netfilter: what the wire gives. Tools: sockperf and iperf3.
  */
 import { alternate, bench, median } from "./figures.ts";
-import { inNamespace, LAST_CPU, requestRate, serve } from "./request-rate.ts";
+import { requestRate } from "./request-rate.ts";
+import { throughput } from "./throughput.ts";
 import { CONTAINER, HOST, openTwoHosts, wireByHand, wireByWeft } from "./two-hosts.ts";
 
 await bench("overlay", async ({ quick, figure }) => {
@@ -40,21 +41,3 @@ await bench("overlay", async ({ quick, figure }) => {
   figure({ figure: "underlay.tcp", unit: "Gbit/s", ours: null, peer: median(wire.tcp), target: "" });
   figure({ figure: "underlay.rr", unit: "1/s", ours: null, peer: median(wire.rr), target: "" });
 });
-
-/** Gbit/s of one TCP stream, sender and receiver on a processor each. */
-async function throughput(
-  [client, server]: readonly [string, string],
-  address: string,
-  seconds: number,
-): Promise<number> {
-  const stop = await serve(server, LAST_CPU, ["iperf3", "-s"], 5201);
-  try {
-    const output = inNamespace(client, "0", ["iperf3", "-J", "-c", address, "-t", String(seconds)]);
-    return (
-      (JSON.parse(output) as { end: { sum_received: { bits_per_second: number } } }).end.sum_received.bits_per_second /
-      1e9
-    );
-  } finally {
-    await stop();
-  }
-}

@@ -22,11 +22,13 @@ const LAB_PACKAGES = { iproute2: "ip", "iputils-ping": "ping", "util-linux": "un
 const TEST_PACKAGES = { ...LAB_PACKAGES, nftables: "nft", procps: "sysctl" };
 /** What the demo runs half of its containers by. Without it the CNI plugin attaches them all. */
 const DOCKER_PACKAGES = { containerd: "containerd", crun: "crun", "docker.io": "dockerd" };
+/** What images are made of. */
+const IMAGE_PACKAGES = { "busybox-static": "busybox" };
 /** Container runtimes, plugins and stores that tests let loose on Weft. Without one of them its tests say so and are skipped. */
 const RUNTIME_PACKAGES = {
   podman: "podman",
   ...DOCKER_PACKAGES,
-  "busybox-static": "busybox",
+  ...IMAGE_PACKAGES,
   "containernetworking-plugins": "/usr/lib/cni/bridge",
   "etcd-server": "etcd",
 };
@@ -46,7 +48,7 @@ const COMMANDS = {
   test: { script: "tools/test.ts", packages: TEST_PACKAGES, optional: RUNTIME_PACKAGES },
   check: { script: "tools/check.ts", packages: {} },
   sim: { script: "sim/main.ts", packages: {} },
-  bench: { script: "bench/main.ts", packages: BENCH_PACKAGES },
+  bench: { script: "bench/main.ts", packages: BENCH_PACKAGES, optional: { ...DOCKER_PACKAGES, ...IMAGE_PACKAGES } },
   weft: { script: "src/app/cli/main.ts", packages: {} },
 };
 

@@ -54,6 +54,8 @@ export interface DockerEndpoint {
   readonly mac?: Mac;
   /** The interface's name inside; absent: the engine has not taken the device yet. */
   readonly ifname?: string;
+  /** The agent made the device inside by itself; the engine knows of none. */
+  readonly isOwn?: true;
   /** Bytes; absent: the cluster's. */
   readonly mtu?: number;
   /** The network has no way out (`--internal`). */

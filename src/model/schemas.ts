@@ -232,6 +232,7 @@ const dockerEndpointSchema: z.ZodType<DockerEndpoint> = z.object({
   networkId: z.string().optional(),
   mac: macSchema.optional(),
   ifname: z.string().optional(),
+  isOwn: z.literal(true).optional(),
   mtu: z.int().optional(),
   internal: z.literal(true).optional(),
   containerId: z.string().optional(),

@@ -41,8 +41,10 @@ export async function build(
   refuse(attachment, failures);
   if (inside === undefined) return;
   const desired = desiredContainer(attachment, context);
-  // Nothing is on a device that was just made, so nothing has to be read; but a rule stays when its device goes.
-  const observed = desired.rules.length === 0 ? bare(desired) : await observeFor(desired, inside);
+  // Nothing is on a device that was just made, so nothing has to be read; but a rule stays when its device goes. Docker
+  // waits: there such a rule is refused, and taken away before the next try.
+  const isBare = desired.rules.length === 0 || attachment.docker !== undefined;
+  const observed = isBare ? bare(desired) : await observeFor(desired, inside);
   refuse(attachment, await inside.apply(diff(observed, desired)));
 }
 

@@ -70,6 +70,12 @@ export class AgentMetrics {
     help: "Duration of a pass: observe, desire, diff, apply.",
     registers: [this.#registry],
   });
+  readonly #dockerSeconds = new Summary({
+    name: "weft_agent_docker_call_seconds",
+    help: "Duration of a call of the Docker engine in this agent.",
+    labelNames: ["call"],
+    registers: [this.#registry],
+  });
 
   constructor() {
     for (const name of INTERNAL)
@@ -97,6 +103,11 @@ export class AgentMetrics {
     this.#operations.inc(pass.operations);
     this.#netlinkErrors.inc(pass.failures);
     if (pass.isImpossible) this.#updateFailures.inc();
+  }
+
+  /** @param call `NetworkDriver.Join` */
+  dockerCalled(call: string, durationMs: number): void {
+    this.#dockerSeconds.observe({ call }, durationMs / 1_000);
   }
 
   /** All metrics in the text format of Prometheus. */

@@ -129,6 +129,11 @@ export class Docker {
     this.#daemon = undefined;
   }
 
+  /** Starts `docker ARGS`, whose output is read while it goes on. */
+  spawn(args: readonly string[]): ChildProcess {
+    return this.machine.spawn("docker", [...this.#cli, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  }
+
   /** `docker ARGS`, to its end. */
   run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
     return this.machine.run("docker", [...this.#cli, ...args], options);

@@ -13,6 +13,9 @@ export const NETWORK_OPTION = "weft.network";
 /** Of a network that is added to the cluster: the lengths of hosts' slices, by family. */
 export const PREFIX_OPTIONS = { 4: "weft.prefix", 6: "weft.prefix6" } as const;
 
+/** What an interface is called that no engine has named, with a number after it. */
+export const OWN_PREFIX = "weft";
+
 /**
  * Docker knows no network without IPv4: on the cluster's IPv6 networks each of its interfaces has an address of this
  * range, which is on no network (RFC 2544) and which nothing leads to, so that programs go on to IPv6 at once.

@@ -209,6 +209,8 @@ test("the answers are in Docker's words", () => {
     ],
     DisableGatewayService: true,
   });
+  const own = joinAnswer({ gateways, inside }, false) as { InterfaceName: object };
+  assert.deepEqual(own.InterfaceName, { SrcName: "", DstPrefix: "weft" }, "there is nothing to take");
   assert.deepEqual(joinAnswer({ device: "wd1", gateways, inside }, true), {
     InterfaceName: { SrcName: "wd1", DstPrefix: "eth" },
     StaticRoutes: [

@@ -11,7 +11,7 @@ import { Fault } from "../../model/fault.ts";
 import { type Cidr, type Family, familyOf, type Ip, parseCidr, parseIp } from "../../model/ip.ts";
 import { PORT_MAPPINGS_MAX } from "../../model/limits.ts";
 import { type Mac, parseMac } from "../../model/mac.ts";
-import { DRIVER, NETWORK_OPTION, PREFIX_OPTIONS } from "./engine.ts";
+import { DRIVER, NETWORK_OPTION, OWN_PREFIX, PREFIX_OPTIONS } from "./engine.ts";
 
 export type EngineCall =
   | { readonly method: "RequestPool"; readonly request: PoolRequest }
@@ -280,15 +280,15 @@ export function refusal(text: string): object {
 
 /** What the engine has to know of an endpoint that joined. */
 export interface JoinAnswer {
-  /** The device that it takes. */
-  readonly device: string;
+  /** The device that it takes; absent: there is none for it to take. */
+  readonly device?: string;
   /** Of each family; none on a network without a way out. */
   readonly gateways: readonly Ip[];
   /** Further prefixes that lie behind the gateway of their family. */
   readonly inside: readonly { readonly prefix: Cidr; readonly gateway: Ip }[];
 }
 
-/** The interface is named `eth` and a number by the engine. A gateway lies on the link, whatever the address's length. */
+/** A gateway lies on the link, whatever the address's length. */
 export function joinAnswer({ device, gateways, inside }: JoinAnswer, internal: boolean): object {
   const reached = new Set([...(internal ? [] : gateways), ...inside.map(({ gateway }) => gateway)]);
   const onLink = [...reached].map((gateway) => ({
@@ -299,7 +299,8 @@ export function joinAnswer({ device, gateways, inside }: JoinAnswer, internal: b
   const routes = inside.map(({ prefix, gateway }) => ({ Destination: prefix, RouteType: 0, NextHop: gateway }));
   const gatewayOf = (family: Family) => gateways.find((gateway) => familyOf(gateway) === family) ?? "";
   return {
-    InterfaceName: { SrcName: device, DstPrefix: "eth" },
+    InterfaceName:
+      device === undefined ? { SrcName: "", DstPrefix: OWN_PREFIX } : { SrcName: device, DstPrefix: "eth" },
     ...(!internal && { Gateway: gatewayOf(4), GatewayIPv6: gatewayOf(6) }),
     StaticRoutes: [...onLink, ...routes],
     DisableGatewayService: true,

@@ -54,14 +54,13 @@ export function desiredContainer(attachment: Attachment, context: OverlayContext
   const addresses = servedAddresses(attachment, context);
   const gateways = addresses.map((address) => requiredGateway(attachment, address, context));
   const mtu = mtuOf(attachment, context);
-  if (attachment.docker !== undefined)
+  const routes = gateways.flatMap((gateway) => gatewayRoutes(attachment, gateway));
+  const { docker } = attachment;
+  if (docker !== undefined && docker.isOwn !== true)
     return {
       ...EMPTY_HOST_STATE,
       links: [{ kind: "veth", name: dev, up: true, mtu, mac: attachment.mac }],
-      // The main table is the engine's, which moves the default route from network to network.
-      routes: gateways
-        .flatMap((gateway) => gatewayRoutes(attachment, gateway))
-        .filter(({ table }) => table !== MAIN_TABLE),
+      routes: routes.filter(({ table }) => table !== MAIN_TABLE),
       rules: sourceRules(attachment, addresses),
       neighbors: gateways.map((ip) => ({ dev, ip, mac: GATEWAY_MAC })),
       sysctls: [{ path: acceptRa(dev), value: "0" }],
@@ -73,7 +72,9 @@ export function desiredContainer(attachment: Attachment, context: OverlayContext
       { kind: "veth", name: dev, up: true, mtu, mac: attachment.mac },
     ],
     addresses: addresses.map((address) => ({ dev, address: withLength(address, addressBits(familyOf(address))) })),
-    routes: gateways.flatMap((gateway) => gatewayRoutes(attachment, gateway)),
+    // The default route is the engine's, which moves it from network to network.
+    routes:
+      docker === undefined ? routes : routes.filter(({ table, via }) => table !== MAIN_TABLE || via === undefined),
     rules: sourceRules(attachment, addresses),
     neighbors: gateways.map((ip) => ({ dev, ip, mac: GATEWAY_MAC })),
     sysctls: deviceSysctls(dev, addresses),
@@ -117,7 +118,7 @@ export function insideName({ docker, ifname }: Attachment): string {
 
 /** Where the container's end is made: in its namespace, or here for the engine to take. */
 export function otherEnd({ docker, hostIfname, ifname, netns }: Attachment): { name: string; netns?: string } {
-  if (docker === undefined) return { name: ifname, netns };
+  if (docker === undefined || docker.isOwn) return { name: docker?.ifname ?? ifname, netns };
   return { name: `wd${hostIfname.slice(OWNER.length)}` };
 }
 

@@ -5,8 +5,9 @@ import { FakeAttachRig } from "../../../../test/support/attach-rig.ts";
 import { EngineHand, engineId } from "../../../../test/support/engine-hand.ts";
 import { isAttachment } from "../../../model/attachment.ts";
 import { ENGINE_CALL_MAX_MS } from "../../../model/engine-limits.ts";
-import { ipInterface } from "../../../model/ip.ts";
-import { ADDRESS_REST_MS } from "../../../model/limits.ts";
+import { cidr, ipInterface } from "../../../model/ip.ts";
+import { ADDRESS_REST_MS, INTERFACE_RANK_MAX } from "../../../model/limits.ts";
+import { INTERFACE_TABLE } from "../../../model/names.ts";
 
 async function open(): Promise<{ rig: FakeAttachRig; hand: EngineHand }> {
   const rig = await FakeAttachRig.open();
@@ -65,6 +66,36 @@ test("what is asked of Join is what the engine builds the inside of", async () =
   });
   const again = await hand.call("Join", { ...ids, SandboxKey: "/run/docker/netns/x" });
   assert.deepEqual(again, { InterfaceName, ...joined }, "a repeated call has the same answer");
+});
+
+test("where a container has an interface already, the next one is made inside, and the engine takes none", async () => {
+  const { rig, hand } = await open();
+  const both = await hand.network("both");
+  const sandbox = "/run/docker/netns/x";
+  await rig.newNetns(sandbox);
+  const inside = await rig.kernel.enter(sandbox);
+  await inside.apply([{ op: "link.add", link: { kind: "bridge", name: "eth0", up: true } }]);
+  const before = await rig.dump(sandbox);
+  const rule = { src: cidr("10.8.0.10/32"), table: INTERFACE_TABLE + INTERFACE_RANK_MAX, priority: 32_087 };
+  await inside.apply([{ op: "rule.add", rule }]); // one that stayed when its device went
+  const ids = { NetworkID: both, EndpointID: engineId("e1") };
+  const { Address } = await hand.call("RequestAddress", { PoolID: "both/4", Address: "" });
+  await hand.call("CreateEndpoint", { ...ids, Interface: { Address } });
+  const joined = await hand.call("Join", { ...ids, SandboxKey: sandbox });
+  assert.deepEqual(joined.InterfaceName, { SrcName: "", DstPrefix: "weft" });
+  assert.deepEqual(await hand.call("Join", { ...ids, SandboxKey: sandbox }), joined, "a repeated call");
+  const state = await inside.observe([]);
+  assert.deepEqual(state.links.find(({ name }) => name === "weft0")?.up, true);
+  assert.deepEqual(
+    state.routes.map(({ dst, table }) => `${dst} ${table}`).sort(),
+    ["0.0.0.0/0 1869", "10.8.0.9/32 1869", "10.8.0.9/32 254"],
+    "the default route is the engine's",
+  );
+  const whole = await rig.dump();
+  await pass(rig);
+  assert.equal(await rig.dump(), whole, "a pass finds nothing to do");
+  await hand.call("Leave", ids);
+  assert.equal(await rig.dump(sandbox), before);
 });
 
 test("a MAC of the user's own is kept, and is nobody else's", async () => {

@@ -189,12 +189,20 @@ test("nothing is waited for by whoever says that something changed, and a stop e
   assert.deepEqual(await names(), ["dcos"]);
 });
 
-test("an engine in a swarm is noted", async () => {
-  const { engine, assign, networks, names } = rig();
+test("an engine is asked what it is when its networks change, and now and then: one in a swarm is noted", async () => {
+  const { engine, assign, networks, names, pass } = rig();
   await assign(DCOS);
-  assert.deepEqual(networks.notes(), []);
+  await pass();
   engine.swarm = "active";
+  engine.start("web", { networks: ["dcos"] });
+  await pass();
+  assert.deepEqual(networks.notes(), []);
   await assign(DCOS, BLUE);
+  await pass();
   assert.match(networks.notes()[0] ?? "", /swarm mode/);
   assert.deepEqual(await names(), ["dcos", "blue"]);
+  engine.swarm = "inactive";
+  await pass(ENGINE_INTERVAL_MS);
+  await pass(ENGINE_INTERVAL_MS);
+  assert.deepEqual(networks.notes(), []);
 });

@@ -13,6 +13,7 @@ import {
   wantedNetworks,
 } from "../../../core/docker/networks.ts";
 import type { Assignment } from "../../../model/cluster.ts";
+import { ENGINE_INTERVAL_MS } from "../../../model/engine-limits.ts";
 import { Fault } from "../../../model/fault.ts";
 import { FailureLog } from "../failure-log.ts";
 import { EngineLoop, type EngineLoopDeps } from "./engine-loop.ts";
@@ -30,6 +31,9 @@ export class DockerNetworks {
   #wanted: readonly NetworkSpec[] | undefined;
   #problems: readonly NetworkProblem[] = [];
   #info: EngineInfo | undefined;
+  #infoAt = 0;
+  /** The engine's networks when it was last asked what it is. */
+  #ids = "";
   /** The engine or our driver refused something in this pass, and may not do so again. */
   #isRefused = false;
 
@@ -84,8 +88,8 @@ export class DockerNetworks {
 
   async #pass(signal: AbortSignal): Promise<boolean> {
     const { engine, isArriving = () => false } = this.#deps;
-    this.#info = await engine.info();
     const present = await engine.networks();
+    await this.#learn(present.map(({ id }) => id).join());
     const { create, remove, replace, problems } = planNetworks(this.#wanted ?? [], present);
     const found: (NetworkProblem | undefined)[] = [...problems];
     this.#isRefused = false;
@@ -104,6 +108,19 @@ export class DockerNetworks {
     this.#problemLog.note(this.#problems.map(({ network, problem }) => `network ${network}: ${problem}`));
     // All other problems end with a change of the engine's or of the cluster's.
     return !this.#isRefused && !create.some(({ name }) => isArriving(name));
+  }
+
+  /**
+   * Docker starts three programs to say what it is, while containers wait for the processor: it is not asked whenever one
+   * of them joins a network, but when networks come or go, as they do with a swarm, and now and then.
+   */
+  async #learn(ids: string): Promise<void> {
+    const { clock, engine } = this.#deps;
+    const now = clock.now();
+    if (this.#info !== undefined && ids === this.#ids && now - this.#infoAt < ENGINE_INTERVAL_MS) return;
+    this.#info = await engine.info();
+    this.#infoAt = now;
+    this.#ids = ids;
   }
 
   /** @returns why it could not be made */

@@ -60,8 +60,9 @@ export class EngineSide {
     const { agent, log, onBug } = this.#deps;
     const answer = (path: string, body: Uint8Array) => agent.engineCall(path, body);
     const activated = () => this.#networks.changed();
+    const answered = (call: string, durationMs: number) => agent.metrics.dockerCalled(call, durationMs);
     try {
-      const service = { started: this.#started.promise, answer, activated, onBug };
+      const service = { started: this.#started.promise, answer, activated, answered, onBug };
       this.#server = await listenForDocker(join(pluginDir, `${DRIVER}.sock`), service);
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;

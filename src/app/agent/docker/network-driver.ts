@@ -34,6 +34,7 @@ import { buildMended } from "../attach-build.ts";
 import { requirePorts } from "../attach-checks.ts";
 import { mayAdd, type NewPools, overlayOf, requireWhole } from "./address-driver.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
+import { ownDevice } from "./own-device.ts";
 
 type JoinCall = Extract<EngineCall, { method: "Join" }>;
 
@@ -122,14 +123,16 @@ export class NetworkDriver {
 
   /** Makes the pair. @throws Fault not-ready, unknown-container, unknown-network, kernel-refused, storage */
   async join({ endpointId, sandbox }: JoinCall): Promise<object> {
-    const { book, host, log, release } = this.#deps;
+    const { book, host, kernel, log, release } = this.#deps;
     const lease = this.#endpoint(endpointId);
     const context = requireContext(host);
     if (isAttachment(lease) && lease.netns === sandbox && lease.state !== "pending") return joined(lease, context);
-    const pending = attachmentOf(lease, sandbox, this.#deps);
+    const taken = attachmentOf(lease, sandbox, this.#deps);
+    const own = await ownDevice(taken, kernel);
+    const pending = own?.attachment ?? taken;
     try {
       book.save(pending);
-      await buildMended(pending, context, this.#deps);
+      await buildMended(pending, context, this.#deps, own?.inside);
       const whole: Attachment = { ...pending, state: "attached" };
       book.save(whole);
       log.info({ network: lease.network, endpoint: endpointId, addresses: addressesOf(whole) }, "attached for Docker");
@@ -138,6 +141,8 @@ export class NetworkDriver {
     } catch (error) {
       await host.exclusive(() => release.takeBack(pending));
       throw error;
+    } finally {
+      own?.inside.close();
     }
   }
 
@@ -147,13 +152,16 @@ export class NetworkDriver {
     const lease = this.#endpoint(endpointId);
     if (!isAttachment(lease)) throw unknownEndpoint(endpointId);
     if (wanted.length === 0) return {};
-    const ports = freePorts(lease, wanted, book.attachments(), sockets.holders);
-    const opened: Attachment = { ...lease, ports };
-    requirePorts(opened, this.#deps);
-    book.save(opened);
     const context = requireContext(host);
-    const sysctls = portSysctls(opened).map((sysctl) => ({ op: "sysctl.set", sysctl }) as const);
-    const failures = await host.exclusive(() => kernel.apply([...addPorts(opened, [], context), ...sysctls]));
+    // A pass that ran between the book and the kernel would open them first, and they would seem taken.
+    const failures = await host.exclusive(async () => {
+      const ports = freePorts(lease, wanted, book.attachments(), sockets.holders);
+      const opened: Attachment = { ...lease, ports };
+      requirePorts(opened, this.#deps);
+      book.save(opened);
+      const sysctls = portSysctls(opened).map((sysctl) => ({ op: "sysctl.set", sysctl }) as const);
+      return kernel.apply([...addPorts(opened, [], context), ...sysctls]);
+    });
     const [failure] = failures.filter(({ op }) => op.op !== "connections.forget");
     if (failure === undefined) return {};
     await this.revoke(endpointId);
@@ -230,5 +238,7 @@ function joined(attachment: Attachment, context: OverlayContext): object {
     const gateway = gateways.find((each) => familyOf(each) === familyOf(prefix));
     return gateway === undefined ? [] : [{ prefix, gateway }];
   });
-  return joinAnswer({ device: otherEnd(attachment).name, gateways, inside }, attachment.docker?.internal === true);
+  const { internal, isOwn } = attachment.docker ?? {};
+  const device = isOwn ? {} : { device: otherEnd(attachment).name };
+  return joinAnswer({ ...device, gateways, inside }, internal === true);
 }

@@ -19,6 +19,7 @@ async function open(t: TestContext, service: Partial<PluginService> = {}) {
     activated: () => {
       activations++;
     },
+    answered: () => {},
     onBug: (thrown) => bugs.push(thrown),
     ...service,
   });

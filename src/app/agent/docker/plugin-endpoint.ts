@@ -17,6 +17,8 @@ export interface PluginService {
   answer(path: string, body: Uint8Array): Promise<object>;
   /** The engine asks what the driver can: it has just started, or just learned of the driver. */
   activated(): void;
+  /** Told of each call of `CALL_PATHS`, after it. */
+  answered(call: string, durationMs: number): void;
   /** Told of what was thrown and is no fault; the engine gets an answer all the same. */
   onBug(thrown: unknown): void;
 }
@@ -31,8 +33,13 @@ export function listenForDocker(path: string, service: PluginService): Promise<H
   );
   const calls = CALL_PATHS.map((each) =>
     direct(each, async (body) => {
-      await startOf(service);
-      return service.answer(each, body);
+      const begin = performance.now();
+      try {
+        await startOf(service);
+        return await service.answer(each, body);
+      } finally {
+        service.answered(each.slice(1), performance.now() - begin);
+      }
     }),
   );
   // The engine takes 404 for a call that this driver has no use for.
