@@ -84,9 +84,12 @@ function behaviours(program: Program): void {
 
   it("sends the call again with the same id when the agent restarts or is not ready", async (t) => {
     const troubles: StubAnswer[] = ["breaks", "restarts", { status: 503, body: '{"error":"starting"}' }];
-    const { status, requests } = await call(t, [...troubles, OK], ["setup", "/run/netns/c1"]);
-    assert.deepEqual([status, requests.length], [0, 4]);
-    assert.equal(new Set(requests.map(String)).size, 1, "byte for byte the same call");
+    // Each by itself: all of them together are more than the second that a call has, where the machine is busy.
+    for (const trouble of troubles) {
+      const { status, requests } = await call(t, [trouble, OK], ["setup", "/run/netns/c1"]);
+      assert.deepEqual([status, requests.length], [0, 2], JSON.stringify(trouble));
+      assert.equal(new Set(requests.map(String)).size, 1, "byte for byte the same call");
+    }
   });
 
   it("answers info without an agent, and without reading", async () => {

@@ -117,9 +117,12 @@ function behaviours(program: Program): void {
       "restarts",
       { status: 503, body: "{}" },
     ];
-    const { status, stdout, requests } = await call(t, [...troubles, OK]);
-    assert.deepEqual([status, stdout, requests.length], [0, '{"ips":[]}', 5]);
-    assert.equal(new Set(requests.map(String)).size, 1, "byte for byte the same call");
+    // Each by itself: all of them together are more than the second that a call has, where the machine is busy.
+    for (const trouble of troubles) {
+      const { status, stdout, requests } = await call(t, [trouble, OK]);
+      assert.deepEqual([status, stdout, requests.length], [0, '{"ips":[]}', 2], JSON.stringify(trouble));
+      assert.equal(new Set(requests.map(String)).size, 1, "byte for byte the same call");
+    }
   });
 
   it("gives each call an id of its own, whatever the environment says", async (t) => {
