@@ -150,7 +150,7 @@ function behaviours(program: Program): void {
     const { status, stdout, requests } = await call(t, new Array<StubAnswer>(100).fill(starting));
     const seconds = (performance.now() - started) / 1_000;
     assert.deepEqual([status, JSON.parse(stdout).msg], [1, "starting"]);
-    assert(requests.length > 3, `${requests.length} tries`);
+    assert(requests.length > 1, `${requests.length} tries`);
     assert(seconds > 0.65 && seconds < 5, `${seconds} s`);
   });
 
