@@ -8,11 +8,11 @@
  * other host, so that the socket between does not slow down what is compared.
  */
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import type { Agent } from "../src/app/demo/weft-process.ts";
 import { assert } from "../src/model/fault.ts";
-import { type EngineHost, IMAGE } from "../test/support/docker.ts";
+import { IMAGE } from "../test/support/docker.ts";
 import { CallTimer } from "./call-timer.ts";
 import { type BenchHost, enterDockerLab, joinSwarm, OURS, openDockerLab, SWARM } from "./docker-lab.ts";
 import { alternate, bench, median, percentile } from "./figures.ts";
@@ -24,13 +24,11 @@ const BRIDGE = "bridged";
 const PACKETS_PER_S = 50;
 const SPENT = /^weft_agent_docker_call_seconds_sum\{.*\} (\S+)$/gm;
 
-/** Between host 2 and its agent. */
-async function timedPlugin(agent: Agent): Promise<{ timer: CallTimer; host: EngineHost }> {
-  const { netns, confDir, binDir, dockerSocket, dockerPluginDir } = agent;
-  const folder = join(agent.folder, "timed-plugins");
-  mkdirSync(folder);
-  const timer = await CallTimer.listen(join(folder, "weft.sock"), join(dockerPluginDir, "weft.sock"));
-  return { timer, host: { netns, confDir, binDir, dockerSocket, dockerPluginDir: folder } };
+/** From now on the engine finds a timer where the agent's socket was. */
+function timedPlugin({ dockerPluginDir }: Agent): Promise<CallTimer> {
+  const [path, agents] = [join(dockerPluginDir, "weft.sock"), join(dockerPluginDir, "../agents.sock")];
+  renameSync(path, agents);
+  return CallTimer.listen(path, agents);
 }
 
 /** Connects a container to a network and disconnects it again. @returns ms of the first */
@@ -83,10 +81,7 @@ await enterDockerLab();
 await bench("docker-attach", async ({ quick, figure }) => {
   const timers: CallTimer[] = [];
   const lab = await openDockerLab(undefined, async (agent, number) => {
-    if (number === 1) return agent;
-    const { timer, host } = await timedPlugin(agent);
-    timers.push(timer);
-    return host;
+    if (number === 2) timers.push(await timedPlugin(agent));
   });
   const [one, two] = lab.hosts;
   for (const host of [one, two]) {

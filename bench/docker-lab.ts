@@ -7,7 +7,7 @@
 import { enterLab } from "../src/app/demo/enter-lab.ts";
 import { waitFor } from "../src/app/demo/wait.ts";
 import type { Agent } from "../src/app/demo/weft-process.ts";
-import { type DockerHost, dockerSkip, type EngineHost, startDocker } from "../test/support/docker.ts";
+import { type DockerHost, dockerSkip, startDocker } from "../test/support/docker.ts";
 import { agentOf, type Cluster, createCluster } from "../test/support/lab-cluster.ts";
 import { imageTar } from "../test/support/podman.ts";
 import { SocketHttp } from "./socket-http.ts";
@@ -47,17 +47,18 @@ export async function enterDockerLab(): Promise<void> {
 
 /**
  * @param config of the master; absent: network dcos alone
- * @param engineSide what the engine of a host is given instead of what its agent has
+ * @param between what is done on a host when its agent runs and its engine is not started yet
  */
 export async function openDockerLab(
   config = CONFIG,
-  engineSide: (agent: Agent, host: number) => EngineHost | Promise<EngineHost> = (agent) => agent,
+  between: (agent: Agent, host: number) => Promise<void> = async () => {},
 ): Promise<DockerLab> {
   const cluster = await createCluster({ hosts: 2, config });
   const tar = await imageTar();
   const open = async (number: number) => {
     const agent = agentOf(cluster, number);
-    const docker = await startDocker(await engineSide(agent, number), tar);
+    await between(agent, number);
+    const docker = await startDocker(agent, tar);
     const host = Object.assign(docker, { agent, api: new SocketHttp(agent.dockerSocket) });
     await waitFor(`the networks to come to Docker on host ${number}`, SETTLE_MS, () => hasOurs(host));
     return host;
