@@ -97,24 +97,29 @@ const agentEntrySchema = z.object({ record: agentRecordSchema });
 export class ControlRecords {
   readonly #book: Book;
   readonly #seal: EntrySeal;
-  /** What each item at rest is as an entry: thousands of them are saved again with every one that comes or goes. */
-  readonly #restingValues = new WeakMap<RestingItem, unknown>();
+  /** What was saved last, as it came: thousands of items rest, and are saved again with every one that comes or goes. */
+  readonly #saved = new Map<string, ReadonlyMap<string, unknown>>();
+  #savedResting: ReadonlySet<RestingItem> | undefined;
   /** Above the order of every entry. */
-  #order: number;
+  #order = 0;
 
   /** @param storeKey 32 bytes */
   constructor(book: Book, storeKey: Uint8Array) {
     this.#book = book;
     this.#seal = new EntrySeal(storeKey);
-    const orders = [NETWORK, AGENT, TOKEN, RESTING].flatMap((kind) =>
-      [...book.under(kind)].map(([, value]) => orderOf(value)),
-    );
-    this.#order = orders.reduce((most, order) => Math.max(most, order + 1), 0);
+    for (const kind of [NETWORK, AGENT, TOKEN, RESTING])
+      for (const [, value] of book.under(kind)) this.#order = Math.max(this.#order, orderOf(value) + 1);
   }
 
   /** As `Book.change`. */
   change(deed: Deed, make: () => void): void {
-    this.#book.change(deed, make);
+    try {
+      this.#book.change(deed, make);
+    } catch (thrown) {
+      this.#saved.clear();
+      this.#savedResting = undefined;
+      throw thrown;
+    }
   }
 
   /** As `Book.whenDurable`. */
@@ -181,24 +186,22 @@ export class ControlRecords {
 
   /** What was given back and is not given again yet, in the order in which it was. @throws Fault corrupt-store */
   resting(): readonly RestingItem[] {
-    const before = this.#book.get(RESTING_BEFORE) ?? [];
-    const items = this.#inOrder(RESTING).map(([id, value]) => {
-      const item = decoded(restingItemSchema, value, RESTING + id);
-      this.#restingValues.set(item, value);
-      return item;
-    });
-    return [...decoded(z.array(restingItemSchema), before, RESTING_BEFORE), ...items];
+    const before = decoded(z.array(restingItemSchema), this.#book.get(RESTING_BEFORE) ?? [], RESTING_BEFORE);
+    const items = this.#inOrder(RESTING).map(([id, value]) => decoded(restingItemSchema, value, RESTING + id));
+    if (before.length === 0) this.#savedResting = new Set(items);
+    return [...before, ...items];
   }
 
   /** Each item is an entry of its own, as each removal is. Who gets back what it had gets it back in its order. */
   saveResting(resting: readonly RestingItem[]): void {
-    const values = resting.map((item) => {
-      const value = this.#restingValues.get(item) ?? { order: this.#orderOf(RESTING + item.item), ...item };
-      this.#restingValues.set(item, value);
-      return [item.item, value] as const;
-    });
-    this.#saveAll(RESTING, new Map(values));
+    const now = new Set(resting);
+    const before = this.#savedResting;
+    const entryOf = (item: RestingItem) => [item.item, { order: this.#orderOf(RESTING + item.item), ...item }] as const;
     this.#book.delete(RESTING_BEFORE);
+    if (before === undefined) this.#saveAll(RESTING, new Map(resting.map(entryOf)));
+    for (const item of before ?? []) if (!now.has(item)) this.#book.delete(RESTING + item.item);
+    for (const item of now) if (before?.has(item) === false) this.#book.put(RESTING + item.item, entryOf(item)[1]);
+    this.#savedResting = now;
   }
 
   // ---- policies, shortages -------------------------------------------------------------------------------------------
@@ -331,8 +334,10 @@ export class ControlRecords {
 
   /** Of a kind these entries and no others, by the rest of their keys. */
   #saveAll(kind: string, values: ReadonlyMap<string, unknown>): void {
-    for (const [id] of [...this.#book.under(kind)]) if (!values.has(id)) this.#book.delete(kind + id);
-    for (const [id, value] of values) if (this.#book.get(kind + id) !== value) this.#book.put(kind + id, value);
+    const before = this.#saved.get(kind) ?? new Map(this.#book.under(kind));
+    for (const id of before.keys()) if (!values.has(id)) this.#book.delete(kind + id);
+    for (const [id, value] of values) if (before.get(id) !== value) this.#book.put(kind + id, value);
+    if (kind !== RESTING) this.#saved.set(kind, values);
   }
 
   /** Versions up to 0.1.0 wrote many removals inside of the entry at first, and deleted those below the floor later. */
