@@ -7,12 +7,13 @@
  * seen from the engine: at a socket between the two, with HTTP and what the processor is busy with. Both are taken on the
  * other host, so that the socket between does not slow down what is compared.
  */
+
 import { once } from "node:events";
 import { renameSync } from "node:fs";
 import { join } from "node:path";
 import type { Agent } from "../src/app/demo/weft-process.ts";
 import { assert } from "../src/model/fault.ts";
-import { IMAGE } from "../test/support/docker.ts";
+import { IMAGE } from "../test/support/podman.ts";
 import { CallTimer } from "./call-timer.ts";
 import { type BenchHost, enterDockerLab, joinSwarm, OURS, openDockerLab, SWARM } from "./docker-lab.ts";
 import { alternate, bench, median, percentile } from "./figures.ts";

@@ -6,11 +6,12 @@
  * Counted are leases, whatever the kernel holds on the hosts that it did not hold before, Docker's networks, and sandboxes
  * that are still mounted. What is left is written to stderr, one line each.
  */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HostState } from "../src/core/host/host-state.ts";
 import { openLinuxKernel } from "../src/io/kernel/linux-kernel.ts";
 import { ENGINE_COMPARE_INTERVAL_MS, ENGINE_FORGETS_MS } from "../src/model/engine-limits.ts";
-import { IMAGE } from "../test/support/docker.ts";
+import { IMAGE } from "../test/support/podman.ts";
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { type BenchHost, enterDockerLab, openDockerLab } from "./docker-lab.ts";
 import { bench } from "./figures.ts";

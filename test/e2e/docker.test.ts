@@ -9,10 +9,10 @@ import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { LAB_DIR } from "../../src/app/demo/enter-lab.ts";
 import { waitFor } from "../../src/app/demo/wait.ts";
-import { type DockerHost, dockerSkip, IMAGE, startDocker } from "../support/docker.ts";
+import { type DockerHost, dockerSkip, startDocker } from "../support/docker.ts";
 import { labOrReason } from "../support/lab.ts";
 import { agentOf, type Cluster, createCluster, hostOf, weft } from "../support/lab-cluster.ts";
-import { type Addresses, imageTar } from "../support/podman.ts";
+import { type Addresses, IMAGE, imageTar } from "../support/podman.ts";
 
 const skip = dockerSkip() ?? (await labOrReason());
 

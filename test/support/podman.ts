@@ -12,7 +12,7 @@ import type { Agent } from "../../src/app/demo/weft-process.ts";
 
 const BUSYBOX = "/bin/busybox";
 const APPLETS = ["sh", "ip", "timeout", "wget", "httpd", "nc", "sleep", "cat", "ping", "true"];
-const IMAGE = "who";
+export const IMAGE = "who";
 const SERVE = ["httpd", "-f", "-p", "80", "-h", "/www"];
 /** Prints the address of whoever asks, an IPv4 one without `::ffff:`, on a line of its own. */
 const WHO = `#!/bin/sh
@@ -23,6 +23,8 @@ printf '\\n%s\\n' "\${asker#::ffff:}"
 /** Network → its address, or the IPv4 one and the IPv6 one. */
 export type Addresses = Readonly<Record<string, readonly string[]>>;
 
+/** Docker's, of networks without IPv4 (decision 0037). */
+const STAND_IN = /^198\.1[89]\./;
 const ANSWER_TIMEOUT_S = 3;
 
 /** Why containers of this kind cannot run here, for the `skip` option of a test. */
@@ -61,55 +63,57 @@ export async function startPodman(agent: Agent, tar: string): Promise<PodmanHost
   return new PodmanHost(podman);
 }
 
-export class PodmanHost {
-  readonly podman: Podman;
+/** What a container runtime on a machine of the lab can do; Podman and Docker have the same command line. */
+export interface Runtime {
+  readonly machine: Machine;
+  run(args: readonly string[]): Promise<Output>;
+  /** @throws Error with what it wrote to stderr */
+  mustRun(args: readonly string[]): Promise<string>;
+}
 
-  constructor(podman: Podman) {
-    this.podman = podman;
+/** A runtime whose containers answer. */
+export abstract class ContainerHost {
+  readonly #runtime: Runtime;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
   }
 
   get machine(): Machine {
-    return this.podman.machine;
+    return this.#runtime.machine;
   }
 
-  /** `podman run` of a container that answers, with these options. */
+  /** `run` of a container that answers, with these options. */
   run(name: string, ...options: readonly string[]): Promise<Output> {
-    return this.podman.run(["run", "--detach", "--name", name, "--stop-timeout", "0", ...options, IMAGE, ...SERVE]);
+    return this.#runtime.run(["run", "--detach", "--name", name, "--stop-timeout", "0", ...options, IMAGE, ...SERVE]);
   }
 
   /** The same, where nothing but success is expected. @returns its addresses */
   async start(name: string, ...options: readonly string[]): Promise<Addresses> {
     const { status, stderr } = await this.run(name, ...options);
-    if (status !== 0) throw new Error(`podman run ${options.join(" ")}: ${stderr}`);
+    if (status !== 0) throw new Error(`run ${options.join(" ")}: ${stderr}`);
     return this.addresses(name);
   }
 
-  /** `podman …` of which nothing but success is expected. */
+  /** A command of which nothing but success is expected. */
   do(...args: readonly string[]): Promise<string> {
-    return this.podman.mustRun(args);
+    return this.#runtime.mustRun(args);
   }
 
   exec(name: string, ...command: readonly string[]): Promise<Output> {
-    return this.podman.run(["exec", name, ...command]);
+    return this.#runtime.run(["exec", name, ...command]);
   }
 
-  /** By network, as Podman had them from the plugin: IPv4 before IPv6. */
+  /** By network, as the runtime tells them: IPv4 before IPv6, without what stands in for IPv4. */
   async addresses(name: string): Promise<Addresses> {
     const json = await this.do("inspect", name, "--format", "{{json .NetworkSettings.Networks}}");
     const networks = JSON.parse(json) as Record<string, { IPAddress: string; GlobalIPv6Address: string }>;
     return Object.fromEntries(
       Object.entries(networks).map(([network, { IPAddress, GlobalIPv6Address }]) => [
         network,
-        [IPAddress, GlobalIPv6Address].filter((address) => address !== ""),
+        [IPAddress, GlobalIPv6Address].filter((address) => address !== "" && !STAND_IN.test(address)),
       ]),
     );
-  }
-
-  /** Removes a container whose Podman was killed before it had written down what it mounted. */
-  async removeHalfMade(name: string): Promise<void> {
-    const id = await this.do("inspect", name, "--format", "{{.Id}}");
-    await this.machine.run("umount", [`/var/lib/containers/vfs-containers/${id.trim()}/userdata/shm`]);
-    await this.do("rm", "--force", name);
   }
 
   /** Asks a container's server from inside another. @returns as whom it saw the asker, or what went wrong */
@@ -122,6 +126,22 @@ export class PodmanHost {
   async askFromHost(address: string, port: number): Promise<string> {
     const { stdout, stderr } = await this.machine.run("busybox", question(address, port));
     return stdout.trim() || stderr.trim() || "no answer";
+  }
+}
+
+export class PodmanHost extends ContainerHost {
+  readonly podman: Podman;
+
+  constructor(podman: Podman) {
+    super(podman);
+    this.podman = podman;
+  }
+
+  /** Removes a container whose Podman was killed before it had written down what it mounted. */
+  async removeHalfMade(name: string): Promise<void> {
+    const id = await this.do("inspect", name, "--format", "{{.Id}}");
+    await this.machine.run("umount", [`/var/lib/containers/vfs-containers/${id.trim()}/userdata/shm`]);
+    await this.do("rm", "--force", name);
   }
 }
 

@@ -4,27 +4,26 @@
  * by itself, which the engine's lists speak for (docs/decisions/0037).
  */
 import { randomInt } from "node:crypto";
-import { NETWORK_OPTION, STAND_IN } from "../../../core/docker/engine.ts";
-import { ADDRESS_SPACE, type EngineCall, type PoolRequest } from "../../../core/docker/messages.ts";
+import { STAND_IN } from "../../../core/docker/engine.ts";
+import type { EngineCall, PoolRequest } from "../../../core/docker/messages.ts";
 import { newPool } from "../../../core/docker/new-network.ts";
+import {
+  isHere,
+  networkGateway,
+  newGateway,
+  overlayOf,
+  poolId,
+  poolOf,
+  requireWhole,
+  reservedName,
+  subnetOf,
+} from "../../../core/docker/pools.ts";
 import type { LeaseRequest } from "../../../core/ipam/lease.ts";
-import type { Lease } from "../../../model/attachment.ts";
-import { type AgentOverlay, type Assignment, halvesOf } from "../../../model/cluster.ts";
+import { isAttachment, type Lease } from "../../../model/attachment.ts";
+import type { Assignment } from "../../../model/cluster.ts";
 import { NEW_POOLS_MAX } from "../../../model/engine-limits.ts";
 import { Fault } from "../../../model/fault.ts";
-import { gatewayOf } from "../../../model/half.ts";
-import {
-  addressCount,
-  type Cidr,
-  type Family,
-  familyOf,
-  hostCidr,
-  type Ip,
-  lengthOf,
-  nthAddress,
-  withLength,
-} from "../../../model/ip.ts";
-import { reservedNames } from "../../../model/reservation.ts";
+import { addressCount, type Cidr, type Family, hostCidr, type Ip, nthAddress } from "../../../model/ip.ts";
 import type { AttachHost } from "../attach-service.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
 
@@ -114,7 +113,7 @@ export class AddressDriver {
   /** What has a device is left alone: its endpoint is there, so the call is about a lease before it. */
   async releaseAddress(address: Ip, detach: (lease: Lease) => Promise<void>): Promise<object> {
     const holder = this.#deps.book.ledger.holder(address);
-    if (holder?.docker !== undefined && !("hostIfname" in holder)) await detach(holder);
+    if (holder?.docker !== undefined && !isAttachment(holder)) await detach(holder);
     return {};
   }
 }
@@ -131,90 +130,6 @@ const ENGINE = {
 } as const;
 
 /** Whether the network is none of this host's, and the master can be asked to add it. */
-export function mayAdd(network: string, { agent }: Assignment, { addNetwork }: AttachHost): boolean {
-  const isHere = agent.overlays.some(({ info, dockerBridge }) => info.name === network && dockerBridge !== undefined);
-  return addNetwork !== undefined && !isHere;
-}
-
-/** By its name, or by its subnet. @throws Fault unknown-network, bad-request */
-export function overlayOf({ agent }: Assignment, network?: string, pool?: Cidr): AgentOverlay {
-  const usable = agent.overlays.filter(({ dockerBridge }) => dockerBridge !== undefined);
-  const found = usable.find(({ info }) =>
-    network === undefined ? pool !== undefined && [info.subnet, info.subnet6].includes(pool) : info.name === network,
-  );
-  if (found !== undefined) return found;
-  const known = usable.map(({ info }) => info.name);
-  const has = `this host has ${known.join(", ") || "none"} for Docker`;
-  if (network !== undefined)
-    throw new Fault(
-      "unknown-network",
-      `the cluster has no network ${network} here (${has}); an operator adds one with 'weft network add', and then it ` +
-        "comes to Docker by itself",
-      { network, known },
-    );
-  if (pool !== undefined)
-    throw new Fault(
-      "unknown-network",
-      `no network of the cluster has the subnet ${pool} (${has}); an operator adds one with ` +
-        `'weft network add NAME --subnet ${pool}', and then it comes to Docker by itself; to add it from here, give both ` +
-        `--ipam-opt ${NETWORK_OPTION}=NAME and -o ${NETWORK_OPTION}=NAME`,
-      { known },
-    );
-  throw new Fault(
-    "bad-request",
-    `which network of the cluster? Give --ipam-opt ${NETWORK_OPTION}=NAME and -o ${NETWORK_OPTION}=NAME; ${has}`,
-    { known },
-  );
-}
-
-/** @returns the pool, which has to be all of the network's @throws Fault bad-request */
-export function requireWhole(overlay: AgentOverlay, family: Family, pool: Cidr | undefined): Cidr {
-  const subnet = subnetOf(overlay, family);
-  if (pool === subnet) return subnet;
-  const { name } = overlay.info;
-  throw new Fault("bad-request", `network ${name} of the cluster has ${subnet}; give --subnet ${subnet}`);
-}
-
-/** What Docker's network has as its subnet. @throws Fault bad-request */
-function subnetOf({ info }: AgentOverlay, family: Family): Cidr {
-  const subnet = family === 4 ? (info.subnet ?? STAND_IN) : info.subnet6;
-  if (subnet !== undefined) return subnet;
-  throw new Fault("bad-request", `network ${info.name} of the cluster has no IPv6; leave --ipv6 out`);
-}
-
-/** What the network shows as its gateway: each endpoint has that of its own half, which may be another one later. */
-function networkGateway(overlay: AgentOverlay, family: Family, asked: Ip | undefined): string {
-  const half = halvesOf(overlay, "docker").find((each) => familyOf(each.half) === family)?.half;
-  const { name } = overlay.info;
-  if (half === undefined)
-    throw new Fault("unknown-network", `this host has no IPv${family} addresses of network ${name} for Docker`);
-  const gateway = gatewayOf(half);
-  if (asked !== undefined && asked !== gateway)
-    throw new Fault("bad-request", `the gateway of network ${name} on this host is ${gateway}; leave --gateway out`);
-  return withLength(gateway, lengthOf(subnetOf(overlay, family)));
-}
-
-/** Docker tells no name: whoever asks for a reserved address is taken for the one that it is reserved for. */
-function reservedName({ reservations = [] }: Assignment, network: string, asked: Ip): string | undefined {
-  const holder = reservedNames(reservations).get(asked);
-  return holder?.network === network ? holder.name : undefined;
-}
-
-/** Of a network whose hosts have no gateways yet: the address is the network's own, and no container's. @throws Fault bad-request */
-function newGateway(network: string, pool: Cidr, asked: Ip | undefined): string {
-  const gateway = nthAddress(pool, 1n);
-  if (asked !== undefined && asked !== gateway)
-    throw new Fault("bad-request", `each host has a gateway of its own in network ${network}; leave --gateway out`);
-  return withLength(gateway, lengthOf(pool));
-}
-
-function poolId(network: string, family: Family): string {
-  return `${network}/${family}`;
-}
-
-/** @throws Fault bad-request */
-function poolOf(id: string): { readonly network: string; readonly family: Family } {
-  const [, network, family] = /^(.+)\/([46])$/.exec(id) ?? [];
-  if (network !== undefined) return { network, family: family === "4" ? 4 : 6 };
-  throw new Fault("bad-request", `${id.slice(0, 64)} is no pool of ${ADDRESS_SPACE}; make the Docker network again`);
+export function mayAdd(network: string, assignment: Assignment, { addNetwork }: AttachHost): boolean {
+  return addNetwork !== undefined && !isHere(network, assignment);
 }

@@ -41,12 +41,12 @@ export class DockerDriver {
     }
   }
 
-  #carryOut(call: EngineCall): Promise<object> {
+  async #carryOut(call: EngineCall): Promise<object> {
     const networks = this.#networks;
     const inTurn = (endpointId: string, work: () => Promise<object>) => this.#deps.queue.run(endpointId, work);
     switch (call.method) {
       case "RequestPool":
-        return settled(() => this.#addresses.requestPool(call.request));
+        return this.#addresses.requestPool(call.request);
       case "RequestAddress":
         return this.#addresses.requestAddress(call);
       case "ReleaseAddress":
@@ -54,9 +54,9 @@ export class DockerDriver {
       case "CreateNetwork":
         return networks.createNetwork(call.request);
       case "DeleteNetwork":
-        return settled(() => networks.deleteNetwork(call.networkId));
+        return networks.deleteNetwork(call.networkId);
       case "CreateEndpoint":
-        return inTurn(call.request.id, () => settled(() => networks.createEndpoint(call.request)));
+        return inTurn(call.request.id, async () => networks.createEndpoint(call.request));
       case "Join":
         return inTurn(call.endpointId, () => networks.join(call));
       case "ProgramExternalConnectivity":
@@ -67,9 +67,9 @@ export class DockerDriver {
       case "DeleteEndpoint":
         return inTurn(call.endpointId, () => networks.leave(call.endpointId));
       case "EndpointOperInfo":
-        return Promise.resolve({ Value: {} });
+        return { Value: {} };
       case "ReleasePool":
-        return Promise.resolve({});
+        return {};
     }
   }
 
@@ -120,9 +120,4 @@ function named(lease: Lease, { name, labels, containerId }: Task, assignment: As
     ...(Object.keys(labels).length > 0 && { labels }),
     docker: { ...lease.docker, containerId },
   };
-}
-
-/** What is thrown rejects. */
-async function settled(work: () => object): Promise<object> {
-  return work();
 }

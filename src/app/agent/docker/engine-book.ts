@@ -1,6 +1,6 @@
 /**
  * Keeps the leases of a Docker engine and the engine's own lists one. An engine that could not reach the agent forgets
- * an endpoint all the same, and never speaks of it again: what it has not listed for a minute is given back. What the
+ * an endpoint all the same, and never speaks of it again: what it has not listed for ENGINE_FORGETS_MS is given back. What the
  * agent has forgotten of the engine's networks it learns from the list.
  */
 import { DRIVER, NETWORK_OPTION } from "../../../core/docker/engine.ts";

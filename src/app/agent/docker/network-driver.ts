@@ -12,6 +12,7 @@ import {
   type NetworkRequest,
 } from "../../../core/docker/messages.ts";
 import { newNetwork } from "../../../core/docker/new-network.ts";
+import { overlayOf, requireWhole } from "../../../core/docker/pools.ts";
 import { freePorts } from "../../../core/ipam/port-claims.ts";
 import { gatewaysOf, otherEnd } from "../../../core/overlay/attach.ts";
 import type { OverlayContext } from "../../../core/overlay/context.ts";
@@ -32,7 +33,7 @@ import { MTU_MIN } from "../../../model/limits.ts";
 import { prefixesOf } from "../../../model/network.ts";
 import { buildMended } from "../attach-build.ts";
 import { requirePorts } from "../attach-checks.ts";
-import { mayAdd, type NewPools, overlayOf, requireWhole } from "./address-driver.ts";
+import { mayAdd, type NewPools } from "./address-driver.ts";
 import { ENGINE_IFNAME, type EngineDependencies, requireContext } from "./dependencies.ts";
 import { ownDevice } from "./own-device.ts";
 
