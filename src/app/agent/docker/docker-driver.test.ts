@@ -239,6 +239,75 @@ test("what cannot be is refused with the remedy", async () => {
   await assert.rejects(hand.call("RequestPool", pool), /has no addresses yet; it is waiting for its master/);
 });
 
+test("a network is made of Weft's own addresses, by its own gateway, and keeps none aside", async () => {
+  const { hand } = await open();
+  const gateway = { PoolID: "both/4", Options: { RequestAddressType: "com.docker.network.gateway" } };
+  await assert.rejects(hand.call("RequestAddress", { ...gateway, Address: "10.8.0.1" }), /leave --gateway out/);
+  assert.deepEqual(await hand.call("RequestAddress", { ...gateway, Address: "10.8.0.9" }), {
+    Address: "10.8.0.9/16",
+    Data: {},
+  });
+  const create = (data: object) =>
+    hand.call("CreateNetwork", {
+      NetworkID: engineId("n"),
+      Options: { "com.docker.network.generic": { "weft.network": "both" } },
+      IPv4Data: [{ AddressSpace: "weft", Pool: "10.8.0.0/16", ...data }],
+    });
+  await assert.rejects(create({ AddressSpace: "LocalDefault" }), /add --ipam-driver weft/);
+  await assert.rejects(create({ AuxAddresses: { h1: "10.8.0.12/32" } }), /leave --aux-address out/);
+  assert.deepEqual(await create({}), {});
+});
+
+test("an endpoint is made of what was asked for it alone", async () => {
+  const { rig, hand } = await open();
+  const both = await hand.network("both");
+  const { addresses } = await hand.start("web", both);
+  await rig.newNetns("/run/netns/cni");
+  const { json } = await rig.call({ command: "ADD", containerId: "cni", netns: "/run/netns/cni", network: "both" });
+  const [cni = ""] = (json.ips as { address: string }[]).map(({ address }) => address);
+  const make = (Address: string) =>
+    hand.call("CreateEndpoint", { NetworkID: both, EndpointID: engineId("thief"), Interface: { Address } });
+  for (const address of [addresses[0] ?? "", cni, "10.8.0.14/32"])
+    await assert.rejects(make(address), /was not given to Docker for network both/, address);
+  assert.equal(rig.service.leases().length, 2);
+});
+
+test("what the kernel refuses leaves nothing", async () => {
+  const { rig, hand } = await open();
+  const both = await hand.network("both");
+  const before = await rig.dump();
+  const apply = rig.kernel.apply.bind(rig.kernel);
+  const refuse = (kind: string) => {
+    rig.kernel.apply = async (ops) => {
+      const failures = await apply(ops.filter(({ op }) => op !== kind));
+      const refused = ops.filter(({ op }) => op === kind);
+      return [
+        ...failures,
+        ...refused.map((op) => ({ index: 0, op, error: { code: "EIO", message: `${kind} (EIO)` } })),
+      ];
+    };
+  };
+  refuse("neighbor.replace");
+  const { Address } = await hand.call("RequestAddress", { PoolID: "both/4", Address: "" });
+  const ids = { NetworkID: both, EndpointID: engineId("e") };
+  await hand.call("CreateEndpoint", { ...ids, Interface: { Address } });
+  await assert.rejects(hand.call("Join", { ...ids, SandboxKey: "/run/docker/netns/e" }), /neighbor\.replace/);
+  rig.kernel.apply = apply;
+  assert.equal(await rig.dump(), before);
+  assert.deepEqual(rig.service.leases(), [], "its addresses are given back with it");
+  await hand.start("web", both);
+  refuse("nft.elements.add");
+  const { endpointId } = hand.containers.get("web") ?? assert.fail("it runs");
+  const port = { Proto: 6, Port: 80, HostPort: 8080, HostPortEnd: 8080 };
+  const Options = { "com.docker.network.portmap": [port] };
+  await assert.rejects(
+    hand.call("ProgramExternalConnectivity", { EndpointID: endpointId, Options }),
+    /nft\.elements\.add/,
+  );
+  rig.kernel.apply = apply;
+  assert.equal(rig.service.attachments()[0]?.ports, undefined, "the port is nobody's");
+});
+
 test("what ends is always a success, known or not", async () => {
   const { hand } = await open();
   const ids = { NetworkID: engineId("n"), EndpointID: engineId("e") };
