@@ -106,3 +106,29 @@ test("what rested in one entry is read, and becomes entries with the first chang
   assert.deepEqual(again.records.resting(), all.slice(1));
   again.close();
 });
+
+test("what was saved inside of a change that failed is saved again by the next one", () => {
+  const disk = new MemoryDisk();
+  const { write, close } = openControl(openMemoryMasterDisk(disk));
+  const items = [1, 2].map(
+    (n): RestingItem => ({ item: cidr(`9.0.${n}.0/24`), network: "dcos", until: "2026-11-21T00:00:00Z" }),
+  );
+  const epochs = epochsOf(3, 0);
+  write((to) => to.saveResting(items.slice(0, 1)));
+  const broken = () =>
+    write((to) => {
+      to.saveResting(items);
+      to.saveEpochs(epochs);
+      throw new Error("the disk is full");
+    });
+  assert.throws(broken, /the disk is full/);
+  write((to) => {
+    to.saveResting(items);
+    to.saveEpochs(epochs);
+  });
+  close();
+  const again = openControl(openMemoryMasterDisk(disk));
+  assert.deepEqual(again.records.resting(), items);
+  assert.deepEqual(again.records.trust().epochs, epochs);
+  again.close();
+});
