@@ -136,6 +136,22 @@ describe("Docker", { skip }, () => {
     assert.match(await one.askFromHost(dcos[0] ?? "", 80), /^9\.0\.0\./);
   });
 
+  test("a container asks for its gateway under its own address alone: the host remembers nobody else", async () => {
+    await one.start("plain");
+    await one.start("weft", "--network", "dcos");
+    const lie = "10.99.99.99";
+    const asked = async (name: string, gateway: string) => {
+      const sandbox = (await one.do("inspect", name, "--format", "{{.NetworkSettings.SandboxKey}}")).trim();
+      const inside = (...command: string[]) => one.machine.run("nsenter", [`--net=${sandbox}`, ...command]);
+      await inside("ip", "address", "add", `${lie}/32`, "dev", "eth0");
+      await inside("busybox", "arping", "-c", "2", "-w", "2", "-I", "eth0", "-s", lie, gateway);
+      return (await one.machine.mustRun("ip", ["neigh"])).includes(lie);
+    };
+    assert.equal(await asked("plain", "172.17.0.1"), true, "control: on Docker's own bridge the host takes it in");
+    await one.machine.mustRun("ip", ["neigh", "flush", "to", lie]);
+    assert.equal(await asked("weft", "9.0.0.33"), false);
+  });
+
   test("--ip and --ip6 give that address or refuse", async () => {
     const asked = await one.start("asked", "--network", "both", "--ip", "192.168.0.200", "--ip6", "fd01:c::8000:0:77");
     assert.deepEqual(asked.both, ["192.168.0.200", "fd01:c::8000:0:77"]);

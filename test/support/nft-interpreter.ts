@@ -111,7 +111,7 @@ class Run {
       }
       case "ether saddr":
         return this.#packet.srcMac !== undefined && (this.#packet.srcMac === part.mac) === (part.op === "==");
-      case "meta protocol arp":
+      case "arp saddr ip":
         return false; // only IP is followed
       case "fib daddr type local":
         return isLocal(this.#namespace, dst);

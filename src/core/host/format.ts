@@ -111,6 +111,8 @@ function formatStatement(part: NftStatement): string {
       return `${part.kind} "${part.device}"`;
     case "range":
       return `${part.field} ${part.first}${part.last === part.first ? "" : `-${part.last}`}`;
+    case "arp saddr ip":
+      return `arp saddr ip ${part.ip}`;
     case "ether saddr":
       return `ether saddr ${part.op === "!=" ? "!= " : ""}${part.mac}`;
     case "mapped":

@@ -219,7 +219,8 @@ export type NftStatement =
   /** Of a TCP, UDP or ICMP header; both ends included. */
   | { readonly kind: "range"; readonly field: NftTransportField; readonly first: number; readonly last: number }
   | { readonly kind: "ether saddr"; readonly op: "==" | "!="; readonly mac: Mac }
-  | { readonly kind: "meta protocol arp" }
+  /** ARP, in which this IPv4 address says that it asks or answers. */
+  | { readonly kind: "arp saddr ip"; readonly ip: Ip }
   /** The address is a key of the map: `ip saddr map @MAP != 0.0.0.0`. */
   | { readonly kind: "mapped"; readonly field: NftAddressField; readonly map: string }
   /**

@@ -75,15 +75,16 @@ export function ingressChain(attachment: Attachment, context: OverlayContext): N
   };
 }
 
-/** Who has the gateway: asked until the container is told (attach.ts), and answered by the host alone. */
+/**
+ * Who has the gateway: asked until the container is told (attach.ts), and answered by the host alone. Under its own address
+ * only: the host remembers whoever asks, and has room for so many.
+ */
 function questions({ mac }: Attachment, addresses: readonly Ip[]): readonly NftRule[] {
   const own: NftStatement = { kind: "ether saddr", op: "==", mac };
-  return [
-    [own, { kind: "meta protocol arp" }, accept],
-    ...addresses
-      .filter((address) => familyOf(address) === 6)
-      .map((address): NftRule => [source(address), own, range("icmpv6 type", 135), accept]),
-  ];
+  return addresses.map((address): NftRule => {
+    if (familyOf(address) === 4) return [own, { kind: "arp saddr ip", ip: address }, accept];
+    return [source(address), own, range("icmpv6 type", 135), accept];
+  });
 }
 
 function source(address: Ip): NftStatement {

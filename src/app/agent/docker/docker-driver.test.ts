@@ -30,7 +30,11 @@ test("a container gets addresses, a device, and when it ends nothing stays but a
   const [lease] = rig.service.attachments();
   const host = await rig.dump();
   // Until the container knows its gateway it asks: no other runtime's does.
-  for (const answered of [/meta protocol arp accept/, /icmpv6 type 135 accept/, /fd01:c::8000:0:1\/128 dev weft/])
+  for (const answered of [
+    /arp saddr ip 10\.8\.0\.10 accept/,
+    /icmpv6 type 135 accept/,
+    /fd01:c::8000:0:1\/128 dev weft/,
+  ])
     assert.match(host, answered);
   assert.equal(lease?.docker?.ifname, "eth0");
   assert.equal(lease?.netns, sandbox);

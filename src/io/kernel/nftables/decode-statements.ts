@@ -17,6 +17,7 @@ import { encodeStatement } from "./encode-statement.ts";
 import type { Expression } from "./expressions.ts";
 import {
   ADDRESSES,
+  ARP,
   KEY_ADDRESSES,
   LINK_HEADER,
   MAC_SOURCE,
@@ -32,7 +33,6 @@ import {
 } from "./fields.ts";
 
 const DEVICE_NAME_BYTES = 16;
-const ARP: NftStatement = { kind: "meta protocol arp" };
 
 /** The statements of a rule. From the first expression that is not ours on, the rest is one `unknown`. */
 export function decodeStatements(
@@ -73,7 +73,7 @@ function takeStatement(
   const checksHeader = first?.name === "meta" && first.key === META.protocol;
   const body = checksHeader ? rest.slice(2) : rest;
   const index = deviceIndex(body[0]);
-  for (const statement of [...guesses(body, nameOf), ...(checksHeader ? [ARP] : [])]) {
+  for (const statement of guesses(body, nameOf)) {
     const written = encodeStatement(statement, family, () => index);
     if (written !== undefined && isDeepStrictEqual(written, rest.slice(0, written.length)))
       return { statement, length: written.length };
@@ -84,6 +84,7 @@ function takeStatement(
 function guesses(body: readonly Expression[], nameOf: NameOf): NftStatement[] {
   const all = [
     guessMatch(body),
+    guessArp(body),
     guessRange(body),
     guessMapped(body),
     guessVerdictMap(body),
@@ -105,6 +106,12 @@ function guessMatch([load, second, third]: readonly Expression[]): NftStatement 
   const network = new Uint8Array(ADDRESSES[field].bytes);
   network.set(Buffer.from(compare.value, "hex").subarray(0, network.length));
   return { kind: "match", field, op: compare.op, prefix: networkOf(withLength(bytesToIp(network), length)) };
+}
+
+function guessArp([load, compare]: readonly Expression[]): NftStatement | undefined {
+  if (load?.name !== "payload" || load.offset !== ARP.sender.offset || compare?.name !== "cmp") return undefined;
+  const bytes = Buffer.from(compare.value, "hex");
+  return bytes.length === ARP.sender.bytes ? { kind: "arp saddr ip", ip: bytesToIp(bytes) } : undefined;
 }
 
 function guessRange(body: readonly Expression[]): NftStatement | undefined {

@@ -9,8 +9,8 @@ import type { IndexOf } from "../netlink/link-messages.ts";
 import type { Expression } from "./expressions.ts";
 import {
   ADDRESSES,
+  ARP,
   DESTINATION_TRANSLATED,
-  ETHER_TYPE_ARP,
   ETHERNET,
   KEY_ADDRESSES,
   LINK_HEADER,
@@ -57,8 +57,12 @@ export function encodeStatement(
         payload(LINK_HEADER, MAC_SOURCE.offset, MAC_SOURCE.bytes, REGISTER_1),
         compare(statement.op, hex(macToBytes(statement.mac))),
       ];
-    case "meta protocol arp":
-      return metaCheck(META.protocol, ETHER_TYPE_ARP);
+    case "arp saddr ip":
+      return [
+        ...metaCheck(META.protocol, ARP.etherType),
+        payload(NETWORK_HEADER, ARP.sender.offset, ARP.sender.bytes, REGISTER_1),
+        compare("==", hex(ipToBytes(statement.ip))),
+      ];
     case "iifname":
     case "oifname":
       return metaCheck(META[statement.kind], deviceName(statement.device));

@@ -40,7 +40,8 @@ export const KEY_ADDRESSES = {
 /** The source MAC in an Ethernet header. */
 export const MAC_SOURCE = { offset: 6, bytes: 6 } as const;
 
-export const ETHER_TYPE_ARP = "0806";
+/** ARP's EtherType, and where the sender's address is in its header (RFC 826, for Ethernet and IPv4). */
+export const ARP = { etherType: "0806", sender: { offset: 14, bytes: 4 } } as const;
 /** Values in the machine's order, as the kernel compares them: ARPHRD_ETHER, RTN_LOCAL, IPS_DST_NAT. */
 export const ETHERNET = "0100";
 export const LOCAL_ADDRESS = "02000000";

@@ -247,7 +247,6 @@ const statement: fc.Arbitrary<NftStatement> = fc.oneof(
       "fib daddr type local",
       "ct status dnat",
       "ct direction reply",
-      "meta protocol arp",
     ),
   }),
   plain({
@@ -261,6 +260,7 @@ const statement: fc.Arbitrary<NftStatement> = fc.oneof(
     map: name,
   }),
   plain({ kind: fc.constant("jump" as const), chain: name }),
+  plain({ kind: fc.constant("arp saddr ip" as const), ip: fc.nat().map((n) => bigIntToIp(4, BigInt(n))) }),
   plain({
     kind: fc.constant("forward" as const),
     field: fc.constantFrom("ip daddr" as const, "ip6 daddr" as const),
