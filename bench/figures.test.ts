@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
-import { alternate, judge, median, percentile } from "./figures.ts";
+import { alternate, inTurns, judge, median, medianRatio, percentile } from "./figures.ts";
 
 test("a figure is reached or missed as its target says, and one without both sides has no ratio", () => {
   const of = (ours: number | null, peer: number | null, target: string) =>
@@ -23,6 +23,26 @@ test("the two sides take turns in who goes first", async () => {
   assert.deepEqual(calls, ["ours", "peer", "peer", "ours", "ours", "peer"]);
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
+});
+
+test("any number of sides takes turns, each second round from the last to the first", async () => {
+  const calls: string[] = [];
+  const side = (name: string) => () => calls.push(name);
+  const samples = await inTurns(2, { a: side("a"), b: side("b"), c: side("c") });
+  assert.deepEqual(calls, ["a", "b", "c", "c", "b", "a"]);
+  assert.deepEqual(samples, { a: [1, 6], b: [2, 5], c: [3, 4] });
+});
+
+test("a ratio of rounds is that of the middle round, whatever load the others had, and is what is judged", () => {
+  const [ours, peer] = [
+    [20, 200, 30],
+    [10, 100, 60],
+  ];
+  assert.equal(medianRatio(ours, peer), 2);
+  const of = (ratio?: number) =>
+    judge("x", { figure: "f", unit: "1/s", ours: 30, peer: 60, ...(ratio && { ratio }), target: "ratio>=1.5" });
+  assert.deepEqual([of(2).ratio, of(2).ok], [2, true]);
+  assert.deepEqual([of().ratio, of().ok], [0.5, false]);
 });
 
 test("a percentile is a sample, and the last one at a hundred", () => {

@@ -18,6 +18,8 @@ export interface Measured {
   readonly ours: number | null;
   /** The same of the named peer, measured in the same run; null where there is none. */
   readonly peer: number | null;
+  /** Of ours to the peer's, where that is not one median divided by the other (see `medianRatio`). */
+  readonly ratio?: number;
   /** `ours<=20`, `ratio>=1.1` (ours divided by peer), or empty for a figure that is only a reference. */
   readonly target: string;
 }
@@ -104,12 +106,27 @@ export async function alternate(
   ours: () => Promise<number> | number,
   peer: () => Promise<number> | number,
 ): Promise<{ ours: number[]; peer: number[] }> {
-  const samples = { ours: [] as number[], peer: [] as number[] };
-  for (let round = 0; round < rounds; round++) {
-    const order = round % 2 === 0 ? (["ours", "peer"] as const) : (["peer", "ours"] as const);
-    for (const side of order) samples[side].push(await (side === "ours" ? ours() : peer()));
-  }
+  return inTurns(rounds, { ours, peer });
+}
+
+/**
+ * As `alternate`, of any number of sides: in the order in which they are given, and each second round in the reverse.
+ * @returns the samples of each side, in order of rounds
+ */
+export async function inTurns<Side extends string>(
+  rounds: number,
+  sides: Readonly<Record<Side, () => Promise<number> | number>>,
+): Promise<Record<Side, number[]>> {
+  const names = Object.keys(sides) as Side[];
+  const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Side, number[]>;
+  for (let round = 0; round < rounds; round++)
+    for (const name of round % 2 === 0 ? names : names.toReversed()) samples[name].push(await sides[name]());
   return samples;
+}
+
+/** The median of what each round gives by itself: load that comes and goes changes both sides of a round, and not this. */
+export function medianRatio(ours: readonly number[], peer: readonly number[]): number {
+  return median(ours.map((sample, round) => sample / (peer[round] ?? Number.NaN)));
 }
 
 export function median(samples: readonly number[]): number {
@@ -125,7 +142,7 @@ export function percentile(samples: readonly number[], percent: number): number 
   return sorted[Math.max(0, Math.ceil((sorted.length * percent) / 100) - 1)] ?? Number.NaN;
 }
 
-export interface FigureLine extends Measured {
+export interface FigureLine extends Omit<Measured, "ratio"> {
   readonly bench: string;
   readonly ratio: number | null;
   readonly ok: boolean;
@@ -134,7 +151,8 @@ export interface FigureLine extends Measured {
 /** Adds the ratio and whether the target is reached. */
 export function judge(benchName: string, measured: Measured): FigureLine {
   const { figure, unit, ours, peer, target } = measured;
-  const ratio = ours === null || peer === null || peer === 0 ? null : ours / peer;
+  const divided = ours === null || peer === null || peer === 0 ? null : ours / peer;
+  const ratio = measured.ratio ?? divided;
   const { subject, operator, bound } = parseTarget(target);
   const value = subject === "ratio" ? ratio : ours;
   const ok = operator === "" || (value !== null && (operator === "<=" ? value <= bound : value >= bound));
@@ -162,7 +180,7 @@ function text(value: number | null): string {
 }
 
 function row(cells: readonly string[]): string {
-  const widths = [18, 10, 10, 10, 8, 12, 9];
+  const widths = [24, 10, 10, 10, 8, 12, 9];
   return cells
     .map((cell, i) => (i < 2 || i > 4 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
     .join(" ")

@@ -36,6 +36,7 @@ const BENCH_PACKAGES = {
   ...TEST_PACKAGES,
   iptables: "iptables-legacy",
   ipset: "ipset",
+  ethtool: "ethtool",
   iperf3: "iperf3",
   sockperf: "sockperf",
   serf: "serf",

@@ -9,6 +9,7 @@ import type {
   EngineNetwork,
   NetworkSpec,
 } from "../core/docker/engine.ts";
+import type { DatapathFeature } from "../core/host/datapath.ts";
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
 import type { Fault } from "../model/fault.ts";
@@ -77,6 +78,7 @@ export interface KernelFeatures {
   readonly ingressForward: boolean;
   /** It can hold a container's traffic to a rate: qdisc `tbf`, nftables `limit`. */
   readonly bandwidth: boolean;
+  readonly datapath: DatapathFeature;
 }
 
 /** The namespace of a container, held open: it stays the same one even if its path is reused. */

@@ -30,7 +30,7 @@ import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
 import { MemberBook } from "./member-book.ts";
 import { AgentMetrics } from "./metrics.ts";
-import { requireFeatures } from "./required-features.ts";
+import { NO_FEATURES, requireFeatures } from "./required-features.ts";
 import { Room, type RoomAnswer } from "./room.ts";
 import { tidings } from "./tidings.ts";
 
@@ -45,7 +45,7 @@ export class Agent {
   readonly #room: Room;
   readonly #idle = new IdleSlices();
   readonly #claims: ClaimBook;
-  #features: KernelFeatures = { missing: [], ingressForward: false, bandwidth: false };
+  #features = NO_FEATURES;
   #facts: HostFacts | undefined;
   #assignment: Assignment | undefined;
   /** The cluster removed this agent, and has not let it in again. */

@@ -14,3 +14,11 @@ export function requireFeatures({ missing }: KernelFeatures): void {
     { missing },
   );
 }
+
+/** Before the kernel was asked. */
+export const NO_FEATURES: KernelFeatures = {
+  missing: [],
+  ingressForward: false,
+  bandwidth: false,
+  datapath: { missing: "the kernel was not asked yet" },
+};

@@ -6,6 +6,7 @@
  * with it what was on it, the last address of a device its IPv4 routes, a new MAC its neighbours.
  */
 import { addressOf, familyOf, networkOf } from "../../model/ip.ts";
+import { diffDatapath } from "./diff-datapath.ts";
 import { diffLinks, isMadeByUs, type LinkChanges } from "./diff-links.ts";
 import { diffNft } from "./diff-nft.ts";
 import type { Address, FdbEntry, HostState, KernelOp, Neighbor, Route, Rule, Shaper, Sysctl } from "./host-state.ts";
@@ -29,8 +30,10 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
   const added = new Set(links.added.map((link) => link.name));
   const nft = diffNft(observed.tables, want.tables, links.gone, added);
   const sysctls = diffSysctls(there, want, added);
+  const datapath = diffDatapath(observed.datapaths[0], desired.datapaths[0], new Set([...links.gone, ...added]));
   const routesToWrite = [...routes.write, ...routes.same.filter((route) => vanished.has(route))];
   return [
+    ...datapath.before,
     ...nft.before,
     ...rules.extra.filter(owns.rule).map((rule): KernelOp => ({ op: "rule.delete", rule })),
     ...routes.extra.filter(owns.route).map((route): KernelOp => ({ op: "route.delete", route })),
@@ -56,6 +59,7 @@ export function diff(observed: HostState, desired: HostState): KernelOp[] {
     ...rules.write.map((rule): KernelOp => ({ op: "rule.add", rule })),
     ...nft.after,
     ...diffPassages(observed.passages, desired.passages),
+    ...datapath.after,
   ];
 }
 

@@ -1,10 +1,12 @@
 /**
  * What a diff says, in words: each operation names something that is not as it should be.
  */
+import { type DatapathOp, isDatapathOp } from "./datapath.ts";
 import type { KernelOp } from "./host-state.ts";
 
 /** One phrase: `address 9.0.1.2/32 on eth0 is missing`. */
 export function difference(op: KernelOp): string {
+  if (isDatapathOp(op)) return datapathDifference(op);
   switch (op.op) {
     case "link.add":
       return `device ${op.link.name} is missing`;
@@ -58,6 +60,25 @@ export function difference(op: KernelOp): string {
       return `map ${op.map} of table ${op.family} ${op.table} has ${op.keys.length} wrong elements`;
     case "nft.passage.replace":
       return `chain ${op.passage.chain} of table ${op.passage.family} filter does not begin with the rules of Weft`;
+  }
+}
+
+function datapathDifference(op: DatapathOp): string {
+  switch (op.op) {
+    case "datapath.replace":
+      return `the datapath of ${op.datapath.dev} is missing or of another version`;
+    case "datapath.delete":
+      return "there should be no datapath";
+    case "datapath.set":
+      return `the settings of the datapath of ${op.dev} are different`;
+    case "datapath.attach":
+      return `device ${op.program.dev} has no program`;
+    case "datapath.detach":
+      return `device ${op.from} should have no program`;
+    case "datapath.put":
+      return `the datapath of ${op.dev} lacks ${op.entries.length} entries`;
+    case "datapath.remove":
+      return `the datapath of ${op.dev} has ${op.entries.length} wrong entries`;
   }
 }
 

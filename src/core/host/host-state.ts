@@ -8,6 +8,7 @@
  */
 import type { Cidr, Family, Ip, IpInterface } from "../../model/ip.ts";
 import type { Mac } from "../../model/mac.ts";
+import type { Datapath, DatapathOp } from "./datapath.ts";
 
 export interface HostState {
   readonly links: readonly Link[];
@@ -20,6 +21,8 @@ export interface HostState {
   readonly sysctls: readonly Sysctl[];
   readonly tables: readonly NftTable[];
   readonly passages: readonly Passage[];
+  /** None, or one. */
+  readonly datapaths: readonly Datapath[];
 }
 
 export const EMPTY_HOST_STATE: HostState = {
@@ -33,6 +36,7 @@ export const EMPTY_HOST_STATE: HostState = {
   sysctls: [],
   tables: [],
   passages: [],
+  datapaths: [],
 };
 
 /** The union of parts, as `desired*` functions return them. */
@@ -50,6 +54,7 @@ export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState
     sysctls: merge("sysctls"),
     tables: merge("tables"),
     passages: merge("passages"),
+    datapaths: merge("datapaths"),
   };
 }
 
@@ -388,4 +393,5 @@ export type KernelOp =
       readonly keys: readonly NftValue[];
     }
   /** Ours become exactly these, before all others of the chain. */
-  | { readonly op: "nft.passage.replace"; readonly passage: Passage };
+  | { readonly op: "nft.passage.replace"; readonly passage: Passage }
+  | DatapathOp;

@@ -13,7 +13,6 @@ import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, ip, withLength } from "../../model/ip.ts";
 import { IFALIAS_MAX_BYTES } from "../../model/limits.ts";
-import { mac } from "../../model/mac.ts";
 import { INTERFACE_TABLE, OWNER } from "../../model/names.ts";
 import { diff } from "../host/diff.ts";
 import {
@@ -28,14 +27,12 @@ import {
 } from "../host/host-state.ts";
 import { shapers } from "./bandwidth.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
+import { attachmentsDatapath } from "./datapath.ts";
 import { ingressChain } from "./ingress.ts";
 import { addPorts, deletePorts, ownPorts, portSysctls } from "./ports.ts";
 import { plainMetric } from "./subnets.ts";
 import { acceptRa, disableIpv6 } from "./sysctls.ts";
-import { containerMtu } from "./vtep.ts";
-
-/** The host's end of every veth. */
-export const GATEWAY_MAC = mac("02:57:00:00:00:01");
+import { GATEWAY_MAC, mtuOf } from "./vtep.ts";
 
 /** Stand in where another IPAM plugin names no gateway. Only the container knows them; nobody answers at them. */
 const NAMELESS_GATEWAY = ip("169.254.1.1");
@@ -108,6 +105,7 @@ export function desiredAttachment(attachment: Attachment, context: OverlayContex
     shapers: shapers(attachment, mtu),
     sysctls: [...deviceSysctls(dev, addresses), ...portSysctls(attachment)],
     tables: [ingressOf(attachment, context), ...ownPorts(attachment, context)],
+    datapaths: attachmentsDatapath([attachment], context),
   };
 }
 
@@ -120,11 +118,6 @@ export function insideName({ docker, ifname }: Attachment): string {
 export function otherEnd({ docker, hostIfname, ifname, netns }: Attachment): { name: string; netns?: string } {
   if (docker === undefined || docker.isOwn) return { name: docker?.ifname ?? ifname, netns };
   return { name: `wd${hostIfname.slice(OWNER.length)}` };
-}
-
-/** Bytes. */
-export function mtuOf({ docker }: Attachment, context: OverlayContext): number {
-  return docker?.mtu ?? containerMtu(context);
 }
 
 /** The kernel answers for an IPv6 address only where the address is; for an IPv4 one, wherever it is asked. */
@@ -150,7 +143,11 @@ export function attachOps(
 ): KernelOp[] {
   const tables = [ingressOf(attachment, context)];
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
-  const observed = { ...EMPTY_HOST_STATE, tables: tables.map((table) => ({ ...table, chains: [] })) };
+  const observed = {
+    ...EMPTY_HOST_STATE,
+    tables: tables.map((table) => ({ ...table, chains: [] })),
+    datapaths: attachmentsDatapath([], context),
+  };
   return [...diff(observed, desired), ...addPorts(attachment, siblings, context)];
 }
 
@@ -158,13 +155,27 @@ export function attachOps(
  * The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure.
  * @param siblings the other attachments of the container, which keep the ports that they have too
  */
-export function detachOps(attachment: Attachment, siblings: readonly Attachment[]): KernelOp[] {
+export function detachOps(
+  attachment: Attachment,
+  siblings: readonly Attachment[],
+  context?: OverlayContext,
+): KernelOp[] {
   return [
+    ...(context === undefined ? [] : leaveDatapath(attachment, context)),
     ...deletePorts(attachment, siblings),
     // As long as the device is there, so is what checks it.
     { op: "link.delete", name: attachment.hostIfname },
     { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname },
   ];
+}
+
+/** What leads to a device goes before it, or packets would be sent to nobody instead of being refused. */
+function leaveDatapath(attachment: Attachment, context: OverlayContext): KernelOp[] {
+  return attachmentsDatapath([attachment], context).map(({ dev, entries }) => ({
+    op: "datapath.remove",
+    dev,
+    entries,
+  }));
 }
 
 /**

@@ -9,6 +9,7 @@ import { addressOf, type Cidr, type Family, familyOf, hostCidr, type Ip } from "
 import { prefixesOf } from "../../model/network.ts";
 import type { PolicyMember } from "../../model/policy.ts";
 import { isWithin } from "../../model/reservation.ts";
+import type { DatapathFeature } from "../host/datapath.ts";
 import type { HostFacts } from "./facts.ts";
 
 export interface OverlayContext {
@@ -21,7 +22,15 @@ export interface OverlayContext {
   /** Which agent hosts which reserved address; absent: none does. */
   readonly hosting?: Hosting;
   /** The part of the port's `KernelFeatures` that decides how containers reach nodes. */
-  readonly features: { readonly ingressForward: boolean; readonly bandwidth?: boolean };
+  readonly features: {
+    readonly ingressForward: boolean;
+    readonly bandwidth?: boolean;
+    readonly datapath?: DatapathFeature;
+  };
+  /** How high the operator lets the datapath go, and of how many packets one is told; absent: level 0. */
+  readonly datapath?: { readonly maxLevel: 0 | 1 | 2; readonly sampleEvery: number };
+  /** Addresses that somebody translates on this host; absent: none. */
+  readonly services?: readonly Ip[];
 }
 
 /** IPv6 is left out of everything when the cluster's configuration turns it off. */

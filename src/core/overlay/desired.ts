@@ -14,6 +14,7 @@ import { type HostState, type KernelOp, mergeHostStates } from "../host/host-sta
 import { admitPeers, type PeerProblem } from "./admission.ts";
 import { desiredAttachment } from "./attach.ts";
 import type { OverlayContext } from "./context.ts";
+import { desiredDatapath, peersDatapath } from "./datapath.ts";
 import { ingressTable } from "./ingress.ts";
 import { natTables, peerMaps } from "./nat.ts";
 import { nodeMaps, nodeRules } from "./nodes.ts";
@@ -40,20 +41,19 @@ export function desiredHost(input: OverlayInput): HostState {
   const entries =
     input.otherPeersStay === true ? withOthers(known, observedPeerEntries(input.observed, context)) : known;
   const attachments = mergeHostStates(
-    input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [] })),
+    input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [], datapaths: [] })),
   );
+  const tables = [
+    ...natTables(context, input.attachments, entries, input.observed.tables),
+    ingressTable(entries, input.attachments, context),
+  ];
   const state = mergeHostStates([
     vtepState(context),
     ownSubnets(context),
     peerState(entries),
     attachments,
     { rules: nodeRules(context) },
-    {
-      tables: [
-        ...natTables(context, input.attachments, entries, input.observed.tables),
-        ingressTable(entries, input.attachments, context),
-      ],
-    },
+    { tables, datapaths: desiredDatapath(context, { attachments: input.attachments, entries, tables }) },
     {
       sysctls: hostSysctls(context, input.attachments, input.observed),
       passages: passages(context, input.observed.passages),
@@ -93,6 +93,7 @@ function onlyPeers(peers: readonly Peer[], context: OverlayContext): HostState {
     ...peerState(entries),
     links: [vtepLink(context)],
     tables: tables.map(({ family, maps }) => ({ family, name: OWNER, chains: [], maps })),
+    datapaths: peersDatapath(context, entries),
   };
 }
 

@@ -2,7 +2,8 @@
  * The few facts about a host that its desired state depends on, and that only its kernel knows.
  */
 import { Fault } from "../../model/fault.ts";
-import { addressOf, type Ip } from "../../model/ip.ts";
+import { addressOf, type Cidr, type Ip, networkOf } from "../../model/ip.ts";
+import type { Mac } from "../../model/mac.ts";
 import type { HostState, Link } from "../host/host-state.ts";
 import { ownsLink } from "../host/ownership.ts";
 
@@ -10,6 +11,12 @@ export interface HostFacts {
   /** The device that holds the agent's own address, and its MTU in bytes. */
   readonly underlayDev: string;
   readonly underlayMtu: number;
+  /** Absent: it is no Ethernet device. */
+  readonly underlayMac?: Mac;
+  /** What is reached by it without a router. */
+  readonly underlayPrefix?: Cidr;
+  /** The kernel encrypts some of what it sends (IPsec). */
+  readonly isEncrypted?: boolean;
   /**
    * Devices of other people that may learn routes from router advertisements. Once the host forwards IPv6 they keep
    * doing so only with accept_ra=2; without it the host would lose its default route.
@@ -37,6 +44,8 @@ export function readFacts(observed: HostState, agentIp: Ip): HostFacts {
   return {
     underlayDev: underlay.name,
     underlayMtu: underlay.mtu,
+    ...(underlay.mac !== undefined && { underlayMac: underlay.mac }),
+    ...(holder !== undefined && { underlayPrefix: networkOf(holder.address) }),
     foreignDevs: foreign.map(({ name }) => name),
     uplinks: foreign.filter(leadsAway).map(({ name }) => name),
   };

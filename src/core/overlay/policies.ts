@@ -18,7 +18,8 @@ const PRIORITY = 1;
 const STRANGER = "stranger";
 const BASE = "policy";
 const GUARDED = "guarded";
-const TRACKED = "tracked";
+/** The map of all containers that a policy guards. */
+export const TRACKED = "tracked";
 const HASH_LENGTH = 12;
 
 const accept: NftStatement = { kind: "accept" };

@@ -4,11 +4,16 @@
  * The device learns nothing: every peer is written by `peers.ts`. It has a local address, so that outer packets leave
  * with the address that peers know, whatever else the underlay device carries (spec: overlay §6.1, defect 18).
  */
+import type { Attachment } from "../../model/attachment.ts";
 import { addressOf, familyOf } from "../../model/ip.ts";
 import { VXLAN_OVERHEAD_IPV4, VXLAN_OVERHEAD_IPV6 } from "../../model/limits.ts";
+import { mac } from "../../model/mac.ts";
 import { OWNER, VXLAN_PORT } from "../../model/names.ts";
 import type { HostState, VxlanLink } from "../host/host-state.ts";
 import { type OverlayContext, servedFamilies } from "./context.ts";
+
+/** The host's end of every container's veth. */
+export const GATEWAY_MAC = mac("02:57:00:00:00:01");
 
 /** Bytes: what the configuration says, else what is left of the underlay's packets for inner ones. */
 export function vtepMtu(context: OverlayContext): number {
@@ -20,6 +25,11 @@ export function vtepMtu(context: OverlayContext): number {
 /** Bytes: never more than what the tunnel carries, so that nothing is fragmented on the way. */
 export function containerMtu(context: OverlayContext): number {
   return Math.min(context.assignment.overlayMtu ?? Number.POSITIVE_INFINITY, vtepMtu(context));
+}
+
+/** Bytes of one container's interface. */
+export function mtuOf({ docker }: Attachment, context: OverlayContext): number {
+  return docker?.mtu ?? containerMtu(context);
 }
 
 export function vtepLink(context: OverlayContext): VxlanLink {

@@ -7,12 +7,14 @@
  * and again after the device was made or deleted.
  */
 import { setImmediate } from "node:timers/promises";
+import { type DatapathOp, isDatapathOp } from "../../core/host/datapath.ts";
 import type { KernelOp, VethLink } from "../../core/host/host-state.ts";
 import { deviceOf } from "../../core/host/op-device.ts";
 import { assert, Fault } from "../../model/fault.ts";
 import { KERNEL_STRETCH_MS, NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import type { KernelError, OpFailure } from "../ports.ts";
 import { forgetConnections } from "./connections.ts";
+import { SystemCallError } from "./ffi.ts";
 import { type KernelSockets, openKernelSockets } from "./kernel-sockets.ts";
 import { deleteLink } from "./link-deletion.ts";
 import { encodeAddressDelete, encodeAddressReplace } from "./netlink/address-messages.ts";
@@ -38,6 +40,7 @@ import { encodeShaperDelete, encodeShaperReplace } from "./netlink/shaper-messag
 import type { NetlinkSocket } from "./netlink-socket.ts";
 import { ownRules } from "./nftables/passages.ts";
 import { encodeNftOp, encodeTransaction, isNftOp, type NftOp } from "./nftables/transaction.ts";
+import { observeLinks } from "./observe.ts";
 import { kernelError, refusedOp } from "./op-text.ts";
 
 type Numbered = { readonly index: number; readonly op: KernelOp };
@@ -122,9 +125,10 @@ class Run {
       return;
     }
     this.#setSysctls();
-    if (op.op === "link.add" || op.op === "connections.forget") {
+    const alone = this.#alone(op);
+    if (alone !== undefined) {
       this.#flush();
-      const error = op.op === "link.add" ? this.#addLink(op, op.link) : this.#forget(op);
+      const error = alone();
       if (error !== undefined) this.#fail(each, error);
       return;
     }
@@ -137,6 +141,25 @@ class Run {
     }
     encode(this.#batch, op, ifindex);
     this.#batched.push(each);
+  }
+
+  /** How an operation is done that is no message of a batch. */
+  #alone(op: KernelOp): (() => KernelError | undefined) | undefined {
+    if (op.op === "link.add") return () => this.#addLink(op, op.link);
+    if (op.op === "connections.forget") return () => this.#forget(op);
+    return isDatapathOp(op) ? () => this.#changeDatapath(op) : undefined;
+  }
+
+  #changeDatapath(op: DatapathOp): KernelError | undefined {
+    const datapath = this.#sockets.datapath();
+    if (datapath === undefined) return kernelError(op, "EPERM", "this process may not use BPF");
+    const ifindexes = () => observeLinks(this.#sockets).map(({ ifindex }) => ifindex);
+    try {
+      datapath.carryOut(op, (dev) => this.#indexOf(dev), ifindexes);
+      return undefined;
+    } catch (error) {
+      return error instanceof SystemCallError ? kernelError(op, error.code, error.message) : thrownError(op, error);
+    }
   }
 
   #forget(op: Extract<KernelOp, { op: "connections.forget" }>): KernelError | undefined {

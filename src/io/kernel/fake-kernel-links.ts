@@ -4,6 +4,7 @@
  */
 import type { KernelOp, Link } from "../../core/host/host-state.ts";
 import { familyOf } from "../../model/ip.ts";
+import { withoutDevice } from "./fake-kernel-datapath.ts";
 import { type FakeLink, type FakeNamespace, isOfFamily, refuse } from "./fake-kernel-namespace.ts";
 
 const DEFAULT_MTU = 1500;
@@ -95,6 +96,7 @@ export function removeLink(namespace: FakeNamespace, dev: string): void {
     lost.map(({ address }) => address.slice(0, address.indexOf("/"))),
   );
   staleForwards(namespace, dev);
+  if (namespace.datapath !== undefined) namespace.datapath = withoutDevice(namespace.datapath, dev);
 }
 
 /** IPv4 routes go with the address that they prefer as source, IPv6 ones stay and prefer none. */

@@ -4,6 +4,7 @@
  * It holds what a kernel holds, other people's objects too: addresses in the order in which they came (the first of a
  * prefix is its primary), and routes that are not ours apart, because `observe` does not show them.
  */
+import type { Datapath } from "../../core/host/datapath.ts";
 import type {
   Address,
   FdbEntry,
@@ -67,6 +68,7 @@ export class FakeNamespace {
   readonly connections: { readonly protocol: "udp"; readonly to: Ip; readonly port: number }[] = [];
   readonly sysctls = new Map<string, string>();
   readonly tables = new Map<string, FakeTable>();
+  datapath: Datapath | undefined;
   readonly watchers = new Set<(change: KernelChange) => void>();
   #macs = 0;
 
@@ -138,6 +140,7 @@ export class FakeNamespace {
         const table = this.tables.get(`${family} ${FILTER_TABLE}`);
         return table === undefined ? [] : observedPassages(family, [...table.chains.values()]);
       }),
+      datapaths: this.datapath === undefined ? [] : [this.datapath],
     };
   }
 

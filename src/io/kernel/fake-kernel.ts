@@ -10,6 +10,7 @@ import type { HostState, KernelOp, Link, Route } from "../../core/host/host-stat
 import { Fault } from "../../model/fault.ts";
 import { ipInterface } from "../../model/ip.ts";
 import type { ContainerKernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
+import * as datapath from "./fake-kernel-datapath.ts";
 import { addLink, deleteLink, moveLink, removeLink, setLink } from "./fake-kernel-links.ts";
 import { FakeNamespace, Refusal, refuse } from "./fake-kernel-namespace.ts";
 import * as nft from "./fake-kernel-nft.ts";
@@ -22,7 +23,12 @@ export class Killed extends Error {
 
 export class FakeMachine {
   root: FakeNamespace;
-  features: KernelFeatures = { missing: [], ingressForward: true, bandwidth: true };
+  features: KernelFeatures = {
+    missing: [],
+    ingressForward: true,
+    bandwidth: true,
+    datapath: { hook: "tcx", code: "00000000" },
+  };
   readonly #paths = new Map<string, FakeNamespace>();
   readonly #refusals = new Map<number, string>();
   #boots = 1;
@@ -254,6 +260,8 @@ function kindOf(op: KernelOp): KernelChange["kind"] {
       return "link";
     case "connections":
       return "nftables";
+    case "datapath":
+      return "link";
     case "sysctl":
       return "netconf";
     default:
@@ -298,6 +306,13 @@ const CARRIERS: Carriers = {
   "nft.elements.add": nft.addElements,
   "nft.elements.delete": nft.deleteElements,
   "nft.passage.replace": nft.replacePassage,
+  "datapath.replace": datapath.replaceDatapath,
+  "datapath.delete": datapath.deleteDatapath,
+  "datapath.set": datapath.setDatapath,
+  "datapath.attach": datapath.attachProgram,
+  "datapath.detach": datapath.detachProgram,
+  "datapath.put": datapath.putEntries,
+  "datapath.remove": datapath.removeEntries,
 };
 
 function carryOut<K extends KernelOp["op"]>(

@@ -1,18 +1,25 @@
 /**
  * What this kernel can do, found out by doing it in an empty namespace that nobody else sees and that is gone after.
  */
+import type { DatapathFeature } from "../../core/host/datapath.ts";
 import type { KernelOp, NftRule, NftTable } from "../../core/host/host-state.ts";
 import { cidr, ip } from "../../model/ip.ts";
 import { mac } from "../../model/mac.ts";
 import { OWNER, VNI, VXLAN_PORT } from "../../model/names.ts";
 import type { KernelFeatures } from "../ports.ts";
 import { applyOps } from "./apply.ts";
-import { KernelSockets } from "./kernel-sockets.ts";
+import { tryPrograms } from "./bpf/datapath-set.ts";
+import { hookOf } from "./bpf/hooks.ts";
+import { datapathObject } from "./bpf/object.ts";
+import { SystemCallError } from "./ffi.ts";
+import { datapathHook, KernelSockets } from "./kernel-sockets.ts";
 import { createNetns, type Netns, noRights } from "./netns.ts";
 
 const SHAPER = "qdisc tbf";
 const LIMIT = "nftables limit";
 const INGRESS_FORWARD = "nftables ingress forward";
+/** Of every network namespace. */
+const LOOPBACK_INDEX = 1;
 
 /** @throws Fault no-rights without CAP_SYS_ADMIN and CAP_NET_ADMIN */
 export async function probeFeatures(): Promise<KernelFeatures> {
@@ -28,9 +35,22 @@ export async function probeFeatures(): Promise<KernelFeatures> {
     const failed = new Set(failures.map(({ index }) => probes[index]?.[0] ?? ""));
     const ingressForward = !failed.delete(INGRESS_FORWARD);
     const bandwidth = ![failed.delete(SHAPER), failed.delete(LIMIT)].includes(true);
-    return { missing: [...failed], ingressForward, bandwidth };
+    return { missing: [...failed], ingressForward, bandwidth, datapath: probeDatapath(sockets) };
   } finally {
     sockets.close();
+  }
+}
+
+/** Whether the programs load and can be put on a device, the loopback of the namespace. */
+function probeDatapath(sockets: KernelSockets): DatapathFeature {
+  const hook = datapathHook();
+  if (hook === undefined) return { missing: "this process may not use BPF (CAP_BPF, outside of a user namespace)" };
+  try {
+    tryPrograms(hookOf(hook, sockets.netns, sockets.route), LOOPBACK_INDEX);
+    return { hook, code: datapathObject().digest };
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    return { missing: error.code === "EPERM" ? "this process may not use BPF" : error.message };
   }
 }
 

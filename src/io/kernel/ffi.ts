@@ -28,7 +28,16 @@ const libc = {
   setns: program.func("int setns(int fd, int type)"),
   unshare: program.func("int unshare(int flags)"),
   ioctl: program.func("int ioctl(int fd, unsigned long request, unsigned long argument)"),
+  bpf: program.func("syscall", "long", ["long", "int", "void *", "unsigned int"]),
+  mmap: program.func("void *mmap(void *at, size_t length, int protection, int flags, int fd, intptr_t offset)"),
+  munmap: program.func("int munmap(void *at, size_t length)"),
 };
+
+/** The number of bpf(2), which no C library has a function for. */
+const SYS_BPF = process.arch === "x64" ? 321 : 280;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
 
 const SOCK_STREAM = 1;
 const SOCK_RAW = 3;
@@ -169,6 +178,36 @@ export function unshareNetns(): void {
 /** Whether `fd` is open on a network namespace (and not on another kind, or on no namespace at all). */
 export function isNetns(fd: number): boolean {
   return libc.ioctl(fd, NS_GET_NSTYPE, 0) === CLONE_NEWNET;
+}
+
+/**
+ * bpf(2). Its attributes hold addresses: of buffers that the caller keeps until it returns (`addressOf`).
+ * @returns what the kernel answered, a negative errno among it: for many calls an error is an answer
+ */
+export function bpf(command: number, attributes: Uint8Array): number {
+  const result: number = libc.bpf(SYS_BPF, command, attributes, attributes.byteLength);
+  return result < 0 ? -koffi.errno() : result;
+}
+
+/** Where the buffer is in memory, for a structure that names it. */
+export function addressOf(buffer: Uint8Array): bigint {
+  return koffi.address(buffer);
+}
+
+/** Memory that is shared with the kernel. */
+export interface SharedMemory {
+  readonly bytes: Uint8Array;
+  /** After it `bytes` must not be touched. */
+  unmap(): void;
+}
+
+/** Maps `length` bytes of what `fd` is open on. @param offset a multiple of the page */
+export function mapShared(fd: number, length: number, offset: number, isWritable: boolean): SharedMemory {
+  const protection = isWritable ? PROT_READ | PROT_WRITE : PROT_READ;
+  const at: unknown = libc.mmap(null, length, protection, MAP_SHARED, fd, offset);
+  if (BigInt.asIntN(64, koffi.address(at)) === -1n) throw new SystemCallError("mmap", koffi.errno());
+  const bytes = new Uint8Array(koffi.view(at, length));
+  return { bytes, unmap: () => void check("munmap", libc.munmap(at, length)) };
 }
 
 export function closeFd(fd: number): void {

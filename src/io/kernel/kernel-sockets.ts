@@ -3,6 +3,9 @@
  */
 import { constants, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import type { Sysctl } from "../../core/host/host-state.ts";
+import { hasTcx } from "./bpf/bpf-calls.ts";
+import { DatapathKernel } from "./bpf/datapath-kernel.ts";
+import { type HookName, hookOf } from "./bpf/hooks.ts";
 import { closeFd, SystemCallError } from "./ffi.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
 import { inNetns, type Netns, openNetns } from "./netns.ts";
@@ -14,6 +17,7 @@ export class KernelSockets {
   /** Those into containers that are open now, by the path they were entered by: what works on both sides has them. */
   readonly entered = new Map<string, KernelSockets>();
   #netfilter: NetlinkSocket | undefined;
+  #datapath: DatapathKernel | undefined;
   readonly #confFolders = new Map<string, number>();
 
   constructor(netns: Netns | undefined) {
@@ -43,6 +47,14 @@ export class KernelSockets {
       if (error instanceof SystemCallError && error.code === "EPROTONOSUPPORT") return undefined;
       throw error;
     }
+  }
+
+  /** Opened at the first use. `undefined` where the process may not ask for programs. */
+  datapath(): DatapathKernel | undefined {
+    const hook = datapathHook();
+    if (hook === undefined) return undefined;
+    this.#datapath ??= new DatapathKernel(hookOf(hook, this.netns, this.route));
+    return this.#datapath;
   }
 
   /** Whether the kernel has IPv6 at all. */
@@ -80,6 +92,7 @@ export class KernelSockets {
   close(): void {
     this.route.close();
     this.#netfilter?.close();
+    this.#datapath?.close();
     for (const fd of this.#confFolders.values()) closeFd(fd);
     this.#confFolders.clear();
     this.netns?.close();
@@ -98,6 +111,22 @@ export function openKernelSockets(path: string): KernelSockets {
     netns.close();
     throw error;
   }
+}
+
+let hookName: HookName | undefined;
+
+/** How this process puts programs on devices: by TCX where the kernel has it. `undefined`: it may not. */
+export function datapathHook(): HookName | undefined {
+  if (hookName === undefined) {
+    const answer = hasTcx();
+    if (answer !== undefined) hookName = answer ? "tcx" : "clsact";
+  }
+  return hookName;
+}
+
+/** Before anything is read or changed: as older kernels have it. */
+export function useHook(name: HookName): void {
+  hookName = name;
 }
 
 let ipv6WasSeen = false;

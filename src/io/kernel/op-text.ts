@@ -52,6 +52,19 @@ function describeOp(op: KernelOp): string {
       return `${op.op.slice("nft.elements.".length)} elements of map ${op.family} ${op.table} ${op.map}`;
     case "nft.passage.replace":
       return `replace the rules of Weft in chain ${op.passage.family} filter ${op.passage.chain}`;
+    case "datapath.replace":
+      return `put the datapath of ${op.datapath.dev} in place`;
+    case "datapath.delete":
+      return "take the datapath away";
+    case "datapath.set":
+      return `set the datapath of ${op.dev}`;
+    case "datapath.attach":
+      return `attach a program to ${op.program.dev}`;
+    case "datapath.detach":
+      return `detach the program of ${op.from}`;
+    case "datapath.put":
+    case "datapath.remove":
+      return `${verbOf(op.op)} ${op.entries.length} entries of the datapath of ${op.dev}`;
   }
 }
 

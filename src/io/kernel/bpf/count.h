@@ -1,0 +1,76 @@
+/*
+ * What is counted of each packet: by path, and by source, destination and path. Each count is the processor's own.
+ */
+#ifndef WEFT_COUNT_H
+#define WEFT_COUNT_H
+
+#include "lookups.h"
+
+INLINE void add(struct count *count, struct __sk_buff *skb, __u32 length)
+{
+	count->packets += skb->gso_segs ? skb->gso_segs : 1;
+	count->bytes += length;
+}
+
+INLINE void count_path(struct __sk_buff *skb, __u32 path, __u32 length)
+{
+	struct count *count = lookup(counts, &path);
+
+	if (count)
+		add(count, skb, length);
+}
+
+#define COUNT_PAIR(map, key) \
+	do { \
+		struct count *count = lookup(map, key), fresh = {}; \
+		if (count) { \
+			add(count, skb, h->length); \
+		} else { \
+			add(&fresh, skb, h->length); \
+			bpf_map_update_elem(&map, key, &fresh, BPF_NOEXIST); \
+		} \
+	} while (0)
+
+/* What is outside has many addresses, and is one: a container that looks for somebody must not fill the map. */
+INLINE void count_pair(struct __sk_buff *skb, int family, const struct headers *h, __u32 path)
+{
+	if (family == 4) {
+		struct pair4 pair = {h->source.word[0], path == OUTSIDE ? 0 : h->destination.word[0], path};
+
+		COUNT_PAIR(pairs4, &pair);
+	} else {
+		struct pair6 pair = {h->source, h->destination, path};
+
+		if (path == OUTSIDE)
+			pair.destination = (struct address6){};
+		COUNT_PAIR(pairs6, &pair);
+	}
+}
+
+INLINE void tell_sample(struct __sk_buff *skb, int family, const struct headers *h, __u32 path)
+{
+	struct sample sample = {
+		.source = h->source,
+		.destination = h->destination,
+		.source_port = h->source_port,
+		.destination_port = h->destination_port,
+		.family = family,
+		.protocol = h->protocol,
+		.path = path,
+		.ifindex = skb->ifindex,
+		.length = h->length,
+	};
+
+	bpf_ringbuf_output(&samples, &sample, sizeof(sample), 0);
+}
+
+/* Of a packet whose addresses were read, and whose source is whose it says. */
+INLINE void count(struct __sk_buff *skb, int family, const struct headers *h, const struct settings *s, __u32 path)
+{
+	count_path(skb, path, h->length);
+	count_pair(skb, family, h, path);
+	if (s->sample && bpf_get_prandom_u32() % s->sample == 0)
+		tell_sample(skb, family, h, path);
+}
+
+#endif

@@ -1,0 +1,222 @@
+/**
+ * The datapath of one network namespace: reads it from the devices that its programs are on, and changes it.
+ *
+ * Nothing is pinned and nothing is remembered but descriptors: the maps that were open last are used again as long as the
+ * same program is still on the same device.
+ */
+import type { AttachedProgram, Datapath, DatapathOp, DatapathSettings } from "../../../core/host/datapath.ts";
+
+import { mac } from "../../../model/mac.ts";
+import { closeFd, SystemCallError } from "../ffi.ts";
+import type { NameOf, NumberedLink } from "../netlink/link-messages.ts";
+import { programById, programInfo } from "./bpf-calls.ts";
+import { DatapathSet, type KnownProgram, knownProgram, programName } from "./datapath-set.ts";
+import type { Hook } from "./hooks.ts";
+import { decodeSettings, encodeSettings, type IndexOf } from "./layout.ts";
+import { datapathObject } from "./object.ts";
+
+const ENOENT = 2;
+const ENODEV = 19;
+
+const NO_MAC = mac("00:00:00:00:00:00");
+
+/** Of a datapath whose maps cannot be read: it equals none that is desired. */
+const UNKNOWN_SETTINGS: DatapathSettings = {
+  underlay: "",
+  vni: 0,
+  mac: NO_MAC,
+  gatewayMac: NO_MAC,
+  mtu: 0,
+  sampleEvery: 0,
+  lengths: { 4: [], 6: [] },
+  hasGuarded: false,
+  hasSpecial: false,
+};
+
+export class DatapathKernel {
+  readonly #hook: Hook;
+  /** The program that a container got last: another one gets the same. */
+  #containerProgram: number | undefined;
+  #open: { readonly ifindex: number; readonly id: number; readonly set: DatapathSet } | undefined;
+
+  constructor(hook: Hook) {
+    this.#hook = hook;
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------------------
+
+  observe(links: readonly NumberedLink[], nameOf: NameOf): readonly Datapath[] {
+    const known = new Map<number, KnownProgram | undefined>();
+    const found = links.flatMap(({ ifindex, link }) =>
+      this.#ours(ifindex, known).map((program) => ({ ifindex, dev: link.name, ...program })),
+    );
+    if (found.length === 0) return [];
+    const home =
+      found.find(({ program, ifindex }) => program === "tunnel" && ifindex === this.#open?.ifindex) ??
+      found.find(({ program }) => program === "tunnel");
+    const isCurrent = home?.code === datapathObject().digest;
+    const ids = new Set(home?.mapIds);
+    const programs = found.map(({ dev, program, code, mapIds }): AttachedProgram => {
+      const isPart = code === home?.code && mapIds.every((id) => ids.has(id));
+      return { dev, program, ...(isPart ? {} : { isStale: true }) };
+    });
+    const set = home === undefined || !isCurrent ? undefined : this.#openSet(home.ifindex);
+    return [
+      {
+        dev: home?.dev ?? "",
+        code: home?.code ?? "",
+        settings: set === undefined ? UNKNOWN_SETTINGS : decodeSettings(set.settings(), nameOf),
+        programs,
+        entries: set === undefined ? [] : set.entries(nameOf),
+      },
+    ];
+  }
+
+  /** The open maps of the device's program; `undefined` when it has none, or one of other code. */
+  setOf(ifindex: number): DatapathSet | undefined {
+    return this.#openSet(ifindex);
+  }
+
+  #openSet(ifindex: number): DatapathSet | undefined {
+    const ids = this.#hook.programs(ifindex);
+    if (this.#open !== undefined && this.#open.ifindex === ifindex && ids.includes(this.#open.id))
+      return this.#open.set;
+    this.close();
+    for (const id of ids) {
+      const known = knownProgram(id);
+      if (known?.program !== "tunnel" || known.code !== datapathObject().digest) continue;
+      const set = DatapathSet.open(known.mapIds);
+      if (set === undefined) return undefined;
+      this.#open = { ifindex, id, set };
+      return set;
+    }
+    return undefined;
+  }
+
+  #ours(ifindex: number, known = new Map<number, KnownProgram | undefined>()): KnownProgram[] {
+    return this.#hook.programs(ifindex).flatMap((id) => {
+      if (!known.has(id)) known.set(id, knownProgram(id));
+      return known.get(id) ?? [];
+    });
+  }
+
+  // ---- changing ----------------------------------------------------------------------------------------------------
+
+  /**
+   * Carries out one operation.
+   * @param ifindexes of all devices, asked for where all have to be looked at
+   * @throws SystemCallError; what was done so far stays
+   */
+  carryOut(op: DatapathOp, indexOf: IndexOf, ifindexes: () => readonly number[]): void {
+    switch (op.op) {
+      case "datapath.replace":
+        this.#replace(op.datapath, indexOf, ifindexes());
+        break;
+      case "datapath.delete":
+        this.#delete(ifindexes());
+        break;
+      case "datapath.attach":
+        this.#attach(op.program, this.#required(op.dev, indexOf), indexOf);
+        break;
+      case "datapath.detach":
+        this.#detach(required(op.from, indexOf));
+        break;
+      case "datapath.set":
+        this.#required(op.dev, indexOf).writeSettings(settingsBytes(op, indexOf));
+        break;
+      case "datapath.put":
+        this.#required(op.dev, indexOf).put(op.entries, indexOf);
+        break;
+      case "datapath.remove":
+        this.#required(op.dev, indexOf).remove(op.entries);
+        break;
+    }
+  }
+
+  #required(dev: string, indexOf: IndexOf): DatapathSet {
+    const set = this.#openSet(required(dev, indexOf));
+    if (set === undefined) throw new SystemCallError(`find the datapath of ${dev}`, ENOENT);
+    return set;
+  }
+
+  /** All of it is there before the first device gets its program, so that none works with half. */
+  #replace(datapath: Datapath, indexOf: IndexOf, ifindexes: readonly number[]): void {
+    const home = required(datapath.dev, indexOf);
+    const settings = settingsBytes(datapath, indexOf);
+    const before = this.#openSet(home);
+    const set = DatapathSet.make();
+    const loaded = new Map<string, number>();
+    try {
+      set.writeSettings(settings);
+      set.put(datapath.entries, indexOf);
+      if (before !== undefined) set.remember(before);
+      const wanted = new Set<number>();
+      for (const { dev, program } of datapath.programs) {
+        const ifindex = indexOf(dev);
+        if (ifindex === undefined) continue;
+        wanted.add(ifindex);
+        const fd = loaded.get(program) ?? set.load(program);
+        loaded.set(program, fd);
+        this.#put(ifindex, fd, programName(program));
+      }
+      for (const ifindex of ifindexes) if (!wanted.has(ifindex)) this.#detach(ifindex);
+    } finally {
+      for (const fd of loaded.values()) closeFd(fd);
+      set.close();
+      this.close();
+    }
+  }
+
+  /** In the place of the one of ours that is there. */
+  #put(ifindex: number, program: number, name: string): void {
+    const [first, ...others] = this.#ours(ifindex);
+    this.#hook.attach(ifindex, program, name, first?.id);
+    for (const other of others) this.#hook.detach(ifindex, other.id);
+  }
+
+  /** The program is loaded already where another container has it. */
+  #attach({ dev, program }: AttachedProgram, set: DatapathSet, indexOf: IndexOf): void {
+    const ifindex = required(dev, indexOf);
+    const fd = this.#loaded(program) ?? set.load(program);
+    try {
+      this.#put(ifindex, fd, programName(program));
+      if (program === "container") this.#containerProgram = programInfo(fd).id;
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  #loaded(program: string): number | undefined {
+    if (program !== "container" || this.#containerProgram === undefined || this.#open === undefined) return undefined;
+    const known = knownProgram(this.#containerProgram);
+    const home = knownProgram(this.#open.id);
+    if (known === undefined || home === undefined || known.code !== home.code) return undefined;
+    return known.mapIds.every((id) => home.mapIds.includes(id)) ? programById(known.id) : undefined;
+  }
+
+  #detach(ifindex: number): void {
+    for (const { id } of this.#ours(ifindex)) this.#hook.detach(ifindex, id);
+  }
+
+  #delete(ifindexes: readonly number[]): void {
+    for (const ifindex of ifindexes) this.#detach(ifindex);
+    this.close();
+  }
+
+  close(): void {
+    this.#open?.set.close();
+    this.#open = undefined;
+  }
+}
+
+function settingsBytes({ dev, settings }: Pick<Datapath, "dev" | "settings">, indexOf: IndexOf): Buffer {
+  const bytes = encodeSettings(settings, dev, indexOf);
+  if (bytes === undefined) throw new SystemCallError(`find ${settings.underlay}`, ENODEV);
+  return bytes;
+}
+
+function required(dev: string, indexOf: IndexOf): number {
+  const ifindex = indexOf(dev);
+  if (ifindex === undefined) throw new SystemCallError(`find ${dev}`, ENODEV);
+  return ifindex;
+}

@@ -1,0 +1,115 @@
+/**
+ * Datapath operations of the simulated kernel: as strict as the real one about devices that are not there and maps that
+ * are full. What a device takes with it when it goes: its program, and with the tunnel's the whole datapath.
+ */
+import {
+  type Datapath,
+  type DatapathEntry,
+  type DatapathMap,
+  type DatapathOp,
+  entryFamily,
+  entryKey,
+} from "../../core/host/datapath.ts";
+import * as limits from "../../model/datapath-limits.ts";
+import { type FakeNamespace, refuse } from "./fake-kernel-namespace.ts";
+
+const SIZES: Readonly<Record<DatapathMap, number>> = {
+  locals: limits.DATAPATH_LOCALS_MAX,
+  peers: limits.DATAPATH_PEERS_MAX,
+  talk: limits.DATAPATH_TALK_MAX,
+  guarded: limits.DATAPATH_GUARDED_MAX,
+  special: limits.DATAPATH_SPECIAL_MAX,
+};
+
+type Op<K extends DatapathOp["op"]> = Extract<DatapathOp, { readonly op: K }>;
+
+export function replaceDatapath(namespace: FakeNamespace, { datapath }: Op<"datapath.replace">): void {
+  namespace.link(datapath.dev);
+  namespace.link(datapath.settings.underlay);
+  for (const entry of datapath.entries) requireDevice(namespace, entry);
+  // A program for a device that is not there is passed over, as the next pass puts it there.
+  const programs = datapath.programs.filter(({ dev }) => namespace.links.has(dev));
+  namespace.datapath = { ...datapath, programs, entries: stored(datapath.entries) };
+}
+
+export function deleteDatapath(namespace: FakeNamespace): void {
+  namespace.datapath = undefined;
+}
+
+export function setDatapath(namespace: FakeNamespace, { dev, settings }: Op<"datapath.set">): void {
+  const datapath = required(namespace, dev);
+  namespace.link(settings.underlay);
+  namespace.datapath = { ...datapath, settings };
+}
+
+export function attachProgram(namespace: FakeNamespace, { dev, program }: Op<"datapath.attach">): void {
+  const datapath = required(namespace, dev);
+  namespace.link(program.dev);
+  const others = datapath.programs.filter((each) => each.dev !== program.dev);
+  namespace.datapath = { ...datapath, programs: [...others, program] };
+}
+
+export function detachProgram(namespace: FakeNamespace, { from }: Op<"datapath.detach">): void {
+  namespace.link(from);
+  const { datapath } = namespace;
+  if (datapath === undefined) return;
+  namespace.datapath = { ...datapath, programs: datapath.programs.filter(({ dev }) => dev !== from) };
+}
+
+export function putEntries(namespace: FakeNamespace, { dev, entries }: Op<"datapath.put">): void {
+  const datapath = required(namespace, dev);
+  for (const entry of entries) requireDevice(namespace, entry);
+  namespace.datapath = { ...datapath, entries: stored([...datapath.entries, ...entries]) };
+}
+
+export function removeEntries(namespace: FakeNamespace, { dev, entries }: Op<"datapath.remove">): void {
+  const datapath = required(namespace, dev);
+  const keys = new Set(entries.map(entryKey));
+  namespace.datapath = { ...datapath, entries: datapath.entries.filter((entry) => !keys.has(entryKey(entry))) };
+}
+
+/** What is there after a device went: entries that name it stay, and lead nowhere. */
+export function withoutDevice(datapath: Datapath, name: string): Datapath | undefined {
+  const programs = datapath.programs.filter(({ dev }) => dev !== name);
+  if (programs.length === 0) return undefined;
+  if (name === datapath.dev)
+    return {
+      ...datapath,
+      dev: "",
+      code: "",
+      programs: programs.map((each) => ({ ...each, isStale: true })),
+      entries: [],
+    };
+  const { settings } = datapath;
+  return {
+    ...datapath,
+    programs,
+    settings: settings.underlay === name ? { ...settings, underlay: "" } : settings,
+    entries: datapath.entries.map((entry) =>
+      entry.map === "locals" && entry.dev === name ? { ...entry, dev: "" } : entry,
+    ),
+  };
+}
+
+function required(namespace: FakeNamespace, dev: string): Datapath {
+  namespace.link(dev);
+  const { datapath } = namespace;
+  if (datapath !== undefined && datapath.dev === dev) return datapath;
+  return refuse("ENOENT", `find the datapath of ${dev}: no such file or directory`);
+}
+
+function requireDevice(namespace: FakeNamespace, entry: DatapathEntry): void {
+  if (entry.map === "locals") namespace.link(entry.dev);
+}
+
+/** The last one of a key holds. */
+function stored(entries: readonly DatapathEntry[]): readonly DatapathEntry[] {
+  const byKey = new Map(entries.map((entry) => [entryKey(entry), entry]));
+  const counts = new Map<string, number>();
+  for (const entry of byKey.values()) {
+    const name = `${entry.map}${entryFamily(entry) ?? ""}`;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    if ((counts.get(name) ?? 0) > SIZES[entry.map]) refuse("E2BIG", `map ${name}: argument list too long`);
+  }
+  return [...byKey.values()];
+}
