@@ -9,7 +9,7 @@ import type {
   EngineNetwork,
   NetworkSpec,
 } from "../core/docker/engine.ts";
-import type { DatapathFeature } from "../core/host/datapath.ts";
+import type { DatapathFeature, FlowSample, PairKey, Traffic } from "../core/host/datapath.ts";
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
 import type { Fault } from "../model/fault.ts";
@@ -48,6 +48,12 @@ export interface Kernel {
   watch(onChange: (change: KernelChange) => void): Watch;
   /** What this kernel can do. Probed once, in a throw-away namespace where need be, and remembered. */
   features(): Promise<KernelFeatures>;
+  /** What the datapath's programs have counted; `undefined` where there is none. @throws as `observe` */
+  traffic(): Promise<Traffic | undefined>;
+  /** Their counts begin anew when they talk again. One that is not there is no error. */
+  forgetPairs(pairs: readonly PairKey[]): Promise<void>;
+  /** What was sampled since the last call, the oldest first; what nobody fetched in time is lost. */
+  samples(): Promise<readonly FlowSample[]>;
   /**
    * Opens the network namespace at `path` (a bind mount or /proc/PID/ns/net).
    * @throws Fault bad-netns when the path is absent or no network namespace

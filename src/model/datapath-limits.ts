@@ -20,3 +20,13 @@ export const DATAPATH_TRANSLATED_MAX = 65_536;
 export const DATAPATH_PAIRS_MAX = 16_384;
 /** Bytes of samples that wait to be read; a power of two and whole pages. One sample is 64 bytes with its header. */
 export const DATAPATH_SAMPLES_BYTES = 1 << 18;
+/** How often the counts of pairs are read where nobody asks, and how long one that says nothing is kept: 1 to 2 minutes
+ * make room in the map long before it is full of the silent. */
+export const TRAFFIC_READ_INTERVAL_MS = 20_000;
+export const TRAFFIC_IDLE_MS = 60_000;
+/** Samples that wait for whoever asks; at 64 bytes about a megabyte. */
+export const FLOWS_KEPT_MAX = 10_000;
+/** How long packets are sampled after somebody asked last. */
+export const FLOWS_LISTEN_MS = 5_000;
+/** Of so many packets one, at most: a billion is none. */
+export const SAMPLE_EVERY_MAX = 1_000_000_000;

@@ -53,6 +53,9 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
     },
     watch: (onChange) => kernel.watch(onChange),
     features: () => kernel.features(),
+    traffic: () => kernel.traffic(),
+    forgetPairs: (pairs) => kernel.forgetPairs(pairs),
+    samples: () => kernel.samples(),
     enter: async (path) => {
       await life.turn();
       const inside = await kernel.enter(path);

@@ -1,6 +1,7 @@
 /**
  * What an agent is given: where it lives, the doors to the world, and whom it tells what.
  */
+import type { DatapathLevel } from "../../core/overlay/datapath.ts";
 import type { Log } from "../../io/log.ts";
 import type { AgentStore, Clock, HostSockets, Kernel, PluginRunner } from "../../io/ports.ts";
 import type { AgentNetworkConfig, Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
@@ -14,6 +15,8 @@ export interface AgentSettings {
   readonly networkConfig: AgentNetworkConfig;
   /** The agent's own socket, as CNI configurations name it. */
   readonly socketPath: string;
+  /** How high the datapath may go; absent: 2. */
+  readonly datapathLevel?: DatapathLevel;
   /** Folder for CNI configurations; absent: none are written. */
   readonly cniConfDir?: string;
   /** Where a Docker engine looks for drivers; absent: there is no Docker. */

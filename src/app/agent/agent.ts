@@ -7,7 +7,6 @@
  * (docs/decisions/0008).
  */
 import type { AddResult, CniReply } from "../../core/cni/reply.ts";
-import type { Task } from "../../core/docker/tasks.ts";
 import { EMPTY_HOST_STATE, type HostState } from "../../core/host/host-state.ts";
 import { type Capacity, capacities, rooms, usageOf } from "../../core/ipam/capacity.ts";
 import { commonPart } from "../../core/ipam/slices.ts";
@@ -17,7 +16,7 @@ import type { OverlayContext } from "../../core/overlay/context.ts";
 import { desiredHost, peerOps, peerProblems, sysctlPaths } from "../../core/overlay/desired.ts";
 import { type HostFacts, readFacts } from "../../core/overlay/facts.ts";
 import { overlayStatuses, uniformStatuses } from "../../core/overlay/status.ts";
-import type { KernelFeatures, PeerUpdate } from "../../io/ports.ts";
+import type { PeerUpdate } from "../../io/ports.ts";
 import type { Attachment, Lease } from "../../model/attachment.ts";
 import type { Assignment, OverlayStatus, Peer } from "../../model/cluster.ts";
 import type { AgentDependencies, AgentSettings } from "./agent-dependencies.ts";
@@ -26,6 +25,8 @@ import type { AddCall } from "./attacher.ts";
 import { CapacityAlarm } from "./capacity-alarm.ts";
 import { ClaimBook } from "./claim-book.ts";
 import { writeConflists } from "./conflists.ts";
+import { DatapathWatch } from "./datapath-watch.ts";
+import type { DockerDriver } from "./docker/docker-driver.ts";
 import { FailureLog } from "./failure-log.ts";
 import { Loop, type PassReport, type Plan } from "./loop.ts";
 import { MemberBook } from "./member-book.ts";
@@ -36,6 +37,7 @@ import { tidings } from "./tidings.ts";
 
 export class Agent {
   readonly metrics = new AgentMetrics();
+  readonly datapath: DatapathWatch;
   readonly #settings: AgentSettings;
   readonly #deps: AgentDependencies;
   readonly #loop: Loop;
@@ -74,6 +76,13 @@ export class Agent {
         repair: (observed) => this.#attach.repair(observed),
         report: (report) => this.#report(report),
       },
+    });
+    this.datapath = new DatapathWatch({
+      ...deps,
+      maxLevel: settings.datapathLevel ?? 2,
+      attachments: () => this.attachments(),
+      peers: () => this.peers(),
+      pass: () => this.#loop.pass(),
     });
     this.#attach = new AttachService({
       ...deps,
@@ -117,6 +126,7 @@ export class Agent {
 
   /** Ends what runs. The kernel stays as it is, so that no packet is lost. */
   async stop(): Promise<void> {
+    this.datapath.stop();
     await this.#loop.stop();
   }
 
@@ -176,19 +186,9 @@ export class Agent {
     return this.#attach.detach(call);
   }
 
-  /** Carries out a call of a Docker engine. @throws Fault */
-  engineCall(path: string, body: Uint8Array): Promise<object> {
-    return this.#attach.docker.answer(path, body);
-  }
-
-  /** Gives back what a Docker engine has forgotten. @throws Fault */
-  engineForgot(lease: Lease): Promise<void> {
-    return this.#attach.docker.detach(lease);
-  }
-
-  /** What a Docker engine runs. @throws Fault storage */
-  engineRuns(tasks: readonly Task[]): void {
-    this.#attach.docker.runs(tasks);
+  /** What a Docker engine calls, and is asked of. */
+  get docker(): DockerDriver {
+    return this.#attach.docker;
   }
 
   // ---- what can be asked ---------------------------------------------------------------------------------------------
@@ -227,19 +227,9 @@ export class Agent {
     return this.#alarm.count(mark);
   }
 
-  /** How many addresses were given before they had rested. */
-  addressesGivenEarly(): number {
-    return this.#attach.givenEarly;
-  }
-
-  /** What is wrong with the leases, compared with the kernel, one sentence each. */
-  auditLeases(): Promise<readonly string[]> {
-    return this.#attach.audit();
-  }
-
-  /** Releases what lost its namespace. @returns what was released */
-  collectLeases(): Promise<readonly Lease[]> {
-    return this.#attach.collect();
+  /** Leases compared with the kernel, and how they were given. */
+  get upkeep(): Pick<AttachService, "audit" | "collect" | "givenEarly"> {
+    return this.#attach;
   }
 
   statuses(): readonly OverlayStatus[] {
@@ -296,7 +286,13 @@ export class Agent {
   #context(): OverlayContext | undefined {
     if (this.#assignment === undefined || this.#facts === undefined) return undefined;
     const hosting = this.#claims.hosting(this.#assignment);
-    const context = { assignment: this.#assignment, facts: this.#facts, features: this.#features, hosting };
+    const context = {
+      assignment: this.#assignment,
+      facts: this.#facts,
+      features: this.#features,
+      datapath: this.datapath.wishes,
+      hosting,
+    };
     if (this.#assignment.policies === undefined) return context;
     const members = this.#members.members(this.#assignment, this.attachments(), this.peers(), hosting);
     return { ...context, members, otherMembersStay: !this.#arePeersComplete };
@@ -321,7 +317,9 @@ export class Agent {
     const present = new Set(observed.links.map(({ name }) => name));
     const attachments = this.#attach.attachments().filter(({ hostIfname }) => present.has(hostIfname));
     const peers = { peers: this.peers(), otherPeersStay: !this.#arePeersComplete };
-    return desiredHost({ ...context, facts: this.#facts, ...peers, attachments, observed });
+    const desired = desiredHost({ ...context, facts: this.#facts, ...peers, attachments, observed });
+    this.datapath.planned({ ...context, facts: this.#facts }, desired);
+    return desired;
   }
 
   /** They are programmed at once, without reading the kernel. */
@@ -347,7 +345,8 @@ export class Agent {
     if (this.#claims.isOutdated(this.#assignment)) this.#deps.onOutdated?.();
   }
 
-  #report({ failures, fault, operations, durationMs }: PassReport): void {
+  #report({ failures: all, fault, operations, durationMs }: PassReport): void {
+    const failures = this.datapath.passed(all);
     const overlays = this.#assignment?.agent.overlays ?? [];
     const earlier = new Map(this.#statuses.map(({ name, status }) => [name, status]));
     this.#statuses = fault

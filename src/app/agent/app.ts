@@ -24,6 +24,7 @@ import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from ".
 import type { Agent } from "./agent.ts";
 import type { AgentGossip } from "./agent-gossip.ts";
 import { CNI_PATH } from "./cni-endpoint.ts";
+import { addDatapathRoutes, datapathReportSchema, datapathView } from "./datapath-routes.ts";
 import { NETAVARK_PATH } from "./netavark-endpoint.ts";
 import type { Session } from "./session.ts";
 
@@ -49,6 +50,8 @@ export const agentStatusSchema = z
     /** Whether a master has answered since the agent started. */
     registered: z.boolean(),
     nodePath: z.enum(["ingress forward", "policy rule"]),
+    /** Absent from older agents. */
+    datapath: datapathReportSchema.optional(),
     /** Other nodes that are known. */
     peers: z.number(),
     /** Whether these are all; soon after the agent's start there may be more. */
@@ -225,13 +228,14 @@ export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
   });
   app.openapi(LEASE_CHECK, async (context) => {
     requireLocal(deps.local, "agent"); // calls of runtimes wait for it
-    return context.json({ problems: [...(await agent.auditLeases())] }, 200);
+    return context.json({ problems: [...(await agent.upkeep.audit())] }, 200);
   });
   app.openapi(LEASE_GC, async (context) => {
     requireLocal(deps.local, "agent");
-    return context.json({ released: (await agent.collectLeases()).map(endpointView) }, 200);
+    return context.json({ released: (await agent.upkeep.collect()).map(endpointView) }, 200);
   });
   app.openapi(PEERS, (context) => context.json({ peers: [...agent.peers()] }, 200));
+  addDatapathRoutes(app, { ...deps, datapath: agent.datapath });
   addMembersRoute(app, () => deps.gossip.member, deps.clock);
   // On the socket they are answered before they get here.
   for (const direct of [CNI, NETAVARK]) {
@@ -294,6 +298,7 @@ function statusView({ agent, docker, session, agentId, version }: AgentApiDeps):
     agentId,
     registered: session.isRegistered,
     nodePath: agent.nodePath(),
+    datapath: datapathView(agent.datapath),
     peers: peers.length,
     peersComplete: agent.arePeersComplete,
     peerProblems: [...agent.peerProblems()],
@@ -315,7 +320,7 @@ function metricsText({ agent, session }: AgentApiDeps): Promise<string> {
     peersLeftOut: agent.peerProblems().length,
     attachments: agent.attachments().length,
     capacities: agent.capacities(),
-    givenEarly: agent.addressesGivenEarly(),
+    givenEarly: agent.upkeep.givenEarly,
     roomsPast: (mark) => agent.roomsPast(mark),
   });
 }

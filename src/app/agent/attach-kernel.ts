@@ -2,6 +2,8 @@
  * What attaching does to the kernel: build both sides of an attachment, take them away, compare them with what they
  * should be. No step remembers anything; what each side looks like is decided in core/overlay/attach.
  */
+
+import { isDatapathOp } from "../../core/host/datapath.ts";
 import { diff } from "../../core/host/diff.ts";
 import { difference } from "../../core/host/differences.ts";
 import { EMPTY_HOST_STATE, type HostState, type KernelOp, type NftTable } from "../../core/host/host-state.ts";
@@ -160,8 +162,9 @@ function tablePartOf(observed: NftTable, desired: NftTable): NftTable {
   return { ...observed, chains: observed.chains.filter(({ name }) => chains.has(name)), maps };
 }
 
+/** What the datapath lacks the kernel does, and the next pass mends. */
 function refuse(attachment: Attachment, failures: readonly OpFailure[]): void {
-  const first = failures.find(({ op, error }) => !isAbsentSysctl(op, error.code) && !isMemory(op));
+  const first = failures.find(({ op, error }) => !isAbsentSysctl(op, error.code) && !isMemory(op) && !isDatapathOp(op));
   if (first === undefined) return;
   const { containerId, ifname, network } = attachment;
   const code = ["EPERM", "EACCES"].includes(first.error.code) ? "no-rights" : "kernel-refused";

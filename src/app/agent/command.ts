@@ -2,7 +2,9 @@
  * `weft agent`: options and their defaults.
  */
 import { hostname } from "node:os";
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { DatapathLevel } from "../../core/overlay/datapath.ts";
+import type { HookName } from "../../io/kernel/bpf/hooks.ts";
 import { LOG_FORMAT_OPTION, LOG_LEVEL_OPTION, type LogFlags } from "../daemon.ts";
 import { parsePort } from "../port-option.ts";
 import { addTlsClientOptions, type TlsClientFlags } from "../tls-options.ts";
@@ -22,6 +24,8 @@ export interface AgentFlags extends LogFlags, TlsClientFlags {
   readonly mesosBridge: boolean;
   readonly dockerBridge: boolean;
   readonly subnets: boolean;
+  readonly datapathLevel: DatapathLevel;
+  readonly datapathHook?: HookName;
   readonly joinTokenFile?: string;
   readonly newCluster?: true;
 }
@@ -46,8 +50,13 @@ Agents and masters gossip over UDP, sealed, from host to host: that is how an
 agent learns of its peers. Ports 64000 (VXLAN) and 62501 (gossip) must be open
 between all hosts; a master speaks on 62502.
 
-It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, those two ports free, and a kernel
-with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
+Packets between containers take a fast way by eBPF programs where the kernel
+lets them: 'weft status --agent' says how high it goes and why not higher. Rules
+of others in the hook 'forward' do not see these packets; --datapath-level 0
+takes the programs away.
+
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, for the fast way CAP_BPF, those two
+ports free, and a kernel with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
 'weft cni install --help'.
 
 SIGTERM and SIGINT end the agent. Exit status: 0 ended, 1 identity taken, 64
@@ -83,6 +92,18 @@ export function addAgentCommand(program: Command): void {
     .option("--no-mesos-bridge", "no half for containers by CNI")
     .option("--no-docker-bridge", "no half for containers by Docker")
     .option("--no-subnets", "take part with a VTEP alone")
+    .option(
+      "--datapath-level <level>",
+      "0: the plain kernel carries all packets; 1: programs around its VXLAN device; 2: programs in its place",
+      parseLevel,
+      2,
+    )
+    .addOption(
+      new Option(
+        "--datapath-hook <hook>",
+        "where programs are put; tcx needs Linux 6.6 (default: the newest there is)",
+      ).choices(["tcx", "clsact"]),
+    )
     .addOption(LOG_LEVEL_OPTION)
     .addOption(LOG_FORMAT_OPTION)
     .addHelpText("after", HELP)
@@ -90,4 +111,9 @@ export function addAgentCommand(program: Command): void {
       const { runAgent } = await import("./run.ts");
       await runAgent(flags, command.parent?.version() ?? "");
     });
+}
+
+function parseLevel(text: string): DatapathLevel {
+  if (text === "0" || text === "1" || text === "2") return Number(text) as DatapathLevel;
+  throw new InvalidArgumentError("give 0, 1 or 2.");
 }

@@ -6,6 +6,7 @@ import { SYSTEM_CLOCK } from "../../io/clock.ts";
 import { signerInFile } from "../../io/crypto/secret-file.ts";
 import { EngineClient } from "../../io/docker/engine-client.ts";
 import { HOST_SOCKETS } from "../../io/host-sockets.ts";
+import { useHook } from "../../io/kernel/kernel-sockets.ts";
 import { openLinuxKernel } from "../../io/kernel/linux-kernel.ts";
 import { createLog } from "../../io/log.ts";
 import { parseMasterAddress } from "../../io/master-call.ts";
@@ -34,6 +35,7 @@ export async function runAgent(flags: AgentFlags, version: string): Promise<void
   const store = openAgentStore(flags.dataDir);
   const credentials = credentialsOf(flags, store);
   const client = openMasterClient(urls, credentials, { ...(tls && { tls }) });
+  if (flags.datapathHook !== undefined) useHook(flags.datapathHook);
   const kernel = openLinuxKernel();
   try {
     const ending = awaitEnding();
@@ -92,6 +94,7 @@ async function optionsOf(flags: AgentFlags, urls: readonly string[], version: st
     listen: flags.listen,
     socketPath: flags.socket,
     gossipPort: flags.gossipPort,
+    datapathLevel: flags.datapathLevel,
     ...(flags.cniConfDir !== "" && { cniConfDir: flags.cniConfDir }),
     ...(flags.dockerPluginDir !== "" &&
       networkConfigOf(flags).dockerBridge && { dockerPluginDir: flags.dockerPluginDir }),

@@ -88,7 +88,13 @@ export type DatapathEntry =
 
 export type DatapathMap = DatapathEntry["map"];
 
-export function entryKey(entry: DatapathEntry): string {
+/** What identifies an entry; an entry is one. */
+export type DatapathKey =
+  | { readonly map: "locals" | "guarded" | "special"; readonly ip: Ip }
+  | { readonly map: "peers"; readonly prefix: Cidr }
+  | { readonly map: "talk"; readonly from: number; readonly to: number };
+
+export function entryKey(entry: DatapathKey): string {
   switch (entry.map) {
     case "peers":
       return `peers ${entry.prefix}`;
@@ -109,7 +115,7 @@ export function isSameEntry(a: DatapathEntry, b: DatapathEntry): boolean {
 }
 
 /** The family of what the entry is looked up by; `undefined` for what has none. */
-export function entryFamily(entry: DatapathEntry): Family | undefined {
+export function entryFamily(entry: DatapathKey): Family | undefined {
   if (entry.map === "talk") return undefined;
   return familyOf(entry.map === "peers" ? entry.prefix : entry.ip);
 }
@@ -148,12 +154,14 @@ export interface TrafficCount {
   readonly bytes: number;
 }
 
-export interface PairTraffic extends TrafficCount {
+export interface PairKey {
   readonly source: Ip;
   /** `0.0.0.0` and `::` for everybody outside of the overlay. */
   readonly destination: Ip;
   readonly path: DatapathPath;
 }
+
+export type PairTraffic = PairKey & TrafficCount;
 
 export interface Traffic {
   readonly paths: Readonly<Partial<Record<DatapathPath, TrafficCount>>>;
@@ -187,7 +195,7 @@ export type DatapathOp =
   | { readonly op: "datapath.detach"; readonly dev: string; readonly from: string }
   | { readonly op: "datapath.put"; readonly dev: string; readonly entries: readonly DatapathEntry[] }
   /** Those that are not there are passed over. */
-  | { readonly op: "datapath.remove"; readonly dev: string; readonly entries: readonly DatapathEntry[] };
+  | { readonly op: "datapath.remove"; readonly dev: string; readonly entries: readonly DatapathKey[] };
 
 export function isDatapathOp(op: { readonly op: string }): op is DatapathOp {
   return op.op.startsWith("datapath.");

@@ -37,7 +37,8 @@ export function deviceOf(op: KernelOp): string | undefined {
 
 /** Whether a deletion failed because there was nothing left to delete, which is what it was for. */
 export function isGone(op: KernelOp, code: string): boolean {
-  return op.op.endsWith(".delete") && ["ENOENT", "ENODEV", "ESRCH"].includes(code);
+  const isDeletion = op.op.endsWith(".delete") || op.op === "datapath.remove" || op.op === "datapath.detach";
+  return isDeletion && ["ENOENT", "ENODEV", "ESRCH"].includes(code);
 }
 
 /** `net/ipv6/conf/DEV/…` is the device's. */

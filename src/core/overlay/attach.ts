@@ -13,7 +13,7 @@ import { Fault } from "../../model/fault.ts";
 import { gatewayOf } from "../../model/half.ts";
 import { addressBits, type Cidr, cidr, contains, familyOf, hostCidr, type Ip, ip, withLength } from "../../model/ip.ts";
 import { IFALIAS_MAX_BYTES } from "../../model/limits.ts";
-import { INTERFACE_TABLE, OWNER } from "../../model/names.ts";
+import { INTERFACE_TABLE, OWNER, VTEP_NAME } from "../../model/names.ts";
 import { diff } from "../host/diff.ts";
 import {
   EMPTY_HOST_STATE,
@@ -105,7 +105,6 @@ export function desiredAttachment(attachment: Attachment, context: OverlayContex
     shapers: shapers(attachment, mtu),
     sysctls: [...deviceSysctls(dev, addresses), ...portSysctls(attachment)],
     tables: [ingressOf(attachment, context), ...ownPorts(attachment, context)],
-    datapaths: attachmentsDatapath([attachment], context),
   };
 }
 
@@ -142,7 +141,8 @@ export function attachOps(
   context: OverlayContext,
 ): KernelOp[] {
   const tables = [ingressOf(attachment, context)];
-  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
+  const datapaths = attachmentsDatapath([attachment], context);
+  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables, datapaths };
   const observed = {
     ...EMPTY_HOST_STATE,
     tables: tables.map((table) => ({ ...table, chains: [] })),
@@ -155,13 +155,9 @@ export function attachOps(
  * The operations that detach. What is gone already fails with ENOENT or ENODEV, which is no failure.
  * @param siblings the other attachments of the container, which keep the ports that they have too
  */
-export function detachOps(
-  attachment: Attachment,
-  siblings: readonly Attachment[],
-  context?: OverlayContext,
-): KernelOp[] {
+export function detachOps(attachment: Attachment, siblings: readonly Attachment[]): KernelOp[] {
   return [
-    ...(context === undefined ? [] : leaveDatapath(attachment, context)),
+    leaveDatapath(attachment),
     ...deletePorts(attachment, siblings),
     // As long as the device is there, so is what checks it.
     { op: "link.delete", name: attachment.hostIfname },
@@ -170,12 +166,12 @@ export function detachOps(
 }
 
 /** What leads to a device goes before it, or packets would be sent to nobody instead of being refused. */
-function leaveDatapath(attachment: Attachment, context: OverlayContext): KernelOp[] {
-  return attachmentsDatapath([attachment], context).map(({ dev, entries }) => ({
+function leaveDatapath(attachment: Attachment): KernelOp {
+  return {
     op: "datapath.remove",
-    dev,
-    entries,
-  }));
+    dev: VTEP_NAME,
+    entries: addressesOf(attachment).map((ip) => ({ map: "locals", ip })),
+  };
 }
 
 /**

@@ -41,7 +41,7 @@ export function desiredHost(input: OverlayInput): HostState {
   const entries =
     input.otherPeersStay === true ? withOthers(known, observedPeerEntries(input.observed, context)) : known;
   const attachments = mergeHostStates(
-    input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [], datapaths: [] })),
+    input.attachments.map((attachment) => ({ ...desiredAttachment(attachment, context), tables: [] })),
   );
   const tables = [
     ...natTables(context, input.attachments, entries, input.observed.tables),

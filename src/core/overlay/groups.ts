@@ -6,8 +6,9 @@
  * nothing is restricted.
  */
 import type { Assignment } from "../../model/cluster.ts";
-import { addressOf, type Cidr, lengthOf, networkOf, withLength } from "../../model/ip.ts";
+import type { Cidr } from "../../model/ip.ts";
 import { mayTalk, type NetworkRules } from "../../model/isolation.ts";
+import { PrefixIndex } from "./prefix-index.ts";
 
 export interface Groups {
   /** Of what lies in none of the networks: 0. */
@@ -45,21 +46,8 @@ function makeGroups(networks: readonly NetworkRules[]): Groups {
     representatives.flatMap((b, to) => (a && b && from !== to && mayTalk(a, b) ? [[from, to] as const] : [])),
   );
   const ofNetwork = (name: string) => groupOfName.get(name) ?? 0;
-  return { ofPrefix: prefixIndex(networks, ofNetwork), ofNetwork, talks };
-}
-
-/** By the lengths that networks have, of which there are few: there may be 10,000 prefixes and 256 networks. */
-function prefixIndex(networks: readonly NetworkRules[], ofNetwork: (name: string) => number): Groups["ofPrefix"] {
-  const byPrefix = new Map(networks.flatMap(({ name, prefixes }) => prefixes.map((prefix) => [prefix, name] as const)));
-  const lengths = [...new Set([...byPrefix.keys()].map(lengthOf))].sort((a, b) => b - a);
-  const isSimple = networks.every((network) => ofNetwork(network.name) === 0);
-  return (prefix) => {
-    if (isSimple) return 0;
-    for (const length of lengths) {
-      if (length > lengthOf(prefix)) continue;
-      const name = byPrefix.get(networkOf(withLength(addressOf(prefix), length)));
-      if (name !== undefined) return ofNetwork(name);
-    }
-    return 0;
-  };
+  const groups = networks.flatMap(({ name, prefixes }) => prefixes.map((prefix) => [prefix, ofNetwork(name)] as const));
+  const byPrefix = new PrefixIndex(groups);
+  const isSimple = groups.every(([, group]) => group === 0);
+  return { ofPrefix: (prefix) => (isSimple ? 0 : (byPrefix.find(prefix) ?? 0)), ofNetwork, talks };
 }

@@ -152,7 +152,8 @@ class Run {
 
   #changeDatapath(op: DatapathOp): KernelError | undefined {
     const datapath = this.#sockets.datapath();
-    if (datapath === undefined) return kernelError(op, "EPERM", "this process may not use BPF");
+    if (datapath === undefined)
+      return op.op === "datapath.remove" ? undefined : kernelError(op, "EPERM", "this process may not use BPF");
     const ifindexes = () => observeLinks(this.#sockets).map(({ ifindex }) => ifindex);
     try {
       datapath.carryOut(op, (dev) => this.#indexOf(dev), ifindexes);

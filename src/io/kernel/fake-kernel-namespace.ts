@@ -4,7 +4,7 @@
  * It holds what a kernel holds, other people's objects too: addresses in the order in which they came (the first of a
  * prefix is its primary), and routes that are not ours apart, because `observe` does not show them.
  */
-import type { Datapath } from "../../core/host/datapath.ts";
+import type { Datapath, FlowSample, Traffic } from "../../core/host/datapath.ts";
 import type {
   Address,
   FdbEntry,
@@ -69,6 +69,8 @@ export class FakeNamespace {
   readonly sysctls = new Map<string, string>();
   readonly tables = new Map<string, FakeTable>();
   datapath: Datapath | undefined;
+  traffic: Traffic = { paths: {}, pairs: [] };
+  readonly samples: FlowSample[] = [];
   readonly watchers = new Set<(change: KernelChange) => void>();
   #macs = 0;
 

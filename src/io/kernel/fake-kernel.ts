@@ -5,6 +5,7 @@
  * A `FakeMachine` is one host: its own namespace and those of its containers, each at a path. It counts operations over
  * all of them, so that a test can make the n-th one fail, or let the program die after it.
  */
+import type { FlowSample, PairKey, Traffic } from "../../core/host/datapath.ts";
 import { formatHostState } from "../../core/host/format.ts";
 import type { HostState, KernelOp, Link, Route } from "../../core/host/host-state.ts";
 import { Fault } from "../../model/fault.ts";
@@ -188,6 +189,24 @@ export class FakeKernel implements ContainerKernel {
     return this.machine.features;
   }
 
+  /** What a test put there: nothing here carries packets. */
+  async traffic(): Promise<Traffic | undefined> {
+    this.#checkOpen();
+    return this.namespace.datapath === undefined ? undefined : this.namespace.traffic;
+  }
+
+  async forgetPairs(pairs: readonly PairKey[]): Promise<void> {
+    this.#checkOpen();
+    const keys = new Set(pairs.map(pairText));
+    const { traffic } = this.namespace;
+    this.namespace.traffic = { ...traffic, pairs: traffic.pairs.filter((pair) => !keys.has(pairText(pair))) };
+  }
+
+  async samples(): Promise<readonly FlowSample[]> {
+    this.#checkOpen();
+    return this.namespace.datapath === undefined ? [] : this.namespace.samples.splice(0);
+  }
+
   async enter(path: string): Promise<FakeKernel> {
     this.#checkOpen();
     const namespace = this.machine.netns(path);
@@ -238,6 +257,10 @@ export class FakeKernel implements ContainerKernel {
   #checkOpen(): void {
     if (this.#isClosed) throw new Error("assertion failed: the kernel is used before it is closed, not after");
   }
+}
+
+function pairText({ source, destination, path }: PairKey): string {
+  return `${source} ${destination} ${path}`;
 }
 
 /** Events arrive later, never within the call that caused them. */

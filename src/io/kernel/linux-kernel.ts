@@ -5,6 +5,7 @@
  * millisecond or two between which the event loop goes on. Nothing about the kernel is remembered from one call to the
  * next. Containers are entered by setns for the moment in which a socket is opened (netns.ts).
  */
+import type { FlowSample, PairKey, Traffic } from "../../core/host/datapath.ts";
 import type { HostState, KernelOp, Link } from "../../core/host/host-state.ts";
 import { Fault } from "../../model/fault.ts";
 import type { ContainerKernel, Kernel, KernelChange, KernelFeatures, OpFailure, Watch } from "../ports.ts";
@@ -63,6 +64,22 @@ class LinuxKernel implements Kernel {
       throw error;
     });
     return this.#features;
+  }
+
+  traffic(): Promise<Traffic | undefined> {
+    return this.#inOrder(async () => this.#sockets.datapath()?.traffic(observeLinks(this.#sockets)));
+  }
+
+  forgetPairs(pairs: readonly PairKey[]): Promise<void> {
+    return this.#inOrder(async () => this.#sockets.datapath()?.forgetPairs(observeLinks(this.#sockets), pairs));
+  }
+
+  samples(): Promise<readonly FlowSample[]> {
+    return this.#inOrder(async () => {
+      const links = observeLinks(this.#sockets);
+      const names = new Map(links.map(({ ifindex, link }) => [ifindex, link.name]));
+      return this.#sockets.datapath()?.samples(links, (ifindex) => names.get(ifindex)) ?? [];
+    });
   }
 
   async enter(path: string): Promise<ContainerKernel> {

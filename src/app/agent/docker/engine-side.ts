@@ -45,11 +45,11 @@ export class EngineSide {
     this.#book = new EngineBook({
       ...deps,
       leases: () => agent.leases(),
-      detach: (lease) => agent.engineForgot(lease),
+      detach: (lease) => agent.docker.detach(lease),
     });
     this.#arrivals = new Arrivals({ ...deps, ask: deps.addNetwork });
     this.#networks = new DockerNetworks({ ...deps, isArriving: (name) => this.#arrivals.isArriving(name) });
-    this.#tasks = new DockerTasks({ ...deps, onTasks: (tasks) => agent.engineRuns(tasks) });
+    this.#tasks = new DockerTasks({ ...deps, onTasks: (tasks) => agent.docker.runs(tasks) });
   }
 
   /**
@@ -58,7 +58,7 @@ export class EngineSide {
    */
   async listen(pluginDir: string): Promise<void> {
     const { agent, log, onBug } = this.#deps;
-    const answer = (path: string, body: Uint8Array) => agent.engineCall(path, body);
+    const answer = (path: string, body: Uint8Array) => agent.docker.answer(path, body);
     const activated = () => this.#networks.changed();
     const answered = (call: string, durationMs: number) => agent.metrics.dockerCalled(call, durationMs);
     try {

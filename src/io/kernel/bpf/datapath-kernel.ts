@@ -4,7 +4,19 @@
  * Nothing is pinned and nothing is remembered but descriptors: the maps that were open last are used again as long as the
  * same program is still on the same device.
  */
-import type { AttachedProgram, Datapath, DatapathOp, DatapathSettings } from "../../../core/host/datapath.ts";
+import { readFileSync } from "node:fs";
+import {
+  type AttachedProgram,
+  type Datapath,
+  type DatapathOp,
+  type DatapathSettings,
+  type FlowSample,
+  PATHS,
+  type PairKey,
+  type PairTraffic,
+  type Traffic,
+} from "../../../core/host/datapath.ts";
+import { familyOf } from "../../../model/ip.ts";
 
 import { mac } from "../../../model/mac.ts";
 import { closeFd, SystemCallError } from "../ffi.ts";
@@ -12,7 +24,17 @@ import type { NameOf, NumberedLink } from "../netlink/link-messages.ts";
 import { programById, programInfo } from "./bpf-calls.ts";
 import { DatapathSet, type KnownProgram, knownProgram, programName } from "./datapath-set.ts";
 import type { Hook } from "./hooks.ts";
-import { decodeSettings, encodeSettings, type IndexOf } from "./layout.ts";
+import {
+  COUNT_BYTES,
+  decodePairKey,
+  decodeSample,
+  decodeSettings,
+  encodePairKey,
+  encodeSettings,
+  type IndexOf,
+  pathNumber,
+  sumCounts,
+} from "./layout.ts";
 import { datapathObject } from "./object.ts";
 
 const ENOENT = 2;
@@ -98,6 +120,50 @@ export class DatapathKernel {
       if (!known.has(id)) known.set(id, knownProgram(id));
       return known.get(id) ?? [];
     });
+  }
+
+  // ---- traffic -----------------------------------------------------------------------------------------------------
+
+  /** What was counted; `undefined` where there is no datapath. */
+  traffic(links: readonly NumberedLink[]): Traffic | undefined {
+    const set = this.#home(links);
+    if (set === undefined) return undefined;
+    const perProcessor = possibleProcessors() * COUNT_BYTES;
+    const { values } = set.read("counts", perProcessor);
+    const paths = PATHS.flatMap((path) => {
+      const count = sumCounts(values.subarray(pathNumber(path) * perProcessor, (pathNumber(path) + 1) * perProcessor));
+      return count.packets === 0 ? [] : [[path, count] as const];
+    });
+    const pairs = ([4, 6] as const).flatMap((family) => {
+      const read = set.read(`pairs${family}`, perProcessor);
+      const keyBytes = read.keys.length / Math.max(1, read.count);
+      return Array.from({ length: read.count }, (_, i): PairTraffic | undefined => {
+        const { path, ...pair } = decodePairKey(read.keys.subarray(i * keyBytes, (i + 1) * keyBytes), family);
+        const count = sumCounts(read.values.subarray(i * perProcessor, (i + 1) * perProcessor));
+        return path === undefined ? undefined : { ...pair, path, ...count };
+      }).filter((pair) => pair !== undefined);
+    });
+    return { paths: Object.fromEntries(paths), pairs };
+  }
+
+  /** Counts of these begin anew when they talk again. */
+  forgetPairs(links: readonly NumberedLink[], pairs: readonly PairKey[]) {
+    const set = this.#home(links);
+    for (const pair of pairs) set?.forget(`pairs${familyOf(pair.source)}`, encodePairKey(pair));
+  }
+
+  /** What was sampled since the last call. */
+  samples(links: readonly NumberedLink[], nameOf: NameOf): readonly FlowSample[] {
+    const set = this.#home(links);
+    return (set?.takeSamples() ?? []).flatMap((bytes) => decodeSample(bytes, nameOf) ?? []);
+  }
+
+  #home(links: readonly NumberedLink[]): DatapathSet | undefined {
+    const known = links.find(({ ifindex }) => ifindex === this.#open?.ifindex);
+    const set = known === undefined ? undefined : this.#openSet(known.ifindex);
+    if (set !== undefined) return set;
+    const home = links.find(({ ifindex }) => this.#ours(ifindex).some(({ program }) => program === "tunnel"));
+    return home === undefined ? undefined : this.#openSet(home.ifindex);
   }
 
   // ---- changing ----------------------------------------------------------------------------------------------------
@@ -207,6 +273,14 @@ export class DatapathKernel {
     this.#open?.set.close();
     this.#open = undefined;
   }
+}
+
+let processors: number | undefined;
+
+/** How many values a map per processor has: one for each that the machine could ever have (`0-3`). */
+function possibleProcessors(): number {
+  processors ??= Number(readFileSync("/sys/devices/system/cpu/possible", "utf8").trim().split(/[-,]/).at(-1)) + 1;
+  return processors;
 }
 
 function settingsBytes({ dev, settings }: Pick<Datapath, "dev" | "settings">, indexOf: IndexOf): Buffer {

@@ -1,7 +1,8 @@
 /**
  * The maps of a datapath, open: found through the program that holds them, or newly made.
  */
-import type { DatapathEntry, DatapathProgram } from "../../../core/host/datapath.ts";
+import type { DatapathEntry, DatapathKey, DatapathProgram } from "../../../core/host/datapath.ts";
+import * as limits from "../../../model/datapath-limits.ts";
 import { assert } from "../../../model/fault.ts";
 import { SystemCallError } from "../ffi.ts";
 import type { NameOf } from "../netlink/link-messages.ts";
@@ -22,6 +23,7 @@ import {
 import type { Hook } from "./hooks.ts";
 import { decodeEntry, ENTRY_MAPS, encodeKey, encodeValue, type IndexOf, MAP_SIZES, mapName } from "./layout.ts";
 import { datapathObject, linked, type MapShape } from "./object.ts";
+import { SampleRing } from "./sample-ring.ts";
 
 const LETTERS: Readonly<Record<DatapathProgram, string>> = { container: "c", tunnel: "t", underlay: "u" };
 const PROGRAM_NAME = /^weft_([ctu])_([0-9a-f]{8})$/;
@@ -62,6 +64,7 @@ export class DatapathSet {
   /** By name, without the prefix. */
   readonly maps: ReadonlyMap<string, number>;
   readonly #shapes: ReadonlyMap<string, MapShape>;
+  #ring: SampleRing | undefined;
 
   /** @param maps descriptors that become its own */
   constructor(maps: ReadonlyMap<string, number>, shapes: ReadonlyMap<string, MapShape>) {
@@ -161,13 +164,19 @@ export class DatapathSet {
     updateElements(map, Buffer.concat(keys), Buffer.concat(values), keys.length);
   }
 
-  remove(entries: readonly DatapathEntry[]): void {
+  remove(entries: readonly DatapathKey[]): void {
     for (const entry of entries) this.forget(mapName(entry), encodeKey(entry));
   }
 
   /** Whether it was there. */
   forget(name: string, key: Uint8Array): boolean {
     return deleteElement(this.#map(name), key);
+  }
+
+  /** Takes out the samples that wait. */
+  takeSamples(): readonly Buffer[] {
+    this.#ring ??= new SampleRing(this.#map("samples"), limits.DATAPATH_SAMPLES_BYTES);
+    return this.#ring.take();
   }
 
   /** Takes over whose connections are translated, where the other's map has the same shape. */
@@ -181,6 +190,7 @@ export class DatapathSet {
   }
 
   close(): void {
+    this.#ring?.close();
     closeAll(this.maps.values());
   }
 

@@ -6,12 +6,14 @@
  */
 import {
   type DatapathEntry,
+  type DatapathKey,
   type DatapathMap,
   type DatapathPath,
   type DatapathSettings,
   entryFamily,
   type FlowSample,
   PATHS,
+  type PairKey,
 } from "../../../core/host/datapath.ts";
 import * as limits from "../../../model/datapath-limits.ts";
 import { assert } from "../../../model/fault.ts";
@@ -71,7 +73,7 @@ const NO_NODE = ip("0.0.0.0");
 const LIMITED = pathNumber("limited");
 
 /** The map's name as the kernel has it. */
-export function mapName(entry: DatapathEntry): string {
+export function mapName(entry: DatapathKey): string {
   return `${entry.map}${entryFamily(entry) ?? ""}`;
 }
 
@@ -150,7 +152,7 @@ function maskBytes(family: Family, length: number): Uint8Array {
 
 // ---- entries -------------------------------------------------------------------------------------------------------
 
-export function encodeKey(entry: DatapathEntry): Uint8Array {
+export function encodeKey(entry: DatapathKey): Uint8Array {
   if (entry.map === "peers") {
     const address = ipToBytes(addressOf(entry.prefix));
     const bytes = Buffer.alloc(4 + address.length);
@@ -248,7 +250,7 @@ export function decodePairKey(key: Buffer, family: Family) {
   };
 }
 
-export function encodePairKey(pair: { readonly source: Ip; readonly destination: Ip; readonly path: DatapathPath }) {
+export function encodePairKey(pair: PairKey) {
   const number = Buffer.alloc(4);
   number.writeUInt32LE(pathNumber(pair.path), 0);
   return Buffer.concat([ipToBytes(pair.source), ipToBytes(pair.destination), number]);
