@@ -1,5 +1,6 @@
 /** The objects and the few verbs that the contract's tests are written with. */
 import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
 import { formatHostState } from "../../src/core/host/format.ts";
 import type { KernelOp, Link, Route } from "../../src/core/host/host-state.ts";
 import type { Kernel } from "../../src/io/ports.ts";
@@ -63,7 +64,8 @@ export const WITH_VTEP: readonly KernelOp[] = [
   address("vtep1024", "fd01:a::2/64"),
 ];
 
-export type Test = (what: string, body: (world: KernelUnderTest) => Promise<void>) => void;
+/** @param body may skip itself */
+export type Test = (what: string, body: (world: KernelUnderTest, t: TestContext) => Promise<void>) => void;
 
 /** Applies what must succeed. */
 export async function done(kernel: Kernel, ops: readonly KernelOp[]): Promise<void> {

@@ -3,6 +3,7 @@
  * seen on Linux 6.18; where two kernels differ, the suite says nothing.
  */
 import { describe, it } from "node:test";
+import { datapathTests } from "./kernel-contract-datapath.ts";
 import { linkTests, pairTests, shaperTests } from "./kernel-contract-links.ts";
 import { nftTests } from "./kernel-contract-nft.ts";
 import type { KernelUnderTest, Test } from "./kernel-contract-objects.ts";
@@ -17,7 +18,7 @@ export function kernelContract(name: string, open: () => Promise<KernelUnderTest
       const world = await open();
       // Also when the time is up: an open watch would keep the process.
       t.after(() => world.close());
-      await body(world);
+      await body(world, t);
     });
   };
   describe(`kernel contract: ${name}`, () => {
@@ -30,6 +31,7 @@ export function kernelContract(name: string, open: () => Promise<KernelUnderTest
     sysctlTests(test);
     nftTests(test);
     passageTests(test);
+    datapathTests(test);
     batchTests(test);
     convergenceTests(test);
   });

@@ -29,7 +29,9 @@ export function replaceDatapath(namespace: FakeNamespace, { datapath }: Op<"data
   for (const entry of datapath.entries) requireDevice(namespace, entry);
   // A program for a device that is not there is passed over, as the next pass puts it there.
   const programs = datapath.programs.filter(({ dev }) => namespace.links.has(dev));
-  namespace.datapath = { ...datapath, programs, entries: stored(datapath.entries) };
+  const { kept, full } = stored(datapath.entries);
+  if (full !== undefined) refuseFull(full);
+  namespace.datapath = { ...datapath, programs, entries: kept };
 }
 
 export function deleteDatapath(namespace: FakeNamespace): void {
@@ -58,8 +60,11 @@ export function detachProgram(namespace: FakeNamespace, { from }: Op<"datapath.d
 
 export function putEntries(namespace: FakeNamespace, { dev, entries }: Op<"datapath.put">): void {
   const datapath = required(namespace, dev);
+  const isHere = (entry: DatapathEntry) => entry.map !== "locals" || namespace.links.has(entry.dev);
+  const { kept, full } = stored([...datapath.entries, ...entries.filter(isHere)]);
+  namespace.datapath = { ...datapath, entries: kept };
+  if (full !== undefined) refuseFull(full);
   for (const entry of entries) requireDevice(namespace, entry);
-  namespace.datapath = { ...datapath, entries: stored([...datapath.entries, ...entries]) };
 }
 
 export function removeEntries(namespace: FakeNamespace, { dev, entries }: Op<"datapath.remove">): void {
@@ -102,14 +107,25 @@ function requireDevice(namespace: FakeNamespace, entry: DatapathEntry): void {
   if (entry.map === "locals") namespace.link(entry.dev);
 }
 
-/** The last one of a key holds. */
-function stored(entries: readonly DatapathEntry[]): readonly DatapathEntry[] {
+/** The last one of a key holds; those that a full map does not take are left out. */
+function stored(entries: readonly DatapathEntry[]): {
+  readonly kept: readonly DatapathEntry[];
+  /** A map that was full. */
+  readonly full: string | undefined;
+} {
   const byKey = new Map(entries.map((entry) => [entryKey(entry), entry]));
   const counts = new Map<string, number>();
-  for (const entry of byKey.values()) {
+  let full: string | undefined;
+  const kept = [...byKey.values()].filter((entry) => {
     const name = `${entry.map}${entryFamily(entry) ?? ""}`;
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-    if ((counts.get(name) ?? 0) > SIZES[entry.map]) refuse("E2BIG", `map ${name}: argument list too long`);
-  }
-  return [...byKey.values()];
+    const count = counts.get(name) ?? 0;
+    if (count === SIZES[entry.map]) full ??= name;
+    else counts.set(name, count + 1);
+    return count < SIZES[entry.map];
+  });
+  return { kept, full };
+}
+
+function refuseFull(name: string): never {
+  refuse("E2BIG", `map ${name}: argument list too long`);
 }

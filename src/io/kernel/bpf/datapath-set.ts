@@ -136,9 +136,10 @@ export class DatapathSet {
     return readElements(this.#map(name), this.#shape(name).key, valueBytes, MAP_SIZES[name] ?? 1);
   }
 
-  /** @throws SystemCallError E2BIG when a map is full, ENODEV for entries of absent devices when all others are written */
+  /** @throws SystemCallError E2BIG where maps are full, ENODEV for entries of absent devices, when all others are written */
   put(entries: readonly DatapathEntry[], indexOf: IndexOf): void {
     let homeless = 0;
+    let full: SystemCallError | undefined;
     for (const [name, group] of Map.groupBy(entries, mapName)) {
       const keys: Uint8Array[] = [];
       const values: Uint8Array[] = [];
@@ -150,18 +151,31 @@ export class DatapathSet {
           values.push(value);
         }
       }
-      this.#write(name, keys, values);
+      full = this.#write(name, keys, values) ?? full;
     }
+    if (full !== undefined) throw full;
     if (homeless > 0) throw new SystemCallError(`find the devices of ${homeless} entries`, ENODEV);
   }
 
-  #write(name: string, keys: readonly Uint8Array[], values: readonly Uint8Array[]): void {
+  /** @returns that the map is full, when all are written that it takes */
+  #write(name: string, keys: readonly Uint8Array[], values: readonly Uint8Array[]): SystemCallError | undefined {
     const map = this.#map(name);
-    if (keys.length < BATCH_MIN) {
-      for (const [i, key] of keys.entries()) updateElement(map, key, values[i] ?? key);
-      return;
+    let full: SystemCallError | undefined;
+    const unlessFull = (write: () => void) => {
+      try {
+        write();
+      } catch (error) {
+        if (!(error instanceof SystemCallError) || error.code !== "E2BIG") throw error;
+        full = error;
+      }
+    };
+    if (keys.length >= BATCH_MIN) {
+      unlessFull(() => updateElements(map, Buffer.concat(keys), Buffer.concat(values), keys.length));
+      // A batch ends with the first that is refused, and those behind it may be there already.
+      if (full === undefined) return undefined;
     }
-    updateElements(map, Buffer.concat(keys), Buffer.concat(values), keys.length);
+    for (const [i, key] of keys.entries()) unlessFull(() => updateElement(map, key, values[i] ?? key));
+    return full;
   }
 
   remove(entries: readonly DatapathKey[]): void {
