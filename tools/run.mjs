@@ -1,5 +1,5 @@
 /**
- * What `npm run demo|test|check|sim|bench|weft` start: makes a fresh checkout able to run, then runs.
+ * What `npm run demo|test|check|sim|bench|matrix|build-bpf|weft` start: makes a fresh checkout able to run, then runs.
  *
  * Plain JavaScript for any Node from 20 on, because it is what finds or fetches the Node that the rest asks for. It needs
  * nothing installed, says in one line each what it does, and changes only node_modules and, as root, missing Debian
@@ -50,6 +50,11 @@ const COMMANDS = {
   check: { script: "tools/check.ts", packages: {} },
   sim: { script: "sim/main.ts", packages: {} },
   bench: { script: "bench/main.ts", packages: BENCH_PACKAGES, optional: { ...DOCKER_PACKAGES, ...IMAGE_PACKAGES } },
+  matrix: { script: "tools/matrix.ts", packages: TEST_PACKAGES, optional: RUNTIME_PACKAGES },
+  "build-bpf": {
+    script: "tools/build-bpf.ts",
+    packages: { "clang-14": "clang-14", "linux-libc-dev": "/usr/include/linux/bpf.h" },
+  },
   weft: { script: "src/app/cli/main.ts", packages: {} },
 };
 

@@ -15,6 +15,7 @@ import {
   type Cluster,
   createCluster,
   hostOf,
+  PLAIN,
   startContainer,
   type TestContainer,
 } from "../support/lab-cluster.ts";
@@ -51,7 +52,7 @@ describe("Docker was there first", { skip }, () => {
   let alone: readonly string[];
 
   before(async () => {
-    cluster = await createCluster({ hosts: 2, config: CONFIG, beforeAgents: startEngines });
+    cluster = await createCluster({ hosts: 2, config: CONFIG, beforeAgents: startEngines, agentArgs: PLAIN });
     for (const host of [one, two])
       await waitFor("the network to come to Docker", SETTLE_MS, async () =>
         (await host.do("network", "ls", "--format", "{{.Name}}")).includes("both") ? true : undefined,

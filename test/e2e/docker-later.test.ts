@@ -16,6 +16,7 @@ import {
   type Cluster,
   createCluster,
   hostOf,
+  PLAIN,
   startContainer,
   type TestContainer,
 } from "../support/lab-cluster.ts";
@@ -43,6 +44,7 @@ describe("Docker comes later", { skip }, () => {
   before(async () => {
     cluster = await createCluster({
       hosts: 2,
+      agentArgs: PLAIN,
       beforeAgents: async ({ hosts }) => {
         for (const host of hosts) await host.setSysctl("ipv4/ip_forward", "0");
       },

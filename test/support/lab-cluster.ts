@@ -31,6 +31,9 @@ export interface ClusterOptions extends LabOptions {
   readonly agentProgram?: string;
 }
 
+/** For tests of what the plain kernel lets through: programs pass its hook `forward` by. */
+export const PLAIN: ClusterOptions["agentArgs"] = () => ["--datapath-level", "0"];
+
 export interface Cluster {
   readonly lab: Lab;
   readonly master: Master;

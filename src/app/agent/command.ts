@@ -92,17 +92,19 @@ export function addAgentCommand(program: Command): void {
     .option("--no-mesos-bridge", "no half for containers by CNI")
     .option("--no-docker-bridge", "no half for containers by Docker")
     .option("--no-subnets", "take part with a VTEP alone")
-    .option(
-      "--datapath-level <level>",
-      "0: the plain kernel carries all packets; 1: programs around its VXLAN device; 2: programs in its place",
-      parseLevel,
-      2,
-    )
     .addOption(
       new Option(
-        "--datapath-hook <hook>",
-        "where programs are put; tcx needs Linux 6.6 (default: the newest there is)",
-      ).choices(["tcx", "clsact"]),
+        "--datapath-level <level>",
+        "0: the plain kernel carries all packets; 1: programs around its VXLAN device; 2: programs in its place",
+      )
+        .argParser(parseLevel)
+        .default(2)
+        .env("WEFT_DATAPATH_LEVEL"),
+    )
+    .addOption(
+      new Option("--datapath-hook <hook>", "where programs are put; tcx needs Linux 6.6 (default: the newest there is)")
+        .choices(["tcx", "clsact"])
+        .env("WEFT_DATAPATH_HOOK"),
     )
     .addOption(LOG_LEVEL_OPTION)
     .addOption(LOG_FORMAT_OPTION)

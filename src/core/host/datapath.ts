@@ -50,6 +50,8 @@ export interface DatapathSettings {
   /** Whether these are asked at all. */
   readonly hasGuarded: boolean;
   readonly hasSpecial: boolean;
+  /** The kernel can make a packet IPv6 from which a program took the tunnel's header (6.3). */
+  readonly decapsulatesIpv6: boolean;
 }
 
 /** Identity: the map and what `entryKey` tells. */

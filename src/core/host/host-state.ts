@@ -23,6 +23,8 @@ export interface HostState {
   readonly passages: readonly Passage[];
   /** None, or one. */
   readonly datapaths: readonly Datapath[];
+  /** Observed only: IPsec policies are in force. */
+  readonly encrypts?: true;
 }
 
 export const EMPTY_HOST_STATE: HostState = {
@@ -41,7 +43,7 @@ export const EMPTY_HOST_STATE: HostState = {
 
 /** The union of parts, as `desired*` functions return them. */
 export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState {
-  const merge = <K extends keyof HostState>(key: K) =>
+  const merge = <K extends Exclude<keyof HostState, "encrypts">>(key: K) =>
     parts.flatMap((part) => (part[key] ?? []) as HostState[K][number][]);
   return {
     links: merge("links"),

@@ -145,6 +145,7 @@ function settingsOf(
   has: Pick<DatapathSettings, "hasGuarded" | "hasSpecial">,
 ): DatapathSettings {
   const { agent } = context.assignment;
+  const { features } = context;
   const lengths = (family: Family) =>
     [...new Set(peers.filter(({ prefix }) => familyOf(prefix) === family).map(({ prefix }) => lengthOf(prefix)))]
       .sort((a, b) => b - a)
@@ -159,6 +160,9 @@ function settingsOf(
     mtu: vtepMtu(context),
     sampleEvery: context.datapath?.sampleEvery ?? 0,
     lengths: { 4: lengths(4), 6: lengths(6) },
+    // TCX came later than what it needs.
+    decapsulatesIpv6:
+      features.datapath !== undefined && "hook" in features.datapath && features.datapath.hook === "tcx",
     ...has,
   };
 }

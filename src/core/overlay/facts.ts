@@ -46,6 +46,7 @@ export function readFacts(observed: HostState, agentIp: Ip): HostFacts {
     underlayMtu: underlay.mtu,
     ...(underlay.mac !== undefined && { underlayMac: underlay.mac }),
     ...(holder !== undefined && { underlayPrefix: networkOf(holder.address) }),
+    ...(observed.encrypts === true && { isEncrypted: true }),
     foreignDevs: foreign.map(({ name }) => name),
     uplinks: foreign.filter(leadsAway).map(({ name }) => name),
   };

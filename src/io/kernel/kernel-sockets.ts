@@ -7,7 +7,9 @@ import { hasTcx } from "./bpf/bpf-calls.ts";
 import { DatapathKernel } from "./bpf/datapath-kernel.ts";
 import { type HookName, hookOf } from "./bpf/hooks.ts";
 import { closeFd, SystemCallError } from "./ffi.ts";
-import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from "./netlink-socket.ts";
+import { decodePolicyCount, encodePolicyCountGet } from "./netlink/ipsec-messages.ts";
+import { MessageWriter } from "./netlink/message.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM, NetlinkSocket } from "./netlink-socket.ts";
 import { inNetns, type Netns, openNetns } from "./netns.ts";
 
 export class KernelSockets {
@@ -18,6 +20,8 @@ export class KernelSockets {
   readonly entered = new Map<string, KernelSockets>();
   #netfilter: NetlinkSocket | undefined;
   #datapath: DatapathKernel | undefined;
+  /** `null`: this kernel has none. */
+  #ipsec: NetlinkSocket | null | undefined;
   readonly #confFolders = new Map<string, number>();
 
   constructor(netns: Netns | undefined) {
@@ -43,6 +47,27 @@ export class KernelSockets {
     try {
       this.#netfilter ??= inNetns(this.netns, () => new NetlinkSocket(NETLINK_NETFILTER));
       return this.#netfilter;
+    } catch (error) {
+      if (error instanceof SystemCallError && error.code === "EPROTONOSUPPORT") return undefined;
+      throw error;
+    }
+  }
+
+  /** Whether the kernel encrypts some of what leaves (IPsec); not where it has no IPsec, or does not tell. */
+  encrypts(): boolean {
+    if (this.#ipsec === undefined) this.#ipsec = this.#openIpsec() ?? null;
+    let count = 0;
+    const question = new MessageWriter();
+    encodePolicyCountGet(question);
+    this.#ipsec?.ask(question, (message) => {
+      count += decodePolicyCount(message) ?? 0;
+    });
+    return count > 0;
+  }
+
+  #openIpsec(): NetlinkSocket | undefined {
+    try {
+      return inNetns(this.netns, () => new NetlinkSocket(NETLINK_XFRM));
     } catch (error) {
       if (error instanceof SystemCallError && error.code === "EPROTONOSUPPORT") return undefined;
       throw error;
@@ -93,6 +118,7 @@ export class KernelSockets {
     this.route.close();
     this.#netfilter?.close();
     this.#datapath?.close();
+    this.#ipsec?.close();
     for (const fd of this.#confFolders.values()) closeFd(fd);
     this.#confFolders.clear();
     this.netns?.close();

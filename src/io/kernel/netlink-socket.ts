@@ -36,6 +36,7 @@ import { noRights } from "./netns.ts";
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_XFRM = 6;
 
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;

@@ -70,6 +70,7 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     fdb,
     shapers,
     sysctls: readSysctls(sockets, sysctlPaths, numbered),
+    ...(sockets.encrypts() && { encrypts: true as const }),
     datapaths: sockets.datapath()?.observe(numbered, nameOf) ?? [],
     ...(netfilter === undefined ? { tables: [], passages: [] } : readRuleset(netfilter, nameOf)),
   };

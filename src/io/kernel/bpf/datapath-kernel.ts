@@ -53,6 +53,7 @@ const UNKNOWN_SETTINGS: DatapathSettings = {
   lengths: { 4: [], 6: [] },
   hasGuarded: false,
   hasSpecial: false,
+  decapsulatesIpv6: false,
 };
 
 export class DatapathKernel {

@@ -98,7 +98,7 @@ INLINE int encapsulate(struct __sk_buff *skb, int family, const struct headers *
 		return DISCARD;
 	outer->h_proto = htons(ETH_P_IP);
 	*(__u8 *)ip = 0x45;
-	/* The inner class stays inside; congestion must be seen outside (RFC 6040: a mark itself stays inside too). */
+	/* The inner class stays inside. That congestion may be marked is told outside, a mark itself stays (RFC 3168 §9.1.1). */
 	ip->tos = h->ecn == ECN_CONGESTED ? 2 : h->ecn;
 	ip->tot_len = htons(length);
 	ip->id = 0;
@@ -323,7 +323,7 @@ SECTION("program/underlay") int underlay(struct __sk_buff *skb)
 	}
 	if (frame->h_proto == htons(ETH_P_IP))
 		return from_underlay(skb, 4, s, ip->saddr, frame + 1, end);
-	if (frame->h_proto == htons(ETH_P_IPV6))
+	if (frame->h_proto == htons(ETH_P_IPV6) && s->has & DECAPSULATES_IPV6)
 		return from_underlay(skb, 6, s, ip->saddr, frame + 1, end);
 	return TO_KERNEL;
 }

@@ -68,6 +68,7 @@ const LOCAL_BYTES = 16;
 const PEER_BYTES = 32;
 const HAS_GUARDED = 1;
 const HAS_SPECIAL = 2;
+const DECAPSULATES_IPV6 = 4;
 const NO_NODE = ip("0.0.0.0");
 /** In `enum path`. */
 const LIMITED = pathNumber("limited");
@@ -98,7 +99,7 @@ export function encodeSettings(settings: DatapathSettings, tunnel: string, index
   bytes.writeUInt32BE(settings.vni * 256, 12);
   bytes.writeUInt32LE(settings.mtu, 16);
   bytes.writeUInt32LE(settings.sampleEvery, 20);
-  bytes.writeUInt32LE((settings.hasGuarded ? HAS_GUARDED : 0) | (settings.hasSpecial ? HAS_SPECIAL : 0), 24);
+  bytes.writeUInt32LE(bitsOf(settings), 24);
   bytes.set(macToBytes(settings.mac), 28);
   bytes.set(macToBytes(settings.gatewayMac), 34);
   for (const family of [4, 6] as const) {
@@ -131,7 +132,12 @@ export function decodeSettings(bytes: Buffer, nameOf: NameOf): DatapathSettings 
     lengths: { 4: lengths(40), 6: lengths(104) },
     hasGuarded: (has & HAS_GUARDED) !== 0,
     hasSpecial: (has & HAS_SPECIAL) !== 0,
+    decapsulatesIpv6: (has & DECAPSULATES_IPV6) !== 0,
   };
+}
+
+function bitsOf({ hasGuarded, hasSpecial, decapsulatesIpv6 }: DatapathSettings): number {
+  return (hasGuarded ? HAS_GUARDED : 0) | (hasSpecial ? HAS_SPECIAL : 0) | (decapsulatesIpv6 ? DECAPSULATES_IPV6 : 0);
 }
 
 function nodeBytes(node: Ip | undefined): Uint8Array {

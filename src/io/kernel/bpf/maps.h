@@ -47,7 +47,7 @@ struct settings {
 	__u32 vni;      /* as in the header: in the upper three bytes */
 	__u32 mtu;      /* of what the tunnel carries */
 	__u32 sample;   /* of so many packets one is told; 0: none */
-	__u32 has;      /* which maps have anything at all */
+	__u32 has;      /* which maps have anything at all, and what the kernel can do */
 	__u8 tunnel_mac[6];
 	__u8 gateway_mac[6];
 	/* Of the prefixes in `peers4` and `peers6`, the longest first; 0: no more. */
@@ -57,6 +57,7 @@ struct settings {
 };
 #define HAS_GUARDED 1
 #define HAS_SPECIAL 2
+#define DECAPSULATES_IPV6 4 /* the kernel knows BPF_F_ADJ_ROOM_DECAP_L3_IPV6 */
 
 /* A container of this host, by its address. */
 struct local {
