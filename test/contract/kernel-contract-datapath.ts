@@ -28,6 +28,7 @@ const SETTINGS: DatapathSettings = {
   lengths: { 4: [32, 24], 6: [128, 80] },
   hasGuarded: true,
   hasSpecial: true,
+  decapsulatesIpv6: true,
 };
 
 type Local = Extract<DatapathEntry, { readonly map: "locals" }>;
