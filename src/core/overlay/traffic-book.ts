@@ -101,7 +101,7 @@ interface Growth {
 
 /** Since the last reading; all of it where the count began anew. */
 function growth(before: Seen | undefined, now: PairTraffic): Growth {
-  if (before === undefined || now.packets < before.packets) return now;
+  if (before === undefined || now.packets < before.packets || now.bytes < before.bytes) return now;
   return { packets: now.packets - before.packets, bytes: now.bytes - before.bytes };
 }
 
