@@ -301,6 +301,7 @@ export class Agent {
   #plan(): Plan | undefined {
     const context = this.#context();
     this.#planned = context?.assignment;
+    if (context === undefined && this.#isRemoved) this.datapath.dismissed();
     if (context === undefined) return this.#isRemoved ? NOTHING : undefined;
     const attachments = this.#attach.attachments();
     this.#members.tell(context.assignment, attachments, (told) => this.#deps.onMembers?.(told));

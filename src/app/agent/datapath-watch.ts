@@ -23,6 +23,7 @@ import { Fault } from "../../model/fault.ts";
 import { hostCidr } from "../../model/ip.ts";
 
 const NOT_YET: DatapathReport = { level: 0, reasons: ["no pass was made yet"], notes: [] };
+const REMOVED: DatapathReport = { level: 0, reasons: ["the cluster removed this agent"], notes: [] };
 
 export interface DatapathWatchDeps {
   readonly kernel: Kernel;
@@ -46,6 +47,9 @@ export class DatapathWatch {
   #desired = NOT_YET;
   #report = NOT_YET;
   #stopReading: (() => void) | undefined;
+  /** The last of the readings, which come one after another: one that overlaps counts again what another forgets. */
+  #reading: Promise<unknown> = Promise.resolve();
+  #isStopped = false;
   #sampleEvery = 0;
   #stopListening: (() => void) | undefined;
   readonly #flows: FlowSample[] = [];
@@ -70,6 +74,11 @@ export class DatapathWatch {
     this.#desired = datapathReport(context, desired.datapaths[0]);
   }
 
+  /** The pass is going to take away all that is of the cluster. */
+  dismissed(): void {
+    this.#desired = REMOVED;
+  }
+
   /** @returns the failures that are not the datapath's */
   passed(failures: readonly OpFailure[]): readonly OpFailure[] {
     const own = failures.filter(({ op }) => isDatapathOp(op));
@@ -83,7 +92,13 @@ export class DatapathWatch {
   }
 
   /** Reads what was counted, into the book as well; `undefined` at level 0. @throws Fault kernel-refused */
-  async traffic(): Promise<Traffic | undefined> {
+  traffic(): Promise<Traffic | undefined> {
+    const reading = this.#reading.then(() => this.#read());
+    this.#reading = reading.catch(() => {}); // it is its caller's
+    return reading;
+  }
+
+  async #read(): Promise<Traffic | undefined> {
     const { attachments, clock, kernel, peers } = this.#deps;
     const traffic = await kernel.traffic();
     if (traffic === undefined) return undefined;
@@ -119,6 +134,7 @@ export class DatapathWatch {
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#stopReading?.();
     this.#stopListening?.();
   }
@@ -133,7 +149,7 @@ export class DatapathWatch {
     this.#stopReading = this.#deps.clock.after(TRAFFIC_READ_INTERVAL_MS, () => {
       this.#stopReading = undefined;
       const again = () => {
-        if (this.#report.level > 0) this.#readSoon();
+        if (this.#report.level > 0 && !this.#isStopped) this.#readSoon();
       };
       this.traffic().then(again, (error: unknown) => {
         if (!(error instanceof Fault)) throw error;
