@@ -55,8 +55,8 @@ lets them: 'weft status --agent' says how high it goes and why not higher. Rules
 of others in the hook 'forward' do not see these packets; --datapath-level 0
 takes the programs away.
 
-It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, for the fast way CAP_BPF, those two
-ports free, and a kernel with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
+It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, those two ports free, and a kernel
+with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
 'weft cni install --help'.
 
 SIGTERM and SIGINT end the agent. Exit status: 0 ended, 1 identity taken, 64

@@ -122,8 +122,17 @@ export function entryFamily(entry: DatapathKey): Family | undefined {
   return familyOf(entry.map === "peers" ? entry.prefix : entry.ip);
 }
 
-/** How programs are put on devices, and the digest of those that there are; or why none can be. */
-export type DatapathFeature = { readonly hook: "tcx" | "clsact"; readonly code: string } | { readonly missing: string };
+/** How programs are put on devices, the digest of those that there are, and what they can do here; or why none can be. */
+export type DatapathFeature =
+  | {
+      readonly hook: "tcx" | "clsact";
+      readonly code: string;
+      /** They can write the tunnel's header and take it off. */
+      readonly encapsulates: boolean;
+      /** They can take it off from an IPv6 packet. */
+      readonly decapsulatesIpv6: boolean;
+    }
+  | { readonly missing: string };
 
 /** How a packet went on; the order is that of `enum path` in maps.h, from 1. */
 export const PATHS = [

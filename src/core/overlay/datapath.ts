@@ -20,6 +20,7 @@ import {
   type AttachedProgram,
   type Datapath,
   type DatapathEntry,
+  type DatapathFeature,
   type DatapathSettings,
   entryFamily,
 } from "../host/datapath.ts";
@@ -49,11 +50,12 @@ export function datapathLevel(context: OverlayContext): Pick<DatapathReport, "le
   const wanted = datapath?.maxLevel ?? 0;
   const none: string[] = [];
   if (wanted === 0) none.push("it is set to 0");
-  if (features.datapath === undefined || "missing" in features.datapath)
-    none.push(features.datapath?.missing ?? "the kernel was not asked");
+  if (!isThere(features.datapath)) none.push(features.datapath?.missing ?? "the kernel was not asked");
   if (none.length > 0) return { level: 0, reasons: none };
   const low: string[] = [];
   if (wanted === 1) low.push("it is set to 1");
+  if (isThere(features.datapath) && !features.datapath.encapsulates)
+    low.push("this kernel cannot encapsulate in programs");
   if (familyOf(assignment.agent.ip) === 6) low.push("the hosts reach each other by IPv6");
   if (facts.underlayMac === undefined) low.push(`${facts.underlayDev} is no Ethernet device`);
   if (facts.isEncrypted === true) low.push("IPsec policies are in force, which programs would pass by");
@@ -131,12 +133,13 @@ function emptyDatapath(context: OverlayContext): Datapath {
 
 // ---- inside --------------------------------------------------------------------------------------------------------------
 
+function isThere(feature: DatapathFeature | undefined): feature is Exclude<DatapathFeature, { missing: string }> {
+  return feature !== undefined && "hook" in feature;
+}
+
 function nameOf({ assignment, features }: OverlayContext): Pick<Datapath, "dev" | "code"> {
   const { datapath } = features;
-  return {
-    dev: assignment.agent.backend.vtepName,
-    code: datapath !== undefined && "code" in datapath ? datapath.code : "",
-  };
+  return { dev: assignment.agent.backend.vtepName, code: isThere(datapath) ? datapath.code : "" };
 }
 
 function settingsOf(

@@ -28,7 +28,7 @@ export class FakeMachine {
     missing: [],
     ingressForward: true,
     bandwidth: true,
-    datapath: { hook: "tcx", code: "00000000" },
+    datapath: { hook: "tcx", code: "00000000", encapsulates: true, decapsulatesIpv6: true },
   };
   readonly #paths = new Map<string, FakeNamespace>();
   readonly #refusals = new Map<number, string>();

@@ -13,7 +13,7 @@ import { hookOf } from "./bpf/hooks.ts";
 import { datapathObject } from "./bpf/object.ts";
 import { SystemCallError } from "./ffi.ts";
 import { datapathHook, KernelSockets } from "./kernel-sockets.ts";
-import { createNetns, type Netns, noRights } from "./netns.ts";
+import { createNetns, inNetns, type Netns, noRights } from "./netns.ts";
 
 const SHAPER = "qdisc tbf";
 const LIMIT = "nftables limit";
@@ -41,16 +41,20 @@ export async function probeFeatures(): Promise<KernelFeatures> {
   }
 }
 
+const MAY_NOT =
+  "this process may not use BPF (it needs CAP_SYS_ADMIN outside of user namespaces; before Linux 5.11 also 'ulimit -l unlimited')";
+
 /** Whether the programs load and can be put on a device, the loopback of the namespace. */
 function probeDatapath(sockets: KernelSockets): DatapathFeature {
   const hook = datapathHook();
-  if (hook === undefined) return { missing: "this process may not use BPF (CAP_BPF, outside of a user namespace)" };
+  if (hook === undefined) return { missing: MAY_NOT };
   try {
-    tryPrograms(hookOf(hook, sockets.netns, sockets.route), LOOPBACK_INDEX);
-    return { hook, code: datapathObject().digest };
+    const programs = hookOf(hook, sockets.netns, sockets.route);
+    const abilities = inNetns(sockets.netns, () => tryPrograms(programs, LOOPBACK_INDEX));
+    return { hook, code: datapathObject().digest, ...abilities };
   } catch (error) {
     if (!(error instanceof SystemCallError)) throw error;
-    return { missing: error.code === "EPERM" ? "this process may not use BPF" : error.message };
+    return { missing: error.code === "EPERM" ? MAY_NOT : error.message };
   }
 }
 

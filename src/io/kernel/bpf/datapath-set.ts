@@ -24,6 +24,7 @@ import type { Hook } from "./hooks.ts";
 import { decodeEntry, ENTRY_MAPS, encodeKey, encodeValue, type IndexOf, MAP_SIZES, mapName } from "./layout.ts";
 import { datapathObject, linked, type MapShape } from "./object.ts";
 import { SampleRing } from "./sample-ring.ts";
+import { type Abilities, abilities } from "./self-test.ts";
 
 const LETTERS: Readonly<Record<DatapathProgram, string>> = { container: "c", tunnel: "t", underlay: "u" };
 const PROGRAM_NAME = /^weft_([ctu])_([0-9a-f]{8})$/;
@@ -221,20 +222,22 @@ export class DatapathSet {
   }
 }
 
-/** Loads all programs, puts each on the device and takes it away. @throws SystemCallError */
-export function tryPrograms(hook: Hook, ifindex: number): void {
+/** Loads all programs, puts each on the device and takes it away, and lets them show what they can. @throws SystemCallError */
+export function tryPrograms(hook: Hook, ifindex: number): Abilities {
   const set = DatapathSet.make();
+  const loaded: number[] = [];
+  const load = (program: DatapathProgram): number => {
+    const fd = set.load(program);
+    loaded.push(fd);
+    hook.attach(ifindex, fd, programName(program), undefined);
+    hook.detach(ifindex, programInfo(fd).id);
+    return fd;
+  };
   try {
-    for (const program of Object.keys(LETTERS) as DatapathProgram[]) {
-      const fd = set.load(program);
-      try {
-        hook.attach(ifindex, fd, programName(program), undefined);
-        hook.detach(ifindex, programInfo(fd).id);
-      } finally {
-        closeAll([fd]);
-      }
-    }
+    const programs = { container: load("container"), underlay: load("underlay"), tunnel: load("tunnel") };
+    return abilities(set, programs);
   } finally {
+    closeAll(loaded);
     set.close();
   }
 }
