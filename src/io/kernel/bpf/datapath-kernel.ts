@@ -60,7 +60,7 @@ export class DatapathKernel {
   readonly #hook: Hook;
   /** The program that a container got last: another one gets the same. */
   #containerProgram: number | undefined;
-  #open: { readonly ifindex: number; readonly id: number; readonly set: DatapathSet } | undefined;
+  #open: { readonly dev: string; readonly ifindex: number; readonly id: number; readonly set: DatapathSet } | undefined;
 
   constructor(hook: Hook) {
     this.#hook = hook;
@@ -83,7 +83,7 @@ export class DatapathKernel {
       const isPart = code === home?.code && mapIds.every((id) => ids.has(id));
       return { dev, program, ...(isPart ? {} : { isStale: true }) };
     });
-    const set = home === undefined || !isCurrent ? undefined : this.#openSet(home.ifindex);
+    const set = home === undefined || !isCurrent ? undefined : this.#openSet(home.dev, home.ifindex);
     return [
       {
         dev: home?.dev ?? "",
@@ -95,25 +95,26 @@ export class DatapathKernel {
     ];
   }
 
-  /** The open maps of the device's program; `undefined` when it has none, or one of other code. */
-  setOf(ifindex: number): DatapathSet | undefined {
-    return this.#openSet(ifindex);
-  }
-
-  #openSet(ifindex: number): DatapathSet | undefined {
-    const ids = this.#hook.programs(ifindex);
-    if (this.#open !== undefined && this.#open.ifindex === ifindex && ids.includes(this.#open.id))
-      return this.#open.set;
+  /** The maps of the program that is on the device; `undefined` when it has none, or one of other code. */
+  #openSet(dev: string, ifindex: number): DatapathSet | undefined {
+    const known = this.#stillOpen(dev);
+    if (known !== undefined) return known;
     this.close();
-    for (const id of ids) {
-      const known = knownProgram(id);
-      if (known?.program !== "tunnel" || known.code !== datapathObject().digest) continue;
-      const set = DatapathSet.open(known.mapIds);
+    for (const id of this.#hook.programs(ifindex)) {
+      const program = knownProgram(id);
+      if (program?.program !== "tunnel" || program.code !== datapathObject().digest) continue;
+      const set = DatapathSet.open(program.mapIds);
       if (set === undefined) return undefined;
-      this.#open = { ifindex, id, set };
+      this.#open = { dev, ifindex, id, set };
       return set;
     }
     return undefined;
+  }
+
+  /** No device has the number of another, and no program; so the device need not be looked up again. */
+  #stillOpen(dev: string): DatapathSet | undefined {
+    const open = this.#open;
+    return open?.dev === dev && this.#hook.programs(open.ifindex).includes(open.id) ? open.set : undefined;
   }
 
   #ours(ifindex: number, known = new Map<number, KnownProgram | undefined>()): KnownProgram[] {
@@ -160,11 +161,10 @@ export class DatapathKernel {
   }
 
   #home(links: readonly NumberedLink[]): DatapathSet | undefined {
-    const known = links.find(({ ifindex }) => ifindex === this.#open?.ifindex);
-    const set = known === undefined ? undefined : this.#openSet(known.ifindex);
-    if (set !== undefined) return set;
+    const known = this.#open === undefined ? undefined : this.#stillOpen(this.#open.dev);
+    if (known !== undefined) return known;
     const home = links.find(({ ifindex }) => this.#ours(ifindex).some(({ program }) => program === "tunnel"));
-    return home === undefined ? undefined : this.#openSet(home.ifindex);
+    return home === undefined ? undefined : this.#openSet(home.link.name, home.ifindex);
   }
 
   // ---- changing ----------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ export class DatapathKernel {
   }
 
   #required(dev: string, indexOf: IndexOf): DatapathSet {
-    const set = this.#openSet(required(dev, indexOf));
+    const set = this.#stillOpen(dev) ?? this.#openSet(dev, required(dev, indexOf));
     if (set === undefined) throw new SystemCallError(`find the datapath of ${dev}`, ENOENT);
     return set;
   }
@@ -210,7 +210,7 @@ export class DatapathKernel {
   #replace(datapath: Datapath, indexOf: IndexOf, ifindexes: readonly number[]): void {
     const home = required(datapath.dev, indexOf);
     const settings = settingsBytes(datapath, indexOf);
-    const before = this.#openSet(home);
+    const before = this.#openSet(datapath.dev, home);
     const set = DatapathSet.make();
     const loaded = new Map<string, number>();
     try {
