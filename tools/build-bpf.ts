@@ -56,7 +56,7 @@ function textOf(parts: Parts): string {
     digest,
     ...parts,
   };
-  return `${JSON.stringify(object, undefined, 1)}\n`;
+  return `${JSON.stringify(object, undefined, 2)}\n`;
 }
 
 /** Of all the C, so that a test without clang sees at least that the object is not older than its source. */

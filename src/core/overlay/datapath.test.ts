@@ -25,7 +25,7 @@ import {
 import { desiredHost, type OverlayInput } from "./desired.ts";
 import { peerEntries } from "./peers.ts";
 
-const TCX = { hook: "tcx", code: "01234567" } as const;
+const TCX = { hook: "tcx", code: "01234567", encapsulates: true, decapsulatesIpv6: true } as const;
 
 /** Host 1 of the seeds as high as it can go, with peers on its link. */
 const CONTEXT: OverlayContext = {
@@ -107,6 +107,12 @@ const LEVELS: readonly (readonly [string, Partial<OverlayContext>, DatapathLevel
     0,
     "it is set to 0",
     "this process may not use BPF",
+  ],
+  [
+    "programs that cannot encapsulate",
+    { features: { ingressForward: true, datapath: { ...TCX, encapsulates: false } } },
+    1,
+    "this kernel cannot encapsulate in programs",
   ],
   ["the kernel was not asked", { features: { ingressForward: true } }, 0, "the kernel was not asked"],
   [
