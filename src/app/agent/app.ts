@@ -24,6 +24,7 @@ import { createApi, faultAnswer, json, notLocal, REFUSED, requireLocal } from ".
 import type { Agent } from "./agent.ts";
 import type { AgentGossip } from "./agent-gossip.ts";
 import { CNI_PATH } from "./cni-endpoint.ts";
+import type { DatapathMetrics } from "./datapath-metrics.ts";
 import { addDatapathRoutes, datapathReportSchema, datapathView } from "./datapath-routes.ts";
 import { NETAVARK_PATH } from "./netavark-endpoint.ts";
 import type { Session } from "./session.ts";
@@ -32,6 +33,8 @@ export interface AgentApiDeps {
   readonly agent: Agent;
   readonly session: Session;
   readonly gossip: AgentGossip;
+  /** One for both apps of an agent. */
+  readonly datapathMetrics: DatapathMetrics;
   readonly clock: Clock;
   readonly agentId: string;
   readonly version: string;
@@ -206,13 +209,13 @@ const NETAVARK = createRoute({
 });
 
 export function createAgentApp(deps: AgentApiDeps): OpenAPIHono {
-  const { agent, session, onBug, version } = deps;
+  const { agent, session, datapathMetrics, onBug, version } = deps;
   const gossipMetrics = new GossipMetrics();
   const app = createApi({
     title: "Weft agent",
     version,
     metrics: async () => ({
-      text: (await metricsText(deps)) + (await gossipMetrics.text(deps.gossip.member)),
+      text: (await metricsText(deps)) + (await gossipMetrics.text(deps.gossip.member)) + (await datapathMetrics.text()),
       contentType: agent.metrics.contentType,
     }),
     onBug,

@@ -71,7 +71,7 @@ class Rig {
     const input = {
       ...seed,
       facts: { ...seed.facts, underlayMac: mac("02:00:00:00:00:01"), underlayPrefix: cidr("10.0.0.0/24") },
-      features: { ...seed.features, datapath: { hook: "tcx", code: "00000000" } },
+      features: this.machine.features,
       datapath: this.watch.wishes,
     } as const;
     const desired = desiredHost(input);

@@ -23,6 +23,7 @@ import type { AgentSettings } from "./agent-dependencies.ts";
 import { AgentGossip } from "./agent-gossip.ts";
 import { type AgentApiDeps, createAgentApp } from "./app.ts";
 import { cniEndpoint } from "./cni-endpoint.ts";
+import { DatapathMetrics } from "./datapath-metrics.ts";
 import { EngineSide } from "./docker/engine-side.ts";
 import { netavarkEndpoint } from "./netavark-endpoint.ts";
 import { provesRemoval } from "./removal-proof.ts";
@@ -77,7 +78,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   };
   try {
     const { ip, version } = options;
-    const api = { docker, agent, session, gossip, agentId, version, clock, onBug, log };
+    const datapathMetrics = new DatapathMetrics({ datapath: agent.datapath, leases: () => agent.leases() });
+    const api = { docker, agent, session, gossip, datapathMetrics, agentId, version, clock, onBug, log };
     const open = await listen(options, tcp, api, servers);
     if (options.dockerPluginDir !== undefined) await docker.listen(options.dockerPluginDir);
     await agent.start();
