@@ -31,6 +31,9 @@ const RUNTIME_PACKAGES = {
   ...IMAGE_PACKAGES,
   "containernetworking-plugins": "/usr/lib/cni/bridge",
   "etcd-server": "etcd",
+  // By which the datapath's object is built once more.
+  "clang-14": "clang-14",
+  "linux-libc-dev": "/usr/include/linux/bpf.h",
 };
 const BENCH_PACKAGES = {
   ...TEST_PACKAGES,

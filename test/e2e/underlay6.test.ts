@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { z } from "zod";
+import type { trafficSchema } from "../../src/app/agent/datapath-routes.ts";
 import { Probe } from "../../src/app/demo/probe-client.ts";
 import { labOrReason } from "../support/lab.ts";
-import { createCluster, hostOf, startContainer } from "../support/lab-cluster.ts";
+import { agentOf, createCluster, hostOf, startContainer } from "../support/lab-cluster.ts";
 
 const skip = await labOrReason();
 
@@ -12,6 +14,12 @@ test("over an IPv6 underlay containers reach each other, and nodes by their IPv6
   const far = await startContainer(cluster, 2, "far", ["dcos", "dcos6"]);
   assert.equal(await near.probe.ask(far.ip), near.ip);
   assert.equal(await near.probe.ask(far.ip6), near.ip6);
+  const { datapath, paths } = (await agentOf(cluster, 1).get("/v1/traffic")) as z.infer<typeof trafficSchema>;
+  if (datapath.level > 0) {
+    assert.equal(datapath.level, 1);
+    assert.ok(datapath.reasons.includes("the hosts reach each other by IPv6"));
+    assert.ok((paths.tunnel?.packets ?? 0) > 10, "both connections took it, both ways");
+  }
   const host2 = hostOf(cluster.lab, 2);
   await Probe.start(host2);
   assert.equal(await near.probe.ask(host2.address6), near.ip6);
