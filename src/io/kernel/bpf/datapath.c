@@ -213,15 +213,28 @@ INLINE __u32 refusal(int family, const struct headers *h, const struct settings 
 	return h->size > to->mtu ? TOO_BIG : 0;
 }
 
+/* A driver may have left all but the Ethernet header in pages; then direct reads need them copied. */
+INLINE int has_linear(struct __sk_buff *skb, __u32 wanted)
+{
+	if ((void *)(long)skb->data + wanted <= (void *)(long)skb->data_end)
+		return 1;
+	return !bpf_skb_pull_data(skb, wanted);
+}
+
 /* Level 1: the kernel has taken the header off, and looked at who sent it (the chain `tunnel` of ip weft). */
 INLINE int from_tunnel(struct __sk_buff *skb, int family, const struct settings *s)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const __u32 longest = ETHERNET + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
 	struct headers h = {.length = skb->len - ETHERNET};
-	struct ethhdr *frame = data;
 	const struct local *to = 0;
+	struct ethhdr *frame;
+	void *end;
 	__u32 why;
 
+	if (!has_linear(skb, skb->len < longest ? skb->len : longest))
+		return leave_unread(skb, NOT_PLAIN);
+	frame = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
 	if ((void *)(frame + 1) > end)
 		return leave_unread(skb, NOT_PLAIN);
 	why = read_packet(skb, family, frame + 1, end, &h);
@@ -285,37 +298,38 @@ INLINE int from_underlay(struct __sk_buff *skb, int family, const struct setting
 	return deliver(family, frame, to, s);
 }
 
+/* UDP for the tunnel's port of this host. Whatever else is odd about it the kernel judges. */
+INLINE int is_tunnel_packet(struct __sk_buff *skb, const struct settings *s)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETHERNET;
+	struct udphdr *udp = (void *)(ip + 1);
+
+	if ((void *)(udp + 1) > end)
+		return 0;
+	return *(__u8 *)ip == 0x45 && ip->protocol == IPPROTO_UDP && udp->dest == htons(TUNNEL_PORT) &&
+	       ip->daddr == s->node && !(ip->frag_off & htons(0x3fff)) && ntohs(ip->tot_len) == skb->len - ETHERNET &&
+	       ntohs(udp->len) == skb->len - ETHERNET - sizeof(*ip);
+}
+
 SECTION("program/underlay") int underlay(struct __sk_buff *skb)
 {
 	const struct settings *s = read_settings();
-	/* Headers up to those of TCP or UDP: a network card's driver may have left them in pages. */
-	const __u32 needed = OVERHEAD + ETHERNET + sizeof(struct iphdr) + sizeof(struct udphdr);
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const __u32 outer = ETHERNET + sizeof(struct iphdr) + sizeof(struct udphdr);
+	const __u32 longest = OVERHEAD + ETHERNET + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
 
-	if (!s || skb->protocol != htons(ETH_P_IP) || !is_plain_frame(skb) || skb->len < needed)
+	if (!s || skb->protocol != htons(ETH_P_IP) || !is_plain_frame(skb) || skb->len < OVERHEAD + ETHERNET)
 		return TO_KERNEL;
-	if (data + needed > end) {
-		__u32 all = OVERHEAD + ETHERNET + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
+	if (!has_linear(skb, outer) || !is_tunnel_packet(skb, s) || !has_linear(skb, skb->len < longest ? skb->len : longest))
+		return TO_KERNEL;
 
-		if (bpf_skb_pull_data(skb, skb->len < all ? skb->len : all))
-			return TO_KERNEL;
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-		if (data + needed > end)
-			return TO_KERNEL;
-	}
-
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct iphdr *ip = data + ETHERNET;
-	struct udphdr *udp = (void *)(ip + 1);
-	struct vxlan *vxlan = (void *)(udp + 1);
+	struct vxlan *vxlan = data + outer;
 	struct ethhdr *frame = (void *)(vxlan + 1);
 
-	if (*(__u8 *)ip != 0x45 || ip->protocol != IPPROTO_UDP || udp->dest != htons(TUNNEL_PORT) || ip->daddr != s->node ||
-	    (ip->frag_off & htons(0x3fff)))
-		return TO_KERNEL;
-	/* Whatever is odd about the outer packet is for the kernel to judge. */
-	if (ntohs(ip->tot_len) != skb->len - ETHERNET || ntohs(udp->len) != skb->len - ETHERNET - sizeof(*ip) ||
-	    vxlan->flags != VXLAN_HAS_VNI || vxlan->vni != s->vni || !same_mac(frame->h_dest, s->tunnel_mac))
+	if ((void *)(frame + 1) > end || vxlan->flags != VXLAN_HAS_VNI || vxlan->vni != s->vni ||
+	    !same_mac(frame->h_dest, s->tunnel_mac))
 		return TO_KERNEL;
 	if ((ip->tos & ECN_MASK) == ECN_CONGESTED) {
 		count_path(skb, CONGESTED, skb->len - OVERHEAD - ETHERNET);
