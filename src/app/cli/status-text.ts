@@ -7,10 +7,12 @@ import type { OverlayStatus } from "../../model/cluster.ts";
 import { prefixesOf } from "../../model/network.ts";
 import { programText } from "../../model/version.ts";
 import type { agentStatusSchema } from "../agent/app.ts";
+import type { datapathReportSchema } from "../agent/datapath-routes.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
 import { type Column, countText, renderTable } from "./table.ts";
 
 export type AgentStatusView = z.infer<typeof agentStatusSchema>;
+export type DatapathReportView = z.infer<typeof datapathReportSchema>;
 export type AgentView = z.infer<typeof agentSchema>;
 export type NetworkView = z.infer<typeof networkSchema>;
 export type StatusView = z.infer<typeof statusSchema>;
@@ -132,11 +134,17 @@ export function agentText(address: string, view: AgentStatusView): string {
     `agent ${address}, version ${view.version}`,
     who,
     `${view.registered ? "registered" : "no master has answered yet"}; ${peers}; ${view.attachments} container interfaces`,
-    ...(record === undefined
-      ? []
-      : [`VTEP ${record.backend.vtepIp}, ${record.backend.vtepMac}`, `\n${sharesTable(view)}`]),
+    ...(record === undefined ? [] : [`VTEP ${record.backend.vtepIp}, ${record.backend.vtepMac}`]),
+    ...(view.datapath === undefined ? [] : datapathLines(view.datapath)),
+    ...(record === undefined ? [] : [`\n${sharesTable(view)}`]),
     problemsText(problems),
   ].join("\n");
+}
+
+/** The level, why it is not higher, and below it what of it is left to the kernel. */
+export function datapathLines({ level, reasons, notes }: DatapathReportView): readonly string[] {
+  const why = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
+  return [`datapath: level ${level}${why}`, ...notes.map((note) => `  ${note}`)];
 }
 
 function sharesTable({ assignment, statuses }: AgentStatusView): string {

@@ -86,6 +86,7 @@ export function lookAround({ master, agents, containers, nodeProbes, lab }: Scen
     ["networks, agents, errors", `${weft} status --master ${outside(master.socket)}`],
     [`the agent of ${host?.name}`, `${weft} status --agent ${agent}`],
     [`what runs on ${host?.name}, with addresses and ports`, `${weft} tasks --agent ${agent}`],
+    [`who talks to whom on ${host?.name}`, `${weft} top --agent ${agent}`],
     [`into ${first?.name}`, `${enter} ${first?.probe.pid} ping ${last?.ip}`],
     [`routes of ${host?.name}`, `${enter} ${nodeProbes[0]?.pid} ip route show proto 87`],
     ...["docker", "podman"].flatMap((runtime) => commandOf(runtime, containers)),
