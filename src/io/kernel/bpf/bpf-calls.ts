@@ -14,8 +14,11 @@ const LOG_BYTES = 65_536;
 /** Of one device; there are seldom more than two. */
 const PROGRAMS_PER_HOOK_MAX = 64;
 const MAPS_PER_PROGRAM_MAX = 64;
+/** The verifier takes milliseconds, and gives up with EAGAIN when a signal comes meanwhile, of a child that ended say. */
+const LOAD_ATTEMPTS_MAX = 100;
 const ENOENT = 2;
 const E2BIG = 7;
+const EAGAIN = 11;
 const EPERM = 1;
 const EINVAL = 22;
 
@@ -169,7 +172,10 @@ export function loadProgram(name: string, instructions: Buffer): number {
       attr.writeBigUInt64LE(addressOf(log), 32);
     }
     writeName(attr, 48, name);
-    return bpf(PROG_LOAD, attr);
+    for (let attempt = 1; ; attempt++) {
+      const result = bpf(PROG_LOAD, attr);
+      if (result !== -EAGAIN || attempt === LOAD_ATTEMPTS_MAX) return result;
+    }
   };
   const fd = load(0);
   if (fd >= 0) return fd;
