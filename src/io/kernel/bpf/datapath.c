@@ -213,25 +213,34 @@ INLINE __u32 refusal(int family, const struct headers *h, const struct settings 
 	return h->size > to->mtu ? TOO_BIG : 0;
 }
 
-/* A driver may have left all but the Ethernet header in pages; then direct reads need them copied. */
-INLINE int has_linear(struct __sk_buff *skb, __u32 wanted)
+/*
+ * A driver may have left all but the Ethernet header in pages; then direct reads need it copied. `needed` is read of every
+ * packet, of TCP twelve bytes more. No more is asked for: what is left in pages by itself is what is carried, and costs.
+ */
+INLINE int has_linear(struct __sk_buff *skb, __u32 needed)
 {
-	if ((void *)(long)skb->data + wanted <= (void *)(long)skb->data_end)
+	__u32 all = needed + sizeof(struct tcphdr) - sizeof(struct udphdr);
+
+	if ((void *)(long)skb->data + needed <= (void *)(long)skb->data_end)
 		return 1;
-	return !bpf_skb_pull_data(skb, wanted);
+	return !bpf_skb_pull_data(skb, skb->len < all ? skb->len : all);
+}
+
+INLINE __u32 headers_of(int family)
+{
+	return ETHERNET + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + sizeof(struct udphdr);
 }
 
 /* Level 1: the kernel has taken the header off, and looked at who sent it (the chain `tunnel` of ip weft). */
 INLINE int from_tunnel(struct __sk_buff *skb, int family, const struct settings *s)
 {
-	const __u32 longest = ETHERNET + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
 	struct headers h = {.length = skb->len - ETHERNET};
 	const struct local *to = 0;
 	struct ethhdr *frame;
 	void *end;
 	__u32 why;
 
-	if (!has_linear(skb, skb->len < longest ? skb->len : longest))
+	if (!has_linear(skb, headers_of(family)))
 		return leave_unread(skb, NOT_PLAIN);
 	frame = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
@@ -268,15 +277,20 @@ SECTION("program/tunnel") int tunnel(struct __sk_buff *skb)
  * The flags of adjust_room: FIXED_GSO as above; NO_CSUM_RESET, because one level of what the network card verified is taken
  * off by itself (bpf_csum_level), and the inner checksum may be verified too; DECAP_L3_IPV6 makes the packet IPv6.
  */
-INLINE int from_underlay(struct __sk_buff *skb, int family, const struct settings *s, __u32 node, void *network, void *end)
+INLINE int from_underlay(struct __sk_buff *skb, int family, const struct settings *s, __u32 node)
 {
 	struct headers h = {.length = skb->len - OVERHEAD - ETHERNET};
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	const struct local *to;
 	struct ethhdr *frame;
+	void *end;
 	__u32 why;
 
-	if (read_packet(skb, family, network, end, &h))
+	if (!has_linear(skb, OVERHEAD + headers_of(family)))
+		return TO_KERNEL;
+	frame = (void *)(long)skb->data + OVERHEAD;
+	end = (void *)(long)skb->data_end;
+	if ((void *)(frame + 1) > end || read_packet(skb, family, frame + 1, end, &h))
 		return TO_KERNEL;
 	to = local_of(family, &h.destination);
 	why = refusal(family, &h, s, to, node);
@@ -315,17 +329,16 @@ INLINE int is_tunnel_packet(struct __sk_buff *skb, const struct settings *s)
 SECTION("program/underlay") int underlay(struct __sk_buff *skb)
 {
 	const struct settings *s = read_settings();
-	const __u32 outer = ETHERNET + sizeof(struct iphdr) + sizeof(struct udphdr);
-	const __u32 longest = OVERHEAD + ETHERNET + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
 
-	if (!s || skb->protocol != htons(ETH_P_IP) || !is_plain_frame(skb) || skb->len < OVERHEAD + ETHERNET)
+	if (!s || skb->protocol != htons(ETH_P_IP) || !is_plain_frame(skb) || !has_linear(skb, headers_of(4)) ||
+	    !is_tunnel_packet(skb, s))
 		return TO_KERNEL;
-	if (!has_linear(skb, outer) || !is_tunnel_packet(skb, s) || !has_linear(skb, skb->len < longest ? skb->len : longest))
+	if (!has_linear(skb, OVERHEAD + headers_of(4)))
 		return TO_KERNEL;
 
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct iphdr *ip = data + ETHERNET;
-	struct vxlan *vxlan = data + outer;
+	struct vxlan *vxlan = data + headers_of(4);
 	struct ethhdr *frame = (void *)(vxlan + 1);
 
 	if ((void *)(frame + 1) > end || vxlan->flags != VXLAN_HAS_VNI || vxlan->vni != s->vni ||
@@ -336,8 +349,8 @@ SECTION("program/underlay") int underlay(struct __sk_buff *skb)
 		return TO_KERNEL;
 	}
 	if (frame->h_proto == htons(ETH_P_IP))
-		return from_underlay(skb, 4, s, ip->saddr, frame + 1, end);
+		return from_underlay(skb, 4, s, ip->saddr);
 	if (frame->h_proto == htons(ETH_P_IPV6) && s->has & DECAPSULATES_IPV6)
-		return from_underlay(skb, 6, s, ip->saddr, frame + 1, end);
+		return from_underlay(skb, 6, s, ip->saddr);
 	return TO_KERNEL;
 }
