@@ -13,6 +13,7 @@ import {
   agentIdSchema,
   agentNetworkConfigSchema,
   assignmentSchema,
+  datapathStateSchema,
   hostnameSchema,
   ipSchema,
   newNetworkSchema,
@@ -40,6 +41,7 @@ export const statusReportSchema: z.ZodType<StatusReport> = z.object({
   agentId: agentIdSchema,
   instanceId: instanceIdSchema,
   overlays: z.array(overlayStatusSchema),
+  datapath: datapathStateSchema.optional(),
 });
 
 export const claimRequestSchema: z.ZodType<ClaimRequest> = z.object({

@@ -11,7 +11,14 @@ import type {
 } from "../core/docker/engine.ts";
 import type { DatapathFeature, FlowSample, PairKey, Traffic } from "../core/host/datapath.ts";
 import type { HostState, KernelOp, Link } from "../core/host/host-state.ts";
-import type { AgentNetworkConfig, Assignment, OverlayStatus, Peer, ReportAnswer } from "../model/cluster.ts";
+import type {
+  AgentNetworkConfig,
+  Assignment,
+  DatapathState,
+  OverlayStatus,
+  Peer,
+  ReportAnswer,
+} from "../model/cluster.ts";
 import type { Fault } from "../model/fault.ts";
 import type { Ip } from "../model/ip.ts";
 import type { NewNetwork } from "../model/network.ts";
@@ -291,6 +298,8 @@ export interface StatusReport {
   readonly agentId: string;
   readonly instanceId: string;
   readonly overlays: readonly OverlayStatus[];
+  /** Older agents do not tell. */
+  readonly datapath?: DatapathState;
 }
 
 /** What an agent learns of its peers. Until the snapshot comes there may be more than were told. */

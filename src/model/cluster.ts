@@ -145,6 +145,12 @@ export interface Peer {
   readonly hosted?: readonly Hosted[];
 }
 
+/** How an agent's host carries packets between containers: 2 is the fastest, 0 the plain kernel; and why it is not higher. */
+export interface DatapathState {
+  readonly level: 0 | 1 | 2;
+  readonly reasons: readonly string[];
+}
+
 /** Names of the original's enum (spec: overlay §1.6). */
 type OverlayStatusName = "STATUS_INVALID" | "STATUS_OK" | "STATUS_FAILED" | "STATUS_CONFIGURING";
 

@@ -24,6 +24,8 @@ export const DATAPATH_SAMPLES_BYTES = 1 << 18;
  * make room in the map long before it is full of the silent. */
 export const TRAFFIC_READ_INTERVAL_MS = 20_000;
 export const TRAFFIC_IDLE_MS = 60_000;
+/** Reasons why a host's level is not higher, as a master takes them. */
+export const DATAPATH_REASONS_MAX = 16;
 /** Samples that wait for whoever asks; at 64 bytes about a megabyte. */
 export const FLOWS_KEPT_MAX = 10_000;
 /** How long packets are sampled after somebody asked last. */

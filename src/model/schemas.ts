@@ -26,6 +26,7 @@ import type {
   RestingItem,
   Slice,
 } from "./cluster.ts";
+import { DATAPATH_REASONS_MAX } from "./datapath-limits.ts";
 import { type Cidr, type Ip, type IpInterface, parseCidr, parseIp, parseIpInterface } from "./ip.ts";
 import type { Egress, Isolation, NetworkRules } from "./isolation.ts";
 import {
@@ -35,6 +36,7 @@ import {
   RESERVATIONS_MAX,
   RESERVED_USES_TOLD_MAX,
   RUNTIME_NAME_MAX_BYTES,
+  STATUS_ERROR_MAX_LENGTH,
 } from "./limits.ts";
 import { type Mac, parseMac } from "./mac.ts";
 import type { AgentRules, Elastic, NewNetwork, Overlay, Space } from "./network.ts";
@@ -193,6 +195,12 @@ const halfUsageSchema: z.ZodType<HalfUsage> = z.object({
   free: countSchema,
   draining: z.literal(true).optional(),
   idle: z.literal(true).optional(),
+});
+
+/** As many reasons as one host can have, each as short as our own. */
+export const datapathStateSchema = z.object({
+  level: z.union([z.literal(0), z.literal(1), z.literal(2)]),
+  reasons: z.array(z.string().max(STATUS_ERROR_MAX_LENGTH)).max(DATAPATH_REASONS_MAX),
 });
 
 export const overlayStatusSchema: z.ZodType<OverlayStatus> = z.object({

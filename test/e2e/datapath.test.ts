@@ -19,6 +19,7 @@ import {
   hostOf,
   startContainer,
   type TestContainer,
+  weft,
 } from "../support/lab-cluster.ts";
 
 const skip = await labOrReason();
@@ -88,6 +89,8 @@ describe("datapath", { skip }, () => {
       const { datapath } = await traffic(host);
       assert.deepEqual(datapath, { level: 2, reasons: [], notes: [] });
     }
+    const status = await weft(["status", "--master", cluster.master.address]);
+    assert.match(status.stdout, /^datapath level 2 on 2 hosts$/m);
   });
 
   test("packets of both families take it, across hosts and on one", async () => {

@@ -4,7 +4,7 @@
 import { Registration, type RegistrationInput } from "../../core/registration/registration.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, ClaimRequest, Clock, MasterClient, Random, RegisterRequest } from "../../io/ports.ts";
-import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
+import type { Assignment, DatapathState, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { NewNetwork } from "../../model/network.ts";
 import type { Claim } from "../../model/reservation.ts";
@@ -93,8 +93,8 @@ export class Session {
   }
 
   /** What the master should know of the networks now; said when it differs from what it was told last. */
-  report(statuses: readonly OverlayStatus[], assignment?: Assignment): void {
-    this.#reporter.say(statuses, assignment);
+  report(statuses: readonly OverlayStatus[], assignment?: Assignment, datapath?: DatapathState): void {
+    this.#reporter.say(statuses, assignment, datapath);
   }
 
   /** Says now what `report` was told last. @returns what the master answers; `undefined` when it was not told */

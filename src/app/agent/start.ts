@@ -110,7 +110,7 @@ function wire(options: AgentOptions, deps: AgentDeps): Parts {
   const identity = { agentId: agentIdIn(store, random), instanceId: random.uuid() };
   const agent: Agent = new Agent(options, {
     ...deps,
-    onStatus: (statuses, assignment) => session.report(statuses, assignment),
+    onStatus: (statuses, assignment) => session.report(statuses, assignment, agent.datapath.report),
     askForRoom: () => session.askForRoom(),
     onMembers: (told) => gossip.tellMembers(told),
     claim: (wanted) => session.claim(wanted),

@@ -9,7 +9,8 @@
 import { usageNews } from "../../core/ipam/usage-news.ts";
 import type { Log } from "../../io/log.ts";
 import type { Clock, MasterClient, StatusReport } from "../../io/ports.ts";
-import type { Assignment, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
+import type { Assignment, DatapathState, OverlayStatus, ReportAnswer } from "../../model/cluster.ts";
+import { DATAPATH_REASONS_MAX } from "../../model/datapath-limits.ts";
 import { Fault } from "../../model/fault.ts";
 import { STATUS_REPORT_RETRY_MS, USAGE_ASKED_GAP_MS, USAGE_INTERVAL_MS, USAGE_NEWS_MS } from "../../model/limits.ts";
 import type { AgentMetrics } from "./metrics.ts";
@@ -40,10 +41,12 @@ export class StatusReporter {
   readonly #deps: StatusReporterDependencies;
   readonly #refusals: RefusalLog;
   #statuses: readonly OverlayStatus[] = [];
+  #datapath: DatapathState | undefined;
   #elastic: Assignment["elastic"];
   #strict: ReadonlySet<string> = new Set();
   /** What the master that took the agent in last was told. */
   #told: readonly OverlayStatus[] | undefined;
+  #toldDatapath: DatapathState | undefined;
   #sentAt = Number.NEGATIVE_INFINITY;
   /** Since when there is something that the master should hear soon. */
   #newsSince: number | undefined;
@@ -64,8 +67,9 @@ export class StatusReporter {
     return this.#taken;
   }
 
-  say(statuses: readonly OverlayStatus[], assignment?: Assignment): void {
+  say(statuses: readonly OverlayStatus[], assignment?: Assignment, datapath?: DatapathState): void {
     this.#statuses = statuses;
+    this.#datapath = datapath && { level: datapath.level, reasons: datapath.reasons.slice(0, DATAPATH_REASONS_MAX) };
     this.#elastic = assignment?.elastic;
     const strict = assignment?.agent.overlays.filter(({ info }) => info.strictHalves === true) ?? [];
     this.#strict = new Set(strict.map(({ info }) => info.name));
@@ -111,17 +115,19 @@ export class StatusReporter {
     if (due > now) return this.#sendAt(due, false);
     this.#cancelTimer();
     const statuses = this.#statuses;
+    const datapath = this.#datapath;
     const registration = this.#registration;
     const asking = this.#asking.splice(0);
     this.#isSending = true;
     this.#sentAt = now;
     this.#newsSince = undefined;
-    const answer = await this.#send({ ...this.#from, overlays: statuses });
+    const answer = await this.#send({ ...this.#from, overlays: statuses, ...(datapath && { datapath }) });
     this.#isSending = false;
     for (const each of asking) each(answer);
     if (registration === this.#registration && answer === undefined) this.#retryLater();
     else if (registration === this.#registration) {
       this.#told = statuses;
+      this.#toldDatapath = datapath;
       this.#taken++;
       if (answer?.reassigned === true) this.#deps.onReassigned();
     }
@@ -135,6 +141,7 @@ export class StatusReporter {
     if (this.#asking.length > 0) return Math.max(now, this.#sentAt + USAGE_ASKED_GAP_MS);
     if (this.#timer?.isRetry === true) return undefined;
     if (this.#told === undefined || textOf(this.#told) !== textOf(this.#statuses)) return now;
+    if (JSON.stringify(this.#toldDatapath) !== JSON.stringify(this.#datapath)) return now;
     const news = usageNews(this.#told, this.#statuses, this.#elastic?.threshold, this.#strict);
     if (news === "none") return undefined;
     if (news === "later") return this.#sentAt + USAGE_INTERVAL_MS;

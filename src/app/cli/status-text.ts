@@ -9,6 +9,7 @@ import { programText } from "../../model/version.ts";
 import type { agentStatusSchema } from "../agent/app.ts";
 import type { datapathReportSchema } from "../agent/datapath-routes.ts";
 import type { agentSchema, networkSchema, PoolView, statusSchema } from "../master/views.ts";
+import { levelLines } from "./levels-text.ts";
 import { type Column, countText, renderTable } from "./table.ts";
 
 export type AgentStatusView = z.infer<typeof agentStatusSchema>;
@@ -36,6 +37,7 @@ export function masterText(
     ...(status.leader === undefined ? [] : [`led by ${status.leader.url}, term ${status.leader.term}`]),
     `${connected} of ${known} agents connected`,
     `VTEP addresses: ${vteps.join(", ")}`,
+    ...levelLines(agents),
     `\n${networksTable(networks)}`,
     ...(agents.length > 0 ? [`\n${agentsTable(agents)}`] : []),
     problemsText(problems),

@@ -110,9 +110,12 @@ export function addV1Routes(app: OpenAPIHono, deps: MasterApiDeps): void {
   app.openapi(AGENTS, (context) =>
     context.json(
       {
-        agents: cluster
-          .agents()
-          .map((each) => ({ ...each, overlays: [...each.overlays], statuses: [...each.statuses] })),
+        agents: cluster.agents().map(({ datapath, ...each }) => ({
+          ...each,
+          overlays: [...each.overlays],
+          statuses: [...each.statuses],
+          ...(datapath && { datapath: { ...datapath, reasons: [...datapath.reasons] } }),
+        })),
       },
       200,
     ),

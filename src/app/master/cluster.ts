@@ -12,7 +12,7 @@ import type { PoolUsage } from "../../core/ipam/pool.ts";
 import { masterStateJson } from "../../core/mesos/overlay-json.ts";
 import type { Log } from "../../io/log.ts";
 import type { Admission, ClaimRequest, Clock, RegisterRequest, StatusReport } from "../../io/ports.ts";
-import type { AgentRecord, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
+import type { AgentRecord, DatapathState, OverlayStatus, ReportAnswer, RestingItem } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 import type { Ip } from "../../model/ip.ts";
 import { type ClusterConfig, prefixesOf } from "../../model/network.ts";
@@ -56,6 +56,7 @@ export interface ClusterRecords {
 export interface AgentView extends AgentRecord, ProgramView {
   readonly connected: boolean;
   readonly statuses: readonly OverlayStatus[];
+  readonly datapath: DatapathState | undefined;
 }
 
 export class Cluster {
@@ -214,14 +215,14 @@ export class Cluster {
   }
 
   /** Takes what an agent says of its networks, less those that it does not have. @throws Fault as `caller`, storage */
-  reportStatus({ overlays, ...who }: StatusReport, caller: Caller): ReportAnswer {
+  reportStatus({ overlays, datapath, ...who }: StatusReport, caller: Caller): ReportAnswer {
     const { metrics } = this.#deps;
     metrics.count("agent_registered_messages_received");
     try {
       const record = this.caller(who, caller);
       const names = new Set(record.overlays.map(({ info }) => info.name));
       const statuses = overlays.filter(({ name }) => names.has(name)).map(withBoundedError);
-      this.#sightings.told(record.id, statuses);
+      this.#sightings.told(record.id, statuses, datapath);
       this.#stateJson = undefined;
       const answer = this.elastic.reported(record, overlays);
       this.#shortages.reported(record, statuses);
@@ -293,6 +294,7 @@ export class Cluster {
       ...this.#programs.viewOf(record.id),
       connected: this.#presence.instanceOf(record.id) !== undefined,
       statuses: this.#sightings.statusesOf(record.id),
+      datapath: this.#sightings.datapathOf(record.id),
     }));
   }
 

@@ -3,7 +3,7 @@
  * it, whether it answers, and how its networks are.
  */
 import type { Clock } from "../../io/ports.ts";
-import type { AgentRecord, OverlayStatus } from "../../model/cluster.ts";
+import type { AgentRecord, DatapathState, OverlayStatus } from "../../model/cluster.ts";
 import { Fault } from "../../model/fault.ts";
 
 /** So long a master that begins takes the agents that it knows for present, until gossip has told who is. */
@@ -19,6 +19,7 @@ export class Sightings {
   /** Whether it was there when it was looked last; only those that were once. */
   readonly #connected = new Map<string, boolean>();
   readonly #statuses = new Map<string, readonly OverlayStatus[]>();
+  readonly #datapaths = new Map<string, DatapathState>();
 
   constructor(before: readonly Pick<AgentRecord, "id">[], clock: Pick<Clock, "now">) {
     this.#before = new Set(before.map(({ id }) => id));
@@ -63,8 +64,15 @@ export class Sightings {
     return [...this.#before].filter((agentId) => !this.#statuses.has(agentId) && this.mayBeHere(agentId));
   }
 
-  told(agentId: string, statuses: readonly OverlayStatus[]): void {
+  told(agentId: string, statuses: readonly OverlayStatus[], datapath: DatapathState | undefined): void {
     this.#statuses.set(agentId, statuses);
+    if (datapath === undefined) this.#datapaths.delete(agentId);
+    else this.#datapaths.set(agentId, datapath);
+  }
+
+  /** How it carries packets; `undefined` when it did not tell. */
+  datapathOf(agentId: string): DatapathState | undefined {
+    return this.#datapaths.get(agentId);
   }
 
   statusesOf(agentId: string): readonly OverlayStatus[] {
@@ -81,5 +89,6 @@ export class Sightings {
     this.#instances.delete(agentId);
     this.#connected.delete(agentId);
     this.#statuses.delete(agentId);
+    this.#datapaths.delete(agentId);
   }
 }

@@ -8,6 +8,7 @@ import {
   agentOverlaySchema,
   backendSchema,
   cidrSchema,
+  datapathStateSchema,
   egressSchema,
   ipSchema,
   isolationSchema,
@@ -43,6 +44,8 @@ export const agentSchema = z
     overlays: z.array(agentOverlaySchema),
     phase: z.literal("draining").optional(),
     statuses: z.array(overlayStatusSchema),
+    /** How its host carries packets between containers; older agents do not tell. */
+    datapath: datapathStateSchema.optional(),
   })
   .openapi("Agent");
 
