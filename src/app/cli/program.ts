@@ -16,6 +16,7 @@ import { addPolicyCommands } from "./policy-command.ts";
 import { addReserveCommands } from "./reserve-command.ts";
 import { addStatusCommands } from "./status-command.ts";
 import { addStoreCommands } from "./store-command.ts";
+import { addTrafficCommands } from "./traffic-command.ts";
 import { addTrustCommands } from "./trust-command.ts";
 
 function packageVersion(): string {
@@ -39,6 +40,7 @@ export function createProgram(): Command {
   addCniCommand(program);
   addNetavarkCommand(program);
   addLeaseCommands(program);
+  addTrafficCommands(program);
   addMembersCommand(program);
   addTrustCommands(program);
   addNetworkCommands(program);

@@ -151,6 +151,30 @@ problems:
   );
 });
 
+test("an agent tells the level of its datapath, why it is not higher, and what of it is left to the kernel", () => {
+  const view: AgentStatusView = {
+    version: "0.2.0",
+    agentId: "agent-1",
+    registered: true,
+    nodePath: "ingress forward",
+    peers: 2,
+    peersComplete: true,
+    peerProblems: [],
+    attachments: 3,
+    statuses: [],
+  };
+  const linesOf = (level: 0 | 1 | 2, reasons: string[], notes: string[] = []) =>
+    agentText("x", { ...view, datapath: { level, reasons, notes } }).split("\n");
+  assert.equal(linesOf(2, [])[3], "datapath: level 2");
+  const [why, note, , problems] = linesOf(1, ["the hosts reach each other by IPv6"], ["the map peers4 is full"]).slice(
+    3,
+  );
+  assert.equal(why, "datapath: level 1 (the hosts reach each other by IPv6)");
+  assert.deepEqual([note, problems], ["  the map peers4 is full", "no problems"]);
+  assert.equal(linesOf(0, ["it is set to 0", "no BPF"])[3], "datapath: level 0 (it is set to 0; no BPF)");
+  assert.ok(!agentText("x", view).includes("datapath"), "an older agent does not know of any");
+});
+
 test("an agent of a version before, which does not enforce what it is asked for, is a problem", () => {
   const old = agent(1, { lacks: ["isolation and egress of web, db", "policies"] });
   assert.ok(
