@@ -16,7 +16,7 @@ import type { FlowView, TrafficView } from "./traffic-text.ts";
 const MAIN = new URL("main.ts", import.meta.url).pathname;
 const [WEB, DB, FAR] = [ip("9.0.1.2"), ip("9.0.1.3"), ip("9.0.2.2")];
 
-/** An agent of which each `next…` is one answer; the last one goes on. */
+/** An agent that answers what a test wrote last; it may go and come back at the same address. */
 class StubAgent {
   traffic: (count: number) => TrafficView = reading;
   /** What was sampled, as the agent keeps it. */

@@ -255,7 +255,8 @@ test("a packet is a line: from, to, protocol, length, path", () => {
   for (const [protocol, name] of others)
     assert.equal(
       flowText({ ...portless, protocol, path: "not-tcp-udp", length: 84 }),
-      `9.0.1.2 → 9.0.2.2 ${name} 84 B kernel: not tcp udp`,
+      `9.0.1.2 → 9.0.2.2 ${name} 84 B kernel: not TCP/UDP`,
     );
   assert.match(flowText({ ...tcp, path: "outside", length: 40 }), / 40 B kernel: outside$/);
+  assert.match(flowText({ ...tcp, path: "not-ip", length: 40 }), / 40 B kernel: not IP$/);
 });

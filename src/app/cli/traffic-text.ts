@@ -196,7 +196,7 @@ function pathText(path: DatapathPath): string {
 }
 
 function words(path: DatapathPath): string {
-  return path.replaceAll("-", " ");
+  return path.replaceAll("-", " ").replace("tcp udp", "TCP/UDP").replace(/ ip$/, " IP");
 }
 
 function ratesText({ packetsPerSecond, bitsPerSecond }: Rate): readonly [string, string] {
