@@ -188,6 +188,13 @@ test("a count that began anew is taken whole, also where more packets have fewer
   assert.deepEqual(book.containers().get(WEB)?.sent.fast, { packets: 21, bytes: 15_750 });
 });
 
+test("a pair that was not there for one reading is another one, and counted whole", () => {
+  const book = new TrafficBook(IDLE_MS);
+  const [pair] = PAIRS as [PairKey];
+  for (const pairs of [[reading(pair, 5)], [], [reading(pair, 7)]]) book.note({ paths: {}, pairs }, WHERE, 0);
+  assert.equal(book.containers().get(WEB)?.sent.fast.packets, 12);
+});
+
 test("an idle pair is forgotten here too: what it says later is counted from nothing", () => {
   const book = new TrafficBook(IDLE_MS);
   const [pair] = PAIRS as [PairKey];
