@@ -27,7 +27,8 @@ INLINE void count_path(struct __sk_buff *skb, __u32 path, __u32 length)
 			add(count, skb, h->length); \
 		} else { \
 			add(&fresh, skb, h->length); \
-			bpf_map_update_elem(&map, key, &fresh, BPF_NOEXIST); \
+			/* If another processor was faster, this one's count is there, and zero. */ \
+			bpf_map_update_elem(&map, key, &fresh, BPF_ANY); \
 		} \
 	} while (0)
 

@@ -27,14 +27,15 @@ INLINE int is_plain_frame(struct __sk_buff *skb)
 
 INLINE int leave_unread(struct __sk_buff *skb, __u32 why)
 {
-	count_path(skb, why, skb->len);
+	count_path(skb, why, skb->len - ETHERNET);
 	return TO_KERNEL;
 }
 
 /* Straight into the container's namespace, as if it came by its veth: no queue and no second softirq between. */
-INLINE int deliver(int family, struct ethhdr *frame, const struct local *to, const struct settings *s)
+INLINE int deliver(struct __sk_buff *skb, int family, struct ethhdr *frame, const struct local *to,
+		   const struct settings *s)
 {
-	take_hop(family, frame + 1);
+	take_hop(skb, family, frame + 1);
 	copy(frame->h_dest, to->mac, ETH_ALEN);
 	copy(frame->h_source, s->gateway_mac, ETH_ALEN);
 	return bpf_redirect_peer(to->ifindex, 0);
@@ -70,22 +71,22 @@ INLINE __u16 checksum_of(const __u16 *words, int count)
  * Level 2. The flags of adjust_room: the three ENCAP make the packet a UDP tunnel's with an inner Ethernet frame, which a
  * device that knows these splits as it is, and the kernel for one that does not; FIXED_GSO leaves the length of segments
  * alone, which would otherwise shrink by the header and grow again where it is taken off (and UDP segmentation is refused).
+ *
+ * The kernel refuses what is a tunnel's already and has yet to be split or summed up, as a container's own VXLAN sends it.
  */
-INLINE int encapsulate(struct __sk_buff *skb, int family, const struct headers *h, const struct peer *peer,
-		       const struct settings *s)
+INLINE int make_room(struct __sk_buff *skb)
 {
 	const __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 			    BPF_F_ADJ_ROOM_ENCAP_L2(ETHERNET) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+
+	return !bpf_skb_adjust_room(skb, OVERHEAD, BPF_ADJ_ROOM_MAC, flags);
+}
+
+/* Writes the header where there is room for it. `hash`: of the inner connection. */
+INLINE int encapsulate(struct __sk_buff *skb, int family, const struct headers *h, __u32 hash, const struct peer *peer,
+		       const struct settings *s)
+{
 	struct bpf_redir_neigh next = {.nh_family = 2 /* AF_INET */, .ipv4_nh = peer->node};
-	__u32 hash = bpf_get_hash_recalc(skb);
-	__u8 tunnel_mac[ETH_ALEN], mac[ETH_ALEN];
-	__u32 node = peer->node;
-
-	copy(mac, peer->mac, ETH_ALEN);
-	copy(tunnel_mac, s->tunnel_mac, ETH_ALEN);
-	if (bpf_skb_adjust_room(skb, OVERHEAD, BPF_ADJ_ROOM_MAC, flags))
-		return DISCARD;
-
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct ethhdr *outer = data, *inner;
 	struct iphdr *ip = data + ETHERNET;
@@ -94,12 +95,12 @@ INLINE int encapsulate(struct __sk_buff *skb, int family, const struct headers *
 	__u16 length = skb->len - ETHERNET;
 
 	inner = (void *)(vxlan + 1);
-	if ((void *)(inner + 1) > end)
+	if ((void *)(inner + 1) + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) > end)
 		return DISCARD;
 	outer->h_proto = htons(ETH_P_IP);
 	*(__u8 *)ip = 0x45;
 	/* The inner class stays inside. That congestion may be marked is told outside, a mark itself stays (RFC 3168 §9.1.1). */
-	ip->tos = h->ecn == ECN_CONGESTED ? 2 : h->ecn;
+	ip->tos = h->ecn == ECN_CONGESTED ? ECT_0 : h->ecn;
 	ip->tot_len = htons(length);
 	ip->id = 0;
 	ip->frag_off = htons(0x4000); /* it fits: the peer is on the link, and the size was compared */
@@ -107,7 +108,7 @@ INLINE int encapsulate(struct __sk_buff *skb, int family, const struct headers *
 	ip->protocol = IPPROTO_UDP;
 	ip->check = 0;
 	ip->saddr = s->node;
-	ip->daddr = node;
+	ip->daddr = peer->node;
 	ip->check = checksum_of((__u16 *)ip, sizeof(*ip) / 2);
 	/* Another source port for each inner connection, so that several paths and queues are used. */
 	udp->source = htons(49152 | ((hash ^ hash >> 16) & 0x3fff));
@@ -116,9 +117,10 @@ INLINE int encapsulate(struct __sk_buff *skb, int family, const struct headers *
 	udp->check = 0; /* the inner checksums stay (RFC 7348 §5) */
 	vxlan->flags = VXLAN_HAS_VNI;
 	vxlan->vni = s->vni;
-	copy(inner->h_dest, mac, ETH_ALEN);
-	copy(inner->h_source, tunnel_mac, ETH_ALEN);
+	copy(inner->h_dest, peer->mac, ETH_ALEN);
+	copy(inner->h_source, s->tunnel_mac, ETH_ALEN);
 	inner->h_proto = htons(family == 4 ? ETH_P_IP : ETH_P_IPV6);
+	take_hop(skb, family, inner + 1);
 	return bpf_redirect_neigh(s->underlay, &next, sizeof(next), 0);
 }
 
@@ -152,7 +154,7 @@ INLINE int from_container(struct __sk_buff *skb, int family, const struct settin
 	struct ethhdr *frame = data;
 	const struct local *from, *to = 0;
 	const struct peer *peer = 0;
-	__u32 path;
+	__u32 path, hash = 0;
 
 	if ((void *)(frame + 1) > end)
 		return leave_unread(skb, NOT_PLAIN);
@@ -165,15 +167,22 @@ INLINE int from_container(struct __sk_buff *skb, int family, const struct settin
 		peer = to ? 0 : peer_of(family, &h.destination, s);
 		path = decide(family, &h, s, from, to, peer);
 	}
+	if (path == PATH_ENCAPSULATED) {
+		hash = bpf_get_hash_recalc(skb);
+		if (!make_room(skb))
+			path = NOT_PLAIN;
+	}
 	count(skb, family, &h, s, path);
 	if (path == OUTSIDE)
 		remember_if_special(family, &h, s);
 	if (path == PATH_SAME_HOST && to)
-		return deliver(family, frame, to, s);
+		return deliver(skb, family, frame, to, s);
 	if (path > PATH_ENCAPSULATED || !peer)
 		return TO_KERNEL;
-	take_hop(family, frame + 1);
-	return path == PATH_TUNNEL ? by_tunnel(family, peer, s) : encapsulate(skb, family, &h, peer, s);
+	if (path == PATH_ENCAPSULATED)
+		return encapsulate(skb, family, &h, hash, peer, s);
+	take_hop(skb, family, frame + 1);
+	return by_tunnel(family, peer, s);
 }
 
 SECTION("program/container") int container(struct __sk_buff *skb)
@@ -254,7 +263,7 @@ INLINE int from_tunnel(struct __sk_buff *skb, int family, const struct settings 
 	count(skb, family, &h, s, why ? why : PATH_TUNNEL);
 	if (why == OUTSIDE)
 		remember_if_special(family, &h, s);
-	return why || !to ? TO_KERNEL : deliver(family, frame, to, s);
+	return why || !to ? TO_KERNEL : deliver(skb, family, frame, to, s);
 }
 
 SECTION("program/tunnel") int tunnel(struct __sk_buff *skb)
@@ -270,6 +279,13 @@ SECTION("program/tunnel") int tunnel(struct __sk_buff *skb)
 	return leave_unread(skb, NOT_IP);
 }
 
+/* What the underlay said by a mark must get inside (RFC 6040): the kernel writes it there. */
+INLINE int leave_marked(struct __sk_buff *skb)
+{
+	count_path(skb, CONGESTED, skb->len - OVERHEAD - ETHERNET);
+	return TO_KERNEL;
+}
+
 /*
  * Level 2: takes the tunnel's header off. What is not delivered here goes on unchanged to the kernel's VXLAN device, where
  * it is counted, so that here only the reasons are counted that nobody sees there.
@@ -277,7 +293,7 @@ SECTION("program/tunnel") int tunnel(struct __sk_buff *skb)
  * The flags of adjust_room: FIXED_GSO as above; NO_CSUM_RESET, because one level of what the network card verified is taken
  * off by itself (bpf_csum_level), and the inner checksum may be verified too; DECAP_L3_IPV6 makes the packet IPv6.
  */
-INLINE int from_underlay(struct __sk_buff *skb, int family, const struct settings *s, __u32 node)
+INLINE int from_underlay(struct __sk_buff *skb, int family, const struct settings *s, __u32 node, __u8 ecn)
 {
 	struct headers h = {.length = skb->len - OVERHEAD - ETHERNET};
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
@@ -298,18 +314,21 @@ INLINE int from_underlay(struct __sk_buff *skb, int family, const struct setting
 		count_path(skb, STRANGER, h.length);
 	if (why || !to)
 		return TO_KERNEL;
-	count(skb, family, &h, s, PATH_ENCAPSULATED);
+	if (ecn == ECT_1 && h.ecn == ECT_0)
+		return leave_marked(skb);
 	if (family == 6)
 		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
+	/* A packet that stands for many is not always one that this can be done to; then it is as it was. */
 	if (bpf_skb_adjust_room(skb, -(__s32)OVERHEAD, BPF_ADJ_ROOM_MAC, flags))
-		return DISCARD;
+		return TO_KERNEL;
+	count(skb, family, &h, s, PATH_ENCAPSULATED);
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_DEC);
 	frame = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	if ((void *)(frame + 1) + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) > end)
 		return DISCARD;
 	frame->h_proto = htons(family == 4 ? ETH_P_IP : ETH_P_IPV6);
-	return deliver(family, frame, to, s);
+	return deliver(skb, family, frame, to, s);
 }
 
 /* UDP for the tunnel's port of this host. Whatever else is odd about it the kernel judges. */
@@ -344,13 +363,11 @@ SECTION("program/underlay") int underlay(struct __sk_buff *skb)
 	if ((void *)(frame + 1) > end || vxlan->flags != VXLAN_HAS_VNI || vxlan->vni != s->vni ||
 	    !same_mac(frame->h_dest, s->tunnel_mac))
 		return TO_KERNEL;
-	if ((ip->tos & ECN_MASK) == ECN_CONGESTED) {
-		count_path(skb, CONGESTED, skb->len - OVERHEAD - ETHERNET);
-		return TO_KERNEL;
-	}
+	if ((ip->tos & ECN_MASK) == ECN_CONGESTED)
+		return leave_marked(skb);
 	if (frame->h_proto == htons(ETH_P_IP))
-		return from_underlay(skb, 4, s, ip->saddr);
+		return from_underlay(skb, 4, s, ip->saddr, ip->tos & ECN_MASK);
 	if (frame->h_proto == htons(ETH_P_IPV6) && s->has & DECAPSULATES_IPV6)
-		return from_underlay(skb, 6, s, ip->saddr);
+		return from_underlay(skb, 6, s, ip->saddr, ip->tos & ECN_MASK);
 	return TO_KERNEL;
 }

@@ -43,6 +43,7 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static __u32 (*const bpf_get_hash_recalc)(struct __sk_buff *skb) = (void *)34;
 static long (*const bpf_skb_pull_data)(struct __sk_buff *skb, __u32 length) = (void *)39;
+static __s64 (*const bpf_csum_update)(struct __sk_buff *skb, __u32 difference) = (void *)40;
 static long (*const bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 bytes, __u32 mode, __u64 flags) = (void *)50;
 static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)130;
 static long (*const bpf_csum_level)(struct __sk_buff *skb, __u64 what) = (void *)135;

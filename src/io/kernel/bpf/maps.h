@@ -22,7 +22,7 @@ enum path {
 	/* From here on it was left to the kernel. */
 	NOT_IP,            /* ARP, a VLAN, a frame for another MAC */
 	NOT_OWN_SOURCE,    /* from a container with an address or a MAC that it does not have */
-	NOT_PLAIN,         /* fragments, IP options, extension headers, a hop limit that ends here */
+	NOT_PLAIN,         /* fragments, IP options, extension headers, a hop limit that ends here, a container's own tunnel */
 	NOT_TCP_UDP,       /* ICMP and other protocols */
 	FORBIDDEN_PORT,    /* DHCP, the tunnel's own port */
 	OUTSIDE,           /* for or from nobody in the overlay */

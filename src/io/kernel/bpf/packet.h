@@ -11,7 +11,10 @@
 #include "maps.h"
 
 #define TUNNEL_PORT 64000
+/* ECN, RFC 3168 */
 #define ECN_MASK 3
+#define ECT_1 1
+#define ECT_0 2
 #define ECN_CONGESTED 3
 
 struct headers {
@@ -88,8 +91,11 @@ INLINE int read_packet(struct __sk_buff *skb, int family, void *network, void *e
 	return family == 4 ? read_ip4(skb, network, end, h) : read_ip6(skb, network, end, h);
 }
 
-/* One hop less, and IPv4's checksum with it (RFC 1624: the high byte of that word is one less). */
-INLINE void take_hop(int family, void *network)
+/*
+ * One hop less, and IPv4's checksum with it (RFC 1624: the high byte of that word is one less). What a network card, or the
+ * kernel for the tunnel, summed up of the whole packet stays right by that; IPv6 has none, so there that sum changes.
+ */
+INLINE void take_hop(struct __sk_buff *skb, int family, void *network)
 {
 	if (family == 4) {
 		struct iphdr *ip = network;
@@ -99,6 +105,7 @@ INLINE void take_hop(int family, void *network)
 		ip->ttl--;
 	} else {
 		((struct ipv6hdr *)network)->hop_limit--;
+		bpf_csum_update(skb, htons(0xfffe)); /* the low byte of its word is one less; nothing where there is no sum */
 	}
 }
 
