@@ -113,7 +113,8 @@ export class Oracle {
     const peer = this.#peerOf(packet.family, packet.destination);
     const left = packet.why ?? this.#reasonToLeave(packet, from, to, peer);
     const why = left ?? (to === undefined && peer?.level === 2 && gso !== undefined ? "not-plain" : undefined);
-    if (why !== undefined) return this.#left(why, packet, gso);
+    const isKnown = { source: true, destination: to !== undefined || peer !== undefined };
+    if (why !== undefined) return leftToKernel(why, packet, gso, isKnown);
     const mine = Buffer.from(frame);
     takeHop(mine.subarray(ETHERNET), packet.family);
     if (to !== undefined) return carried("container", this.#addressed(mine, to), "same-host", packet, gso);
@@ -124,7 +125,9 @@ export class Oracle {
   #tunnel(frame: Buffer, packet: Packet, gso: Gso | undefined): Fate {
     const to = this.#locals.get(packet.destination);
     const why = packet.why ?? this.#reasonToRefuse(packet, to, undefined);
-    if (why !== undefined || to === undefined) return this.#left(why ?? "outside", packet, gso);
+    const source = this.#peerOf(packet.family, packet.source) !== undefined;
+    const isKnown = { source, destination: to !== undefined };
+    if (why !== undefined || to === undefined) return leftToKernel(why ?? "outside", packet, gso, isKnown);
     const mine = Buffer.from(frame);
     takeHop(mine.subarray(ETHERNET), packet.family);
     return carried("container", this.#addressed(mine, to), "tunnel", packet, gso);
@@ -245,17 +248,18 @@ export class Oracle {
   #unread(path: DatapathPath, frame: Buffer, gso: Gso | undefined): Fate {
     return { goes: "kernel", counted: counts(path, frame.length - ETHERNET, gso) };
   }
+}
 
-  /** All that is outside is one destination. */
-  #left(path: DatapathPath, packet: Packet, gso: Gso | undefined): Fate {
-    const destination = path === "outside" ? packet.destination.replaceAll(/./g, "0") : packet.destination;
-    return {
-      goes: "kernel",
-      counted: counts(path, packet.length, gso),
-      packet,
-      pair: `${packet.source} ${destination}`,
-    };
-  }
+/** All that is outside of the overlay is one. */
+function leftToKernel(
+  path: DatapathPath,
+  packet: Packet,
+  gso: Gso | undefined,
+  isKnown: Readonly<Record<"source" | "destination", boolean>>,
+): Fate {
+  const shown = (end: "source" | "destination") => (isKnown[end] ? packet[end] : packet[end].replaceAll(/./g, "0"));
+  const pair = `${shown("source")} ${shown("destination")}`;
+  return { goes: "kernel", counted: counts(path, packet.length, gso), packet, pair };
 }
 
 function carried(goes: Fate["goes"], frame: Buffer, path: DatapathPath, packet: Packet, gso: Gso | undefined): Fate {

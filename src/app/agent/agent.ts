@@ -126,7 +126,7 @@ export class Agent {
 
   /** Ends what runs. The kernel stays as it is, so that no packet is lost. */
   async stop(): Promise<void> {
-    this.datapath.stop();
+    await this.datapath.stop();
     await this.#loop.stop();
   }
 

@@ -194,7 +194,7 @@ test("a listener is told what came since it asked last; nothing twice, nothing l
   assert.equal((await rig.watch.flows(1, 0)).flows.length, 3, "another one asks for itself");
   assert.deepEqual(await rig.watch.flows(1, 1_000), { flows: [], next: 3 }, "a place of the agent's life before");
   assert.deepEqual(rig.sampled, [1], "one pass is enough for all of them");
-  rig.watch.stop();
+  await rig.watch.stop();
 });
 
 test("of more samples than are kept the oldest go, and places stay what they were", async () => {
@@ -209,7 +209,7 @@ test("of more samples than are kept the oldest go, and places stay what they wer
   assert.equal(next, all.length);
   rig.machine.root.samples.push(sample(50_000));
   assert.deepEqual(await rig.watch.flows(1, next), { flows: [sample(50_000)], next: next + 1 });
-  rig.watch.stop();
+  await rig.watch.stop();
 });
 
 // ---- counts --------------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ test("counts are read from time to time, only above level 0, and no more after t
   }
   assert.equal(rig.watch.book.containers().get(PAIR.source)?.sent.fast.bytes, 500);
   assert.equal(rig.watch.book.nodes().get(PEER.ip)?.sent.fast.packets, 5);
-  rig.watch.stop();
+  await rig.watch.stop();
   assert.equal(rig.clock.pending, 0);
 });
 
@@ -245,7 +245,7 @@ test("reading ends with the level that it was for, and begins again with the nex
   assert.equal(rig.clock.pending, 0);
   rig.pass();
   assert.equal(rig.clock.pending, 1);
-  rig.watch.stop();
+  await rig.watch.stop();
 });
 
 test("a reading that fails is tried again at its time", async () => {
@@ -259,14 +259,14 @@ test("a reading that fails is tried again at its time", async () => {
   rig.clock.advance(TRAFFIC_READ_INTERVAL_MS);
   await settled();
   assert.equal(rig.readings, 1);
-  rig.watch.stop();
+  await rig.watch.stop();
 });
 
 test("an end that comes while counts are read is the end", async () => {
   const rig = new Rig();
   rig.pass();
   rig.clock.advance(TRAFFIC_READ_INTERVAL_MS);
-  rig.watch.stop();
+  await rig.watch.stop();
   await settled();
   assert.equal(rig.clock.pending, 0);
 });
@@ -280,7 +280,7 @@ test("the silent are forgotten in the kernel, and what they said stays in the su
   await rig.watch.traffic();
   assert.deepEqual(rig.machine.root.traffic.pairs, []);
   assert.equal(rig.watch.book.nodes().get(PEER.ip)?.sent.fast.packets, 5);
-  rig.watch.stop();
+  await rig.watch.stop();
 });
 
 test("two who read at once when a pair is given up count it once", async () => {
@@ -292,5 +292,5 @@ test("two who read at once when a pair is given up count it once", async () => {
   await Promise.all([rig.watch.traffic(), rig.watch.traffic()]);
   await rig.watch.traffic();
   assert.equal(rig.watch.book.nodes().get(PEER.ip)?.sent.fast.packets, 5);
-  rig.watch.stop();
+  await rig.watch.stop();
 });

@@ -125,7 +125,8 @@ export class DatapathWatch {
       throw new Fault("not-ready", `no packets can be sampled: ${this.#report.reasons.join("; ")}`);
     this.#stopListening?.();
     this.#stopListening = this.#deps.clock.after(FLOWS_LISTEN_MS, () => void this.#sample(0));
-    if (this.#sampleEvery !== every) await this.#sample(every);
+    // Of several who ask, the one who wants most decides for all.
+    if (this.#sampleEvery === 0 || every < this.#sampleEvery) await this.#sample(every);
     this.#flows.push(...(await this.#deps.kernel.samples()));
     const surplus = Math.max(0, this.#flows.length - FLOWS_KEPT_MAX);
     this.#flows.splice(0, surplus);
@@ -133,10 +134,12 @@ export class DatapathWatch {
     return { flows: this.#flows.slice(Math.max(0, after - this.#first)), next: this.#first + this.#flows.length };
   }
 
-  stop(): void {
+  /** Programs outlive the agent, and would sample for nobody. */
+  async stop(): Promise<void> {
     this.#isStopped = true;
     this.#stopReading?.();
     this.#stopListening?.();
+    if (this.#sampleEvery !== 0) await this.#sample(0);
   }
 
   #sample(every: number): Promise<void> {

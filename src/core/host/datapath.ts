@@ -166,8 +166,8 @@ export interface TrafficCount {
 }
 
 export interface PairKey {
+  /** Of both: `0.0.0.0` and `::` for everybody outside of the overlay. */
   readonly source: Ip;
-  /** `0.0.0.0` and `::` for everybody outside of the overlay. */
   readonly destination: Ip;
   readonly path: DatapathPath;
 }

@@ -167,6 +167,7 @@ test("the device is checked from before it is up until it is gone", () => {
     "connections.forget",
   ]);
   assert.deepEqual(words(detachOps(attachment, [])), [
+    "datapath.remove",
     "nft.elements.delete",
     "connections.forget",
     "link.delete",

@@ -206,7 +206,7 @@ test("a peer that is not on the underlay's link is reached at level 1, in both f
   assert.deepEqual(datapathReport(CONTEXT, datapath), {
     level: 2,
     reasons: [],
-    notes: ["1 peers are not on this host's link, and are reached at level 1"],
+    notes: ["not on this host's link, and so reached at level 1: 1 of its peers"],
   });
   const { underlayPrefix: _, ...facts } = CONTEXT.facts;
   const blind = datapathOf({ ...INPUT, facts });

@@ -268,7 +268,7 @@ function notesOf({ entries, settings }: Datapath, level: DatapathLevel): readonl
   );
   const isShort = ([4, 6] as const).some((family) => settings.lengths[family].length === DATAPATH_LENGTHS_MAX);
   return [
-    ...(far.size === 0 ? [] : [`${far.size} peers are not on this host's link, and are reached at level 1`]),
+    ...(far.size === 0 ? [] : [`not on this host's link, and so reached at level 1: ${far.size} of its peers`]),
     ...full.map((name) => `the map ${name} is full: the rest is left to the kernel`),
     ...(isShort
       ? [`prefixes of ${DATAPATH_LENGTHS_MAX} lengths are looked up: shorter ones are left to the kernel`]

@@ -18,6 +18,10 @@ export class PrefixIndex<T> {
     this.#lengths = { 4: lengths(4), 6: lengths(6) };
   }
 
+  values(): Iterable<T> {
+    return this.#byPrefix.values();
+  }
+
   /** Of the longest prefix that holds the address, or the whole of the prefix. */
   find(where: Ip | Cidr): T | undefined {
     const [address, longest] = where.includes("/")

@@ -65,6 +65,8 @@ export class TrafficBook {
     for (const key of this.#seen.keys()) if (!present.has(key)) this.#seen.delete(key);
     for (const { source, destination, path } of idle) this.#seen.delete(`${source} ${destination} ${path}`);
     for (const address of this.#containers.keys()) if (!where.locals.has(address)) this.#containers.delete(address);
+    const nodes = new Set(where.nodes.values());
+    for (const node of this.#nodes.keys()) if (!nodes.has(node)) this.#nodes.delete(node);
     return idle;
   }
 

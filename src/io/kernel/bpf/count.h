@@ -32,18 +32,24 @@ INLINE void count_path(struct __sk_buff *skb, __u32 path, __u32 length)
 		} \
 	} while (0)
 
-/* What is outside has many addresses, and is one: a container that looks for somebody must not fill the map. */
-INLINE void count_pair(struct __sk_buff *skb, int family, const struct headers *h, __u32 path)
+/*
+ * What is in no prefix of the overlay has many addresses, and is one here: a container that looks for somebody must not
+ * fill the map.
+ */
+INLINE void count_pair(struct __sk_buff *skb, int family, const struct headers *h, __u32 path, int knows_source,
+		       int knows_destination)
 {
 	if (family == 4) {
-		struct pair4 pair = {h->source.word[0], path == OUTSIDE ? 0 : h->destination.word[0], path};
+		struct pair4 pair = {knows_source ? h->source.word[0] : 0, knows_destination ? h->destination.word[0] : 0, path};
 
 		COUNT_PAIR(pairs4, &pair);
 	} else {
-		struct pair6 pair = {h->source, h->destination, path};
+		struct pair6 pair = {.path = path};
 
-		if (path == OUTSIDE)
-			pair.destination = (struct address6){};
+		if (knows_source)
+			pair.source = h->source;
+		if (knows_destination)
+			pair.destination = h->destination;
 		COUNT_PAIR(pairs6, &pair);
 	}
 }
@@ -65,11 +71,12 @@ INLINE void tell_sample(struct __sk_buff *skb, int family, const struct headers 
 	bpf_ringbuf_output(&samples, &sample, sizeof(sample), 0);
 }
 
-/* Of a packet whose addresses were read, and whose source is whose it says. */
-INLINE void count(struct __sk_buff *skb, int family, const struct headers *h, const struct settings *s, __u32 path)
+/* Of a packet whose addresses were read, and whose source is whose it says; `knows_…`: it is in the overlay. */
+INLINE void count(struct __sk_buff *skb, int family, const struct headers *h, const struct settings *s, __u32 path,
+		  int knows_source, int knows_destination)
 {
 	count_path(skb, path, h->length);
-	count_pair(skb, family, h, path);
+	count_pair(skb, family, h, path, knows_source, knows_destination);
 	if (s->sample && bpf_get_prandom_u32() % s->sample == 0)
 		tell_sample(skb, family, h, path);
 }

@@ -147,14 +147,24 @@ INLINE __u32 decide(int family, const struct headers *h, const struct settings *
 	return to ? PATH_SAME_HOST : peer->level < 2 ? PATH_TUNNEL : PATH_ENCAPSULATED;
 }
 
+/* As a number of its own: of two pointers the compiler would ask at once, by bits, which no verifier lets it. */
+INLINE int is_there(const void *found)
+{
+	int yes = found != 0;
+
+	asm volatile("" : "+r"(yes));
+	return yes;
+}
+
 INLINE int from_container(struct __sk_buff *skb, int family, const struct settings *s)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct headers h = {.length = skb->len - ETHERNET};
 	struct ethhdr *frame = data;
-	const struct local *from, *to = 0;
-	const struct peer *peer = 0;
+	const struct local *from, *to;
+	const struct peer *peer;
 	__u32 path, hash = 0;
+	int is_known;
 
 	if ((void *)(frame + 1) > end)
 		return leave_unread(skb, NOT_PLAIN);
@@ -162,17 +172,17 @@ INLINE int from_container(struct __sk_buff *skb, int family, const struct settin
 	from = local_of(family, &h.source);
 	if (!from || from->ifindex != skb->ifindex || !same_mac(frame->h_source, from->mac))
 		return leave_unread(skb, NOT_OWN_SOURCE);
-	if (!path) {
-		to = local_of(family, &h.destination);
-		peer = to ? 0 : peer_of(family, &h.destination, s);
+	to = local_of(family, &h.destination);
+	peer = to ? 0 : peer_of(family, &h.destination, s);
+	is_known = peer ? 1 : is_there(to);
+	if (!path)
 		path = decide(family, &h, s, from, to, peer);
-	}
 	if (path == PATH_ENCAPSULATED) {
 		hash = bpf_get_hash_recalc(skb);
 		if (!make_room(skb))
 			path = NOT_PLAIN;
 	}
-	count(skb, family, &h, s, path);
+	count(skb, family, &h, s, path, 1, is_known);
 	if (path == OUTSIDE)
 		remember_if_special(family, &h, s);
 	if (path == PATH_SAME_HOST && to)
@@ -201,11 +211,10 @@ SECTION("program/container") int container(struct __sk_buff *skb)
 /* ---- from other hosts ------------------------------------------------------------------------------------------- */
 
 /* Why a packet from another host is the kernel's, or 0. `node`: who sent it, where that is known. */
-INLINE __u32 refusal(int family, const struct headers *h, const struct settings *s, const struct local *to, __u32 node)
+INLINE __u32 refusal(int family, const struct headers *h, const struct settings *s, const struct local *to,
+		     const struct peer *peer, __u32 node)
 {
-	const struct peer *peer = to ? peer_of(family, &h->source, s) : 0;
-
-	if (!peer)
+	if (!to || !peer)
 		return OUTSIDE;
 	if (node && peer->node != node)
 		return STRANGER;
@@ -244,7 +253,8 @@ INLINE __u32 headers_of(int family)
 INLINE int from_tunnel(struct __sk_buff *skb, int family, const struct settings *s)
 {
 	struct headers h = {.length = skb->len - ETHERNET};
-	const struct local *to = 0;
+	const struct peer *peer;
+	const struct local *to;
 	struct ethhdr *frame;
 	void *end;
 	__u32 why;
@@ -256,11 +266,11 @@ INLINE int from_tunnel(struct __sk_buff *skb, int family, const struct settings 
 	if ((void *)(frame + 1) > end)
 		return leave_unread(skb, NOT_PLAIN);
 	why = read_packet(skb, family, frame + 1, end, &h);
-	if (!why) {
-		to = local_of(family, &h.destination);
-		why = refusal(family, &h, s, to, 0);
-	}
-	count(skb, family, &h, s, why ? why : PATH_TUNNEL);
+	to = local_of(family, &h.destination);
+	peer = peer_of(family, &h.source, s);
+	if (!why)
+		why = refusal(family, &h, s, to, peer, 0);
+	count(skb, family, &h, s, why ? why : PATH_TUNNEL, is_there(peer), is_there(to));
 	if (why == OUTSIDE)
 		remember_if_special(family, &h, s);
 	return why || !to ? TO_KERNEL : deliver(skb, family, frame, to, s);
@@ -309,7 +319,7 @@ INLINE int from_underlay(struct __sk_buff *skb, int family, const struct setting
 	if ((void *)(frame + 1) > end || read_packet(skb, family, frame + 1, end, &h))
 		return TO_KERNEL;
 	to = local_of(family, &h.destination);
-	why = refusal(family, &h, s, to, node);
+	why = refusal(family, &h, s, to, to ? peer_of(family, &h.source, s) : 0, node);
 	if (why == STRANGER)
 		count_path(skb, STRANGER, h.length);
 	if (why || !to)
@@ -321,7 +331,7 @@ INLINE int from_underlay(struct __sk_buff *skb, int family, const struct setting
 	/* A packet that stands for many is not always one that this can be done to; then it is as it was. */
 	if (bpf_skb_adjust_room(skb, -(__s32)OVERHEAD, BPF_ADJ_ROOM_MAC, flags))
 		return TO_KERNEL;
-	count(skb, family, &h, s, PATH_ENCAPSULATED);
+	count(skb, family, &h, s, PATH_ENCAPSULATED, 1, 1);
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_DEC);
 	frame = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
