@@ -191,6 +191,14 @@ test("what a container is led by is taken from it: rate, another plugin's addres
   assert.equal(of(both).length, 2, "positive control");
 });
 
+test("programs take the header off IPv6 packets where this kernel was seen to, whatever they are put on devices by", () => {
+  for (const hook of ["tcx", "clsact"] as const)
+    for (const decapsulatesIpv6 of [true, false]) {
+      const features = { ingressForward: true, datapath: { ...TCX, hook, decapsulatesIpv6 } };
+      assert.equal(datapathOf({ ...INPUT, features }).settings.decapsulatesIpv6, decapsulatesIpv6);
+    }
+});
+
 test("a peer that is not on the underlay's link is reached at level 1, in both families, and a note says so", () => {
   const far = { ...peerOf(seedAgent(2)), ip: ip("10.7.0.12") };
   const datapath = datapathOf({ ...INPUT, peers: [peerOf(seedAgent(0)), far] });

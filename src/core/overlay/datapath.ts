@@ -163,9 +163,7 @@ function settingsOf(
     mtu: vtepMtu(context),
     sampleEvery: context.datapath?.sampleEvery ?? 0,
     lengths: { 4: lengths(4), 6: lengths(6) },
-    // TCX came later than what it needs.
-    decapsulatesIpv6:
-      features.datapath !== undefined && "hook" in features.datapath && features.datapath.hook === "tcx",
+    decapsulatesIpv6: isThere(features.datapath) && features.datapath.decapsulatesIpv6,
     ...has,
   };
 }
