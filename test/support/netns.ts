@@ -21,8 +21,8 @@ export interface TestNetns {
   json(program: string, ...args: string[]): unknown;
 }
 
-/** A new, empty namespace with its loopback device up, until the test ends. */
-export async function openTestNetns(t: TestContext): Promise<TestNetns> {
+/** A new, empty namespace with its loopback device up, until the test (or whatever else tells its end) ends. */
+export async function openTestNetns(t: Pick<TestContext, "after">): Promise<TestNetns> {
   const netns = createNetns();
   const path = `/proc/self/fd/${netns.fd}`;
   const root = openLinuxKernel();

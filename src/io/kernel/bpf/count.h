@@ -6,27 +6,27 @@
 
 #include "lookups.h"
 
-INLINE void add(struct count *count, struct __sk_buff *skb, __u32 length)
+INLINE void add(struct count *count, __u32 packets, __u32 length)
 {
-	count->packets += skb->gso_segs ? skb->gso_segs : 1;
+	count->packets += packets;
 	count->bytes += length;
 }
 
-INLINE void count_path(struct __sk_buff *skb, __u32 path, __u32 length)
+INLINE void count_path(__u32 packets, __u32 path, __u32 length)
 {
 	struct count *count = lookup(counts, &path);
 
 	if (count)
-		add(count, skb, length);
+		add(count, packets, length);
 }
 
 #define COUNT_PAIR(map, key) \
 	do { \
 		struct count *count = lookup(map, key), fresh = {}; \
 		if (count) { \
-			add(count, skb, h->length); \
+			add(count, h->packets, h->length); \
 		} else { \
-			add(&fresh, skb, h->length); \
+			add(&fresh, h->packets, h->length); \
 			/* If another processor was faster, this one's count is there, and zero. */ \
 			bpf_map_update_elem(&map, key, &fresh, BPF_ANY); \
 		} \
@@ -36,8 +36,7 @@ INLINE void count_path(struct __sk_buff *skb, __u32 path, __u32 length)
  * What is in no prefix of the overlay has many addresses, and is one here: a container that looks for somebody must not
  * fill the map.
  */
-INLINE void count_pair(struct __sk_buff *skb, int family, const struct headers *h, __u32 path, int knows_source,
-		       int knows_destination)
+INLINE void count_pair(int family, const struct headers *h, __u32 path, int knows_source, int knows_destination)
 {
 	if (family == 4) {
 		struct pair4 pair = {knows_source ? h->source.word[0] : 0, knows_destination ? h->destination.word[0] : 0, path};
@@ -75,8 +74,8 @@ INLINE void tell_sample(struct __sk_buff *skb, int family, const struct headers 
 INLINE void count(struct __sk_buff *skb, int family, const struct headers *h, const struct settings *s, __u32 path,
 		  int knows_source, int knows_destination)
 {
-	count_path(skb, path, h->length);
-	count_pair(skb, family, h, path, knows_source, knows_destination);
+	count_path(h->packets, path, h->length);
+	count_pair(family, h, path, knows_source, knows_destination);
 	if (s->sample && bpf_get_prandom_u32() % s->sample == 0)
 		tell_sample(skb, family, h, path);
 }

@@ -27,7 +27,7 @@ INLINE int is_plain_frame(struct __sk_buff *skb)
 
 INLINE int leave_unread(struct __sk_buff *skb, __u32 why)
 {
-	count_path(skb, why, skb->len - ETHERNET);
+	count_path(packets_of(skb), why, skb->len - ETHERNET);
 	return TO_KERNEL;
 }
 
@@ -159,7 +159,7 @@ INLINE int is_there(const void *found)
 INLINE int from_container(struct __sk_buff *skb, int family, const struct settings *s)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct headers h = {.length = skb->len - ETHERNET};
+	struct headers h = {.length = skb->len - ETHERNET, .packets = packets_of(skb)};
 	struct ethhdr *frame = data;
 	const struct local *from, *to;
 	const struct peer *peer;
@@ -252,7 +252,7 @@ INLINE __u32 headers_of(int family)
 /* Level 1: the kernel has taken the header off, and looked at who sent it (the chain `tunnel` of ip weft). */
 INLINE int from_tunnel(struct __sk_buff *skb, int family, const struct settings *s)
 {
-	struct headers h = {.length = skb->len - ETHERNET};
+	struct headers h = {.length = skb->len - ETHERNET, .packets = packets_of(skb)};
 	const struct peer *peer;
 	const struct local *to;
 	struct ethhdr *frame;
@@ -292,7 +292,7 @@ SECTION("program/tunnel") int tunnel(struct __sk_buff *skb)
 /* What the underlay said by a mark must get inside (RFC 6040): the kernel writes it there. */
 INLINE int leave_marked(struct __sk_buff *skb)
 {
-	count_path(skb, CONGESTED, skb->len - OVERHEAD - ETHERNET);
+	count_path(packets_of(skb), CONGESTED, skb->len - OVERHEAD - ETHERNET);
 	return TO_KERNEL;
 }
 
@@ -305,7 +305,7 @@ INLINE int leave_marked(struct __sk_buff *skb)
  */
 INLINE int from_underlay(struct __sk_buff *skb, int family, const struct settings *s, __u32 node, __u8 ecn)
 {
-	struct headers h = {.length = skb->len - OVERHEAD - ETHERNET};
+	struct headers h = {.length = skb->len - OVERHEAD - ETHERNET, .packets = packets_of(skb)};
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	const struct local *to;
 	struct ethhdr *frame;
@@ -321,7 +321,7 @@ INLINE int from_underlay(struct __sk_buff *skb, int family, const struct setting
 	to = local_of(family, &h.destination);
 	why = refusal(family, &h, s, to, to ? peer_of(family, &h.source, s) : 0, node);
 	if (why == STRANGER)
-		count_path(skb, STRANGER, h.length);
+		count_path(h.packets, STRANGER, h.length);
 	if (why || !to)
 		return TO_KERNEL;
 	if (ecn == ECT_1 && h.ecn == ECT_0)

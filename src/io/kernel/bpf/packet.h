@@ -21,9 +21,15 @@ struct headers {
 	struct address6 source, destination; /* of IPv4 only the first word */
 	__u16 source_port, destination_port; /* network order */
 	__u8 protocol, ecn;
-	__u32 length; /* of the whole packet from its IP header on */
-	__u32 size;   /* of the longest packet that it becomes on the wire, if it is one of many */
+	__u32 length;  /* of the whole packet from its IP header on */
+	__u32 size;    /* of the longest packet that it becomes on the wire, if it is one of many */
+	__u32 packets; /* how many; the kernel forgets it when it makes or takes room */
 };
+
+INLINE __u32 packets_of(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
 
 /* In one unaligned pair of loads each. */
 INLINE int same_mac(const __u8 *a, const __u8 *b)

@@ -1,0 +1,36 @@
+/**
+ * All that is tested of the datapath on the wire, for one way of putting programs on devices: at level 0 to know that the
+ * plain kernel does it too, at levels 1 and 2 that the programs do it as the kernel does.
+ */
+import { describe } from "node:test";
+import { useHook } from "../../src/io/kernel/kernel-sockets.ts";
+import { openLinuxKernel } from "../../src/io/kernel/linux-kernel.ts";
+import { openWays } from "../support/datapath-ways.ts";
+import { labOrReason } from "../support/lab.ts";
+import { carryTests } from "./datapath-carried.ts";
+
+const LEVELS = [0, 1, 2] as const;
+
+export async function pathTests(hook: "tcx" | "clsact"): Promise<void> {
+  const noLab = await labOrReason();
+  useHook(hook);
+  const { datapath } = noLab === undefined ? await featuresHere() : { datapath: { missing: noLab } };
+  const missing = "missing" in datapath ? datapath.missing : undefined;
+  for (const level of LEVELS) {
+    // Without programs there is no hook: once is enough.
+    const skip = noLab ?? (level > 0 ? missing : hook === "clsact" ? "as with tcx" : undefined);
+    describe(`level ${level} by ${hook}`, { skip: skip ?? false }, () => {
+      const ways = openWays(level, datapath);
+      carryTests(ways);
+    });
+  }
+}
+
+async function featuresHere() {
+  const kernel = openLinuxKernel();
+  try {
+    return await kernel.features();
+  } finally {
+    kernel.close();
+  }
+}
