@@ -81,17 +81,24 @@ export function desiredDatapath(
   const { level } = datapathLevel(context);
   const guarded = guardedAddresses(tables);
   const services = context.services ?? [];
-  if (level === 0 || isOver(guarded, DATAPATH_GUARDED_MAX) || isOver(services, DATAPATH_SPECIAL_MAX)) return [];
+  const locals = attachments.flatMap((attachment) => localEntries(attachment, context));
+  // Without all of these packets would go where they must not.
+  if (isOver(guarded, DATAPATH_GUARDED_MAX) || isOver(services, DATAPATH_SPECIAL_MAX)) return [];
+  if (
+    level === 0 ||
+    groupsOf(context.assignment).isAmbiguous ||
+    isOver(locals.map(addressOfLocal), DATAPATH_LOCALS_MAX)
+  )
+    return [];
   const peers = peerRoutes(context, entries);
   const talk = groupsOf(context.assignment).talks.map(([from, to]): DatapathEntry => ({ map: "talk", from, to }));
-  const locals = attachments.flatMap((attachment) => localEntries(attachment, context));
   return [
     {
       ...nameOf(context),
       settings: settingsOf(context, peers, { hasGuarded: guarded.length > 0, hasSpecial: services.length > 0 }),
       programs: programsOf(context, level, attachments),
       entries: [
-        ...fitting(locals, DATAPATH_LOCALS_MAX),
+        ...locals,
         ...fitting(talk, DATAPATH_TALK_MAX),
         ...fitting(peers, DATAPATH_PEERS_MAX),
         ...guarded.map((ip): DatapathEntry => ({ map: "guarded", ip })),
@@ -106,7 +113,7 @@ export function datapathReport(context: OverlayContext, datapath: Datapath | und
   const { level, reasons } = datapathLevel(context);
   if (level === 0) return { level, reasons, notes: [] };
   if (datapath === undefined)
-    return { level: 0, reasons: ["more is guarded than fits the datapath's maps"], notes: [] };
+    return { level: 0, reasons: ["more is guarded or attached here than fits the datapath's maps"], notes: [] };
   return { level, reasons, notes: notesOf(datapath, level) };
 }
 
@@ -181,7 +188,7 @@ function programsOf(
   ];
 }
 
-function localEntries(attachment: Attachment, context: OverlayContext): readonly DatapathEntry[] {
+function localEntries(attachment: Attachment, context: OverlayContext): readonly LocalEntry[] {
   const inside = new PrefixSet(servedFamilies(context).flatMap((family) => overlayPrefixes(context, family)));
   return addressesOf(attachment)
     .filter((address) => servedFamilies(context).includes(familyOf(address)))
@@ -197,6 +204,7 @@ function localEntries(attachment: Attachment, context: OverlayContext): readonly
     }));
 }
 
+type LocalEntry = Extract<DatapathEntry, { readonly map: "locals" }>;
 type PeerRoute = Extract<DatapathEntry, { readonly map: "peers" }>;
 
 /** The routes to other hosts, with what neighbours and FDB entries say of where they lead. */
@@ -235,6 +243,10 @@ function guardedAddresses(tables: readonly NftTable[]): readonly Ip[] {
   return maps.flatMap(({ elements }) => elements.map(([key]) => key as Ip));
 }
 
+function addressOfLocal(entry: LocalEntry): Ip {
+  return entry.ip;
+}
+
 function isOver(addresses: readonly Ip[], most: number): boolean {
   return ([4, 6] as const).some((family) => addresses.filter((ip) => familyOf(ip) === family).length > most);
 }
@@ -261,7 +273,7 @@ function notesOf({ entries, settings }: Datapath, level: DatapathLevel): readonl
     const name = `${entry.map}${entryFamily(entry) ?? ""}`;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  const full = (["locals", "peers", "talk"] as const).flatMap((map) =>
+  const full = (["peers", "talk"] as const).flatMap((map) =>
     ["", "4", "6"].map((family) => `${map}${family}`).filter((name) => counts.get(name) === SIZES[map]),
   );
   const isShort = ([4, 6] as const).some((family) => settings.lengths[family].length === DATAPATH_LENGTHS_MAX);
@@ -274,4 +286,4 @@ function notesOf({ entries, settings }: Datapath, level: DatapathLevel): readonl
   ];
 }
 
-const SIZES = { locals: DATAPATH_LOCALS_MAX, peers: DATAPATH_PEERS_MAX, talk: DATAPATH_TALK_MAX } as const;
+const SIZES = { peers: DATAPATH_PEERS_MAX, talk: DATAPATH_TALK_MAX } as const;

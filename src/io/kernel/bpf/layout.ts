@@ -64,7 +64,7 @@ export const ENTRY_MAPS: readonly { readonly map: DatapathMap; readonly family: 
 ];
 
 const SETTINGS_BYTES = 264;
-const LOCAL_BYTES = 16;
+const LOCAL_BYTES = 20;
 const PEER_BYTES = 32;
 const HAS_GUARDED = 1;
 const HAS_SPECIAL = 2;
@@ -167,8 +167,9 @@ export function encodeKey(entry: DatapathKey): Uint8Array {
     return bytes;
   }
   if (entry.map !== "talk") return ipToBytes(entry.ip);
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(entry.from * 65_536 + entry.to, 0);
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt32LE(entry.from, 0);
+  bytes.writeUInt32LE(entry.to, 4);
   return bytes;
 }
 
@@ -179,18 +180,18 @@ export function encodeValue(entry: DatapathEntry, indexOf: IndexOf): Uint8Array 
     if (ifindex === undefined) return undefined;
     const bytes = Buffer.alloc(LOCAL_BYTES);
     bytes.writeUInt32LE(ifindex, 0);
-    bytes.set(macToBytes(entry.mac), 4);
-    bytes.writeUInt16LE(entry.group, 10);
-    bytes.writeUInt16LE(entry.mtu, 12);
-    bytes.writeUInt16LE(entry.isLimited ? LIMITED : 0, 14);
+    bytes.writeUInt32LE(entry.group, 4);
+    bytes.set(macToBytes(entry.mac), 8);
+    bytes.writeUInt16LE(entry.mtu, 14);
+    bytes.writeUInt32LE(entry.isLimited ? LIMITED : 0, 16);
     return bytes;
   }
   if (entry.map !== "peers") return Uint8Array.of(1);
   const bytes = Buffer.alloc(PEER_BYTES);
   bytes.set(nodeBytes(entry.node), 0);
-  bytes.set(macToBytes(entry.mac), 4);
-  bytes.writeUInt16LE(entry.group, 10);
-  bytes.writeUInt32LE(entry.level, 12);
+  bytes.writeUInt32LE(entry.group, 4);
+  bytes.set(macToBytes(entry.mac), 8);
+  bytes.writeUInt16LE(entry.level, 14);
   bytes.set(ipToBytes(entry.vtep), 16);
   return bytes;
 }
@@ -202,28 +203,25 @@ export function decodeEntry(
   value: Buffer,
   nameOf: NameOf,
 ): DatapathEntry {
-  if (map === "talk") {
-    const pair = key.readUInt32LE(0);
-    return { map, from: Math.floor(pair / 65_536), to: pair % 65_536 };
-  }
+  if (map === "talk") return { map, from: key.readUInt32LE(0), to: key.readUInt32LE(4) };
   if (map === "locals")
     return {
       map,
       ip: bytesToIp(key),
       dev: nameOf(value.readUInt32LE(0)) ?? "",
-      mac: bytesToMac(value.subarray(4, 10)),
-      group: value.readUInt16LE(10),
-      mtu: value.readUInt16LE(12),
-      isLimited: value.readUInt16LE(14) !== 0,
+      mac: bytesToMac(value.subarray(8, 14)),
+      group: value.readUInt32LE(4),
+      mtu: value.readUInt16LE(14),
+      isLimited: value.readUInt32LE(16) !== 0,
     };
   if (map !== "peers") return { map, ip: bytesToIp(key) };
   return {
     map,
     prefix: prefixOf(key),
     ...nodeAt(value, 0),
-    mac: bytesToMac(value.subarray(4, 10)),
-    group: value.readUInt16LE(10),
-    level: value.readUInt32LE(12) === 2 ? 2 : 1,
+    mac: bytesToMac(value.subarray(8, 14)),
+    group: value.readUInt32LE(4),
+    level: value.readUInt16LE(14) === 2 ? 2 : 1,
     vtep: bytesToIp(value.subarray(16, 16 + addressBits(family) / 8)),
   };
 }

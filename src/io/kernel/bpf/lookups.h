@@ -41,11 +41,11 @@ INLINE struct peer *peer_of(int family, const struct address6 *address, const st
 	return 0;
 }
 
-INLINE int may_talk(__u16 a, __u16 b)
+INLINE int may_talk(__u32 from, __u32 to)
 {
-	__u32 key = (__u32)a << 16 | b;
+	struct groups key = {from, to};
 
-	return a == b || lookup(talk, &key);
+	return from == to || lookup(talk, &key);
 }
 
 INLINE int is_guarded(int family, const struct headers *h, const struct settings *s)

@@ -62,19 +62,24 @@ struct settings {
 /* A container of this host, by its address. */
 struct local {
 	__u32 ifindex; /* the host's end of its veth */
+	__u32 group;   /* of its network; see `talk` */
 	__u8 mac[6];
-	__u16 group; /* of its network; see `talk` */
 	__u16 mtu;
-	__u16 kernel; /* why its packets are all left to the kernel: an enum path; 0: they are not */
+	__u32 kernel; /* why its packets are all left to the kernel: an enum path; 0: they are not */
 };
 
 /* Who has a prefix elsewhere. */
 struct peer {
 	__u32 node; /* where the tunnel's packets go; 0 where that is IPv6 */
+	__u32 group;
 	__u8 mac[6]; /* of its VXLAN device */
-	__u16 group;
-	__u32 level;
+	__u16 level;
 	struct address6 neighbor; /* its address on the VXLAN device, of the family of the prefix */
+};
+
+/* Two groups of networks; a number never means another group, whatever the networks become. */
+struct groups {
+	__u32 from, to;
 };
 
 struct prefix4 {
@@ -135,7 +140,7 @@ MAP(locals6, BPF_MAP_TYPE_HASH, struct address6, struct local, BPF_F_NO_PREALLOC
 MAP(peers4, BPF_MAP_TYPE_HASH, struct prefix4, struct peer, BPF_F_NO_PREALLOC);
 MAP(peers6, BPF_MAP_TYPE_HASH, struct prefix6, struct peer, BPF_F_NO_PREALLOC);
 /* Two groups of networks that talk; the same group always does. */
-MAP(talk, BPF_MAP_TYPE_HASH, __u32, __u8, BPF_F_NO_PREALLOC);
+MAP(talk, BPF_MAP_TYPE_HASH, struct groups, __u8, BPF_F_NO_PREALLOC);
 /* Containers of whichever host that a policy guards: the kernel sees all that they send and get. */
 MAP(guarded4, BPF_MAP_TYPE_HASH, __u32, __u8, BPF_F_NO_PREALLOC);
 MAP(guarded6, BPF_MAP_TYPE_HASH, struct address6, __u8, BPF_F_NO_PREALLOC);
