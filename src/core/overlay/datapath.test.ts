@@ -251,9 +251,19 @@ test("isolation is groups: of containers, of prefixes, and which of them talk", 
     { name: "dcos6", prefixes: [cidr("fd01:b::/64")] },
   ];
   const datapath = datapathOf({ ...INPUT, assignment: { ...INPUT.assignment, networks } });
+  // `= dcos`, and `dcos`: open, and let in by it.
+  const [own, friends] = [1378471418, 1185716268];
   assert.deepEqual(
     datapath.entries.map(formatEntry).map((line) => line.replace(/:? .*(?= group)/, "").replace(/ (mtu|level) .*/, "")),
-    ["locals group 1", "talk 1 2", "talk 2 1", "peers group 1", "peers group 2", "peers group 1", "peers group 2"],
+    [
+      `locals group ${own}`,
+      `talk ${own} ${friends}`,
+      `talk ${friends} ${own}`,
+      `peers group ${own}`,
+      `peers group ${friends}`,
+      `peers group ${own}`,
+      `peers group ${friends}`,
+    ],
   );
 });
 
@@ -314,18 +324,36 @@ test("where not all that is guarded or translated fits there is no datapath at a
   assert.notDeepEqual(datapathReport(CONTEXT, undefined).reasons, []);
 });
 
-test("containers that do not fit are the kernel's, each family by itself, and a note says so", () => {
-  const attachments = Array.from({ length: limits.DATAPATH_LOCALS_MAX + 5 }, (_, i): Attachment => {
-    const ip6 = nthAddress(cidr("fd01:b:0:0:1::/80"), BigInt(i));
-    return { ...SEED_ATTACHMENT, ip: nthAddress(cidr("9.1.0.0/16"), BigInt(i)), ...(i < 7 && { ip6 }) };
+test("where not all containers of a family fit there is no datapath at all: a peer's prefix may cover their addresses", () => {
+  const most = limits.DATAPATH_LOCALS_MAX;
+  const attachmentsOf = (count: number, count6: number) =>
+    Array.from({ length: Math.max(count, count6) }, (_, i): Attachment => {
+      const ip6 = nthAddress(cidr("fd01:b:0:0:1::/80"), BigInt(i));
+      const address = i < count ? nthAddress(cidr("9.1.0.0/16"), BigInt(i)) : ip6;
+      return { ...SEED_ATTACHMENT, ip: address, ...(i < Math.min(count, count6) && { ip6 }) };
+    });
+  const made = (count: number, count6: number) =>
+    desiredDatapath(CONTEXT, { attachments: attachmentsOf(count, count6), entries: NO_PEERS, tables: [] });
+  const [full, ...others] = made(most, most);
+  assert.ok(full !== undefined && others.length === 0, "each family has a map of its own");
+  const lines = entriesOf(full, "locals");
+  assert.deepEqual([lines.length, lines.filter((line) => line.includes("fd01:")).length], [most * 2, most]);
+  assert.deepEqual(datapathReport(CONTEXT, full), { level: 2, reasons: [], notes: [] });
+  assert.equal(made(most + 1, 7).length, 0);
+  assert.equal(made(7, most + 1).length, 0);
+  assert.deepEqual(datapathReport(CONTEXT, undefined), {
+    level: 0,
+    reasons: ["more is guarded or attached here than fits the datapath's maps"],
+    notes: [],
   });
-  const [datapath] = desiredDatapath(CONTEXT, { attachments, entries: NO_PEERS, tables: [] });
-  const locals = datapath === undefined ? [] : entriesOf(datapath, "locals");
-  assert.equal(locals.length, limits.DATAPATH_LOCALS_MAX + 7);
-  assert.equal(locals.filter((line) => line.includes("fd01:")).length, 7);
-  assert.deepEqual(datapathReport(CONTEXT, datapath).notes, [
-    "the map locals4 is full: the rest is left to the kernel",
-  ]);
+});
+
+test("where two groups have one number there is no datapath at all: networks would be let through that do not talk", () => {
+  const made = (...names: readonly string[]) => {
+    const networks = names.map((name) => ({ name, prefixes: [], isolation: "closed" as const }));
+    return desiredHost({ ...INPUT, assignment: { ...INPUT.assignment, networks } }).datapaths.length;
+  };
+  assert.deepEqual([made("net6866", "net100918"), made("net6866", "net100919")], [1, 0]);
 });
 
 test("of peers that do not fit the shortest prefixes are left out, so that none is reached by a longer one's way", () => {

@@ -93,8 +93,8 @@ test("every map has a size, and each structure the bytes that the compiler gave 
     ["settings", "local", "local", "peer", "count", "count"].map(sizeOf),
   );
   assert.deepEqual(
-    ["peers4", "peers6", "translated4", "translated6", "pairs4", "pairs6"].map((name) => maps[name]?.key),
-    ["prefix4", "prefix6", "end4", "end6", "pair4", "pair6"].map(sizeOf),
+    ["peers4", "peers6", "talk", "translated4", "translated6", "pairs4", "pairs6"].map((name) => maps[name]?.key),
+    ["prefix4", "prefix6", "groups", "end4", "end6", "pair4", "pair6"].map(sizeOf),
   );
   assert.equal(sizeOf("count"), layout.COUNT_BYTES);
   const ring = layout.MAP_SIZES.samples ?? 0;
@@ -145,9 +145,17 @@ test("each flag of the settings is its own bit in the C", () => {
   }
 });
 
-test("each value of an entry is where the C looks for it", () => {
+test("each value of an entry, and each group of a pair, is where the C looks for it", () => {
   const local = layout.encodeValue(
-    { map: "locals", ip: ip("9.0.1.2"), dev: "weft0", mac: NO_SETTINGS.mac, group: 300, mtu: 1420, isLimited: true },
+    {
+      map: "locals",
+      ip: ip("9.0.1.2"),
+      dev: "weft0",
+      mac: NO_SETTINGS.mac,
+      group: 0xfedc_ba98,
+      mtu: 1420,
+      isLimited: true,
+    },
     indexOf,
   );
   const localAt = offsetsOf("local");
@@ -159,13 +167,13 @@ test("each value of an entry is where the C looks for it", () => {
     [77, "70b3d5800002"],
   );
   assert.deepEqual(
-    [localAt.group, localAt.mtu, localAt.kernel].map((at) => value.readUInt16LE(at)),
-    [300, 1420, layout.pathNumber("limited")],
+    [value.readUInt32LE(localAt.group), value.readUInt16LE(localAt.mtu), value.readUInt32LE(localAt.kernel)],
+    [0xfedc_ba98, 1420, layout.pathNumber("limited")],
   );
   const peer = layout.encodeValue(
     {
       ...{ map: "peers", prefix: cidr("fd01:b::/80"), node: ip("10.0.0.12"), vtep: ip("fd01:a::3") },
-      ...{ mac: NO_SETTINGS.mac, group: 301, level: 2 },
+      ...{ mac: NO_SETTINGS.mac, group: 0xfedc_ba99, level: 2 },
     },
     indexOf,
   );
@@ -175,9 +183,13 @@ test("each value of an entry is where the C looks for it", () => {
   const hex = (field: string, length: number) =>
     Buffer.from(peer).toString("hex", peerAt[field], (peerAt[field] ?? 0) + length);
   assert.deepEqual(
-    [hex("node", 4), hex("mac", 6), hex("group", 2), hex("level", 4), hex("neighbor", 16)],
-    ["0a00000c", "70b3d5800002", "2d01", "02000000", "fd01000a000000000000000000000003"],
+    [hex("node", 4), hex("mac", 6), hex("group", 4), hex("level", 2), hex("neighbor", 16)],
+    ["0a00000c", "70b3d5800002", "99badcfe", "0200", "fd01000a000000000000000000000003"],
   );
+  const pair = Buffer.from(layout.encodeKey({ map: "talk", from: 0xfedc_ba98, to: 0xfedc_ba99 }));
+  const pairAt = offsetsOf("groups");
+  assert.equal(pair.length, pairAt[""]);
+  assert.deepEqual([pair.readUInt32LE(pairAt.from), pair.readUInt32LE(pairAt.to)], [0xfedc_ba98, 0xfedc_ba99]);
 });
 
 // ---- there and back --------------------------------------------------------------------------------------------------
@@ -240,7 +252,7 @@ const anyEntryOf = (family: Family): fc.Arbitrary<DatapathEntry> =>
         ip: anyIp(family),
         dev: anyDevice,
         mac: anyMac,
-        group: anyShort,
+        group: anyWord,
         mtu: anyShort,
         isLimited: fc.boolean(),
       }),
@@ -252,13 +264,13 @@ const anyEntryOf = (family: Family): fc.Arbitrary<DatapathEntry> =>
             prefix: anyPrefix(family),
             vtep: anyIp(family),
             mac: anyMac,
-            group: anyShort,
+            group: anyWord,
             level: fc.constantFrom(1 as const, 2 as const),
           }),
         )
         .map(([node, rest]) => ({ ...rest, ...node })),
       fc.record({ map: fc.constantFrom("guarded" as const, "special" as const), ip: anyIp(family) }),
-      fc.record({ map: fc.constant("talk" as const), from: anyShort, to: anyShort }),
+      fc.record({ map: fc.constant("talk" as const), from: anyWord, to: anyWord }),
     )
     .map((entry) => ({ ...entry }));
 
