@@ -176,8 +176,11 @@ describe("datapath", { skip }, () => {
 
   test("a container that goes leaves nothing in the maps", async () => {
     const gone = await startContainer(cluster, 1, "gone", ["dcos"]);
-    assert.equal(await gone.probe.ask(far.ip), gone.ip);
-    assert.ok((await traffic(1)).pairs.some(({ source }) => source === gone.ip));
+    await waitFor("programs to carry what it sends", CHANGED_MS, async () => {
+      assert.equal(await gone.probe.ask(far.ip), gone.ip);
+      const { pairs } = await traffic(1);
+      return pairs.some(({ source, path }) => source === gone.ip && path === "encapsulated") ? true : undefined;
+    });
     const ref = { containerId: gone.containerId, netns: gone.netns.path, ifname: "eth0" };
     assert.equal((await callCni(agentOf(cluster, 1), "DEL", "dcos", ref)).status, 0);
     // A program that still had the address would send the packet to nobody.

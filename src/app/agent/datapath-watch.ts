@@ -14,16 +14,19 @@ import type { Clock, Kernel, OpFailure } from "../../io/ports.ts";
 import { type Attachment, addressesOf } from "../../model/attachment.ts";
 import type { Peer } from "../../model/cluster.ts";
 import {
+  DATAPATH_PAIRS_MAX,
   FLOWS_KEPT_MAX,
   FLOWS_LISTEN_MS,
   TRAFFIC_IDLE_MS,
   TRAFFIC_READ_INTERVAL_MS,
 } from "../../model/datapath-limits.ts";
 import { Fault } from "../../model/fault.ts";
-import { hostCidr } from "../../model/ip.ts";
+import { familyOf, hostCidr } from "../../model/ip.ts";
 
 const NOT_YET: DatapathReport = { level: 0, reasons: ["no pass was made yet"], notes: [] };
 const REMOVED: DatapathReport = { level: 0, reasons: ["the cluster removed this agent"], notes: [] };
+
+const PAIRS_FULL = `more than ${DATAPATH_PAIRS_MAX} pairs talk: new ones are counted by path, not by container and host`;
 
 export interface DatapathWatchDeps {
   readonly kernel: Kernel;
@@ -44,6 +47,7 @@ export interface Flows {
 export class DatapathWatch {
   readonly book = new TrafficBook(TRAFFIC_IDLE_MS);
   readonly #deps: DatapathWatchDeps;
+  #arePairsFull = false;
   #desired = NOT_YET;
   #report = NOT_YET;
   #stopReading: (() => void) | undefined;
@@ -66,7 +70,7 @@ export class DatapathWatch {
   }
 
   get report(): DatapathReport {
-    return this.#report;
+    return this.#arePairsFull ? { ...this.#report, notes: [...this.#report.notes, PAIRS_FULL] } : this.#report;
   }
 
   /** What the pass is going to make. */
@@ -102,6 +106,9 @@ export class DatapathWatch {
     const { attachments, clock, kernel, peers } = this.#deps;
     const traffic = await kernel.traffic();
     if (traffic === undefined) return undefined;
+    this.#arePairsFull = ([4, 6] as const).some(
+      (family) => traffic.pairs.filter(({ source }) => familyOf(source) === family).length >= DATAPATH_PAIRS_MAX,
+    );
     const where: Whereabouts = {
       locals: new Set(attachments().flatMap(addressesOf)),
       nodes: new PrefixIndex(

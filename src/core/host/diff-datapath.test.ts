@@ -1,6 +1,6 @@
 /**
- * How a datapath becomes another: in one pass, what leads to a device gone before the device and back after it, and after no
- * operation with a packet let through that neither the old rules nor the new ones let through.
+ * How a datapath becomes another: in one pass, what leads to a device gone before the device and back after it, and at no
+ * moment with a packet let through that neither the old rules nor the new ones let through.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -140,24 +140,25 @@ test("each setting that differs is set, and nothing but that", () => {
     assert.deepEqual(opsBetween({ ...BASE, settings }, BASE), [{ op: "datapath.set", dev: DEV, settings: SETTINGS }]);
 });
 
-test("each part of an entry that differs is written over it in one step, its group too", () => {
+test("each part of an entry that differs is written over it, and only a group takes it out before", () => {
   const inGroup = { ...peer(3), group: 1 };
   const { node: _, ...nodeless } = peer(3);
-  const cases: readonly (readonly [DatapathEntry, DatapathEntry])[] = [
-    [local(2), local(2, "weft1")],
-    [local(2), { ...local(2), mac: SETTINGS.mac }],
-    [local(2), { ...local(2), mtu: 1400 }],
-    [local(2), { ...local(2), isLimited: true }],
-    [local(2), local(2, "weft0", 1)],
-    [peer(3), nodeless],
-    [peer(3), { ...peer(3), node: ip("10.0.0.4") }],
-    [peer(3), { ...peer(3), vtep: ip("44.128.0.4") }],
-    [peer(3), { ...peer(3), mac: SETTINGS.mac }],
-    [peer(3), { ...peer(3), level: 1 }],
-    [peer(3), inGroup],
+  const cases: readonly (readonly [DatapathEntry, DatapathEntry, isRemoved: boolean])[] = [
+    [local(2), local(2, "weft1"), false],
+    [local(2), { ...local(2), mac: SETTINGS.mac }, false],
+    [local(2), { ...local(2), mtu: 1400 }, false],
+    [local(2), { ...local(2), isLimited: true }, false],
+    [local(2), local(2, "weft0", 1), true],
+    [peer(3), nodeless, false],
+    [peer(3), { ...peer(3), node: ip("10.0.0.4") }, false],
+    [peer(3), { ...peer(3), vtep: ip("44.128.0.4") }, false],
+    [peer(3), { ...peer(3), mac: SETTINGS.mac }, false],
+    [peer(3), { ...peer(3), level: 1 }, false],
+    [peer(3), inGroup, true],
   ];
-  for (const [old, wanted] of cases)
+  for (const [old, wanted, isRemoved] of cases)
     assert.deepEqual(opsBetween({ ...BASE, entries: [old] }, { ...BASE, entries: [wanted] }), [
+      ...(isRemoved ? [{ op: "datapath.remove", dev: DEV, entries: [old] }] : []),
       { op: "datapath.put", dev: DEV, entries: [wanted] },
     ]);
 });

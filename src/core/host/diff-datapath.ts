@@ -66,10 +66,16 @@ function mustReplace(observed: Datapath, desired: Datapath, gone: ReadonlySet<st
   );
 }
 
-/** Entries that nobody wants any more, or whose device goes. One that is wanted otherwise is overwritten in one step. */
+/**
+ * Entries that nobody wants any more, whose device goes, or whose group changes: two networks that change places would be
+ * in one group between the first entry and the last. All else is overwritten in one step.
+ */
 function outdated(observed: Datapath, desired: Datapath, gone: ReadonlySet<string>): KernelOp[] {
-  const wanted = new Set(desired.entries.map(entryKey));
-  const entries = observed.entries.filter((entry) => !wanted.has(entryKey(entry)) || hangsOn(gone, entry));
+  const wanted = new Map(desired.entries.map((entry) => [entryKey(entry), entry]));
+  const entries = observed.entries.filter((entry) => {
+    const want = wanted.get(entryKey(entry));
+    return want === undefined || hangsOn(gone, entry) || groupOf(want) !== groupOf(entry);
+  });
   return entries.length === 0 ? [] : [{ op: "datapath.remove", dev: observed.dev, entries }];
 }
 
@@ -79,6 +85,10 @@ function missingEntries(observed: Datapath, desired: Datapath, gone: ReadonlySet
     const old = there.get(entryKey(entry));
     return old === undefined || hangsOn(gone, entry) || !isSameEntry(old, entry);
   });
+}
+
+function groupOf(entry: DatapathEntry): number | undefined {
+  return entry.map === "locals" || entry.map === "peers" ? entry.group : undefined;
 }
 
 /** It names the device's number, which the next one of that name does not have. */

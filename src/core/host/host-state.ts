@@ -23,8 +23,9 @@ export interface HostState {
   readonly passages: readonly Passage[];
   /** None, or one. */
   readonly datapaths: readonly Datapath[];
-  /** Observed only: IPsec policies are in force. */
+  /** Observed only: IPsec policies are in force; FDB destinations behind a router, or another device than the tunnel's. */
   readonly encrypts?: true;
+  readonly elsewhere?: readonly Ip[];
 }
 
 export const EMPTY_HOST_STATE: HostState = {
@@ -43,7 +44,7 @@ export const EMPTY_HOST_STATE: HostState = {
 
 /** The union of parts, as `desired*` functions return them. */
 export function mergeHostStates(parts: readonly Partial<HostState>[]): HostState {
-  const merge = <K extends Exclude<keyof HostState, "encrypts">>(key: K) =>
+  const merge = <K extends Exclude<keyof HostState, "encrypts" | "elsewhere">>(key: K) =>
     parts.flatMap((part) => (part[key] ?? []) as HostState[K][number][]);
   return {
     links: merge("links"),

@@ -156,6 +156,7 @@ test("the device is checked from before it is up until it is gone", () => {
   const attachment = { ...SEED_ATTACHMENT, ports };
   const words = (ops: readonly KernelOp[]) => ops.map(({ op }) => op);
   assert.deepEqual(words(attachOps(attachment, [], seedContext(1))), [
+    "datapath.remove",
     "link.add",
     "sysctl.set",
     "sysctl.set",

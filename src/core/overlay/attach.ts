@@ -27,7 +27,6 @@ import {
 } from "../host/host-state.ts";
 import { shapers } from "./bandwidth.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
-import { attachmentsDatapath } from "./datapath.ts";
 import { ingressChain } from "./ingress.ts";
 import { addPorts, deletePorts, ownPorts, portSysctls } from "./ports.ts";
 import { plainMetric } from "./subnets.ts";
@@ -141,14 +140,9 @@ export function attachOps(
   context: OverlayContext,
 ): KernelOp[] {
   const tables = [ingressOf(attachment, context)];
-  const datapaths = attachmentsDatapath([attachment], context);
-  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables, datapaths };
-  const observed = {
-    ...EMPTY_HOST_STATE,
-    tables: tables.map((table) => ({ ...table, chains: [] })),
-    datapaths: attachmentsDatapath([], context),
-  };
-  return [...diff(observed, desired), ...addPorts(attachment, siblings, context)];
+  const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
+  const observed = { ...EMPTY_HOST_STATE, tables: tables.map((table) => ({ ...table, chains: [] })) };
+  return [leaveDatapath(attachment), ...diff(observed, desired), ...addPorts(attachment, siblings, context)];
 }
 
 /**
@@ -165,7 +159,11 @@ export function detachOps(attachment: Attachment, siblings: readonly Attachment[
   ];
 }
 
-/** What leads to a device goes before it, or packets would be sent to nobody instead of being refused. */
+/**
+ * What leads to a device goes before it, or packets would be sent to nobody instead of being refused. What leads to a new
+ * one is for the next pass: who may talk to it, and what of it is guarded, is all said at once there; until then the kernel
+ * carries its packets.
+ */
 function leaveDatapath(attachment: Attachment): KernelOp {
   return {
     op: "datapath.remove",

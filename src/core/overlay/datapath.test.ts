@@ -14,14 +14,7 @@ import type { Policy } from "../../model/policy.ts";
 import { type Datapath, type DatapathEntry, entryKey } from "../host/datapath.ts";
 import type { NftTable } from "../host/host-state.ts";
 import type { OverlayContext } from "./context.ts";
-import {
-  attachmentsDatapath,
-  type DatapathLevel,
-  datapathLevel,
-  datapathReport,
-  desiredDatapath,
-  peersDatapath,
-} from "./datapath.ts";
+import { type DatapathLevel, datapathLevel, datapathReport, desiredDatapath, peersDatapath } from "./datapath.ts";
 import { desiredHost, type OverlayInput } from "./desired.ts";
 import { peerEntries } from "./peers.ts";
 
@@ -380,16 +373,12 @@ test("of more lengths than are looked up the longest are, and a note says so", (
 
 // ---- parts -------------------------------------------------------------------------------------------------------------
 
-test("the part of a container and the part of peers are what the whole has of them, and nothing else", () => {
+test("the part of peers is what the whole has of them, and nothing else", () => {
   const whole = datapathOf(INPUT);
   const of = (map: string) => whole.entries.filter((entry) => entry.map === map);
-  const [container] = attachmentsDatapath([SEED_ATTACHMENT], CONTEXT);
-  assert.deepEqual(container?.entries, of("locals"));
-  assert.deepEqual(container?.programs, [{ dev: "weft0123456789", program: "container" }]);
   const [peers] = peersDatapath(CONTEXT, peerEntries(INPUT.peers, CONTEXT));
   assert.deepEqual([peers?.entries, peers?.programs], [of("peers"), []]);
-  for (const part of [container, peers]) assert.deepEqual([part?.dev, part?.code], [whole.dev, whole.code]);
+  assert.deepEqual([peers?.dev, peers?.code], [whole.dev, whole.code]);
   const low: OverlayContext = { ...CONTEXT, datapath: { maxLevel: 0, sampleEvery: 0 } };
-  assert.deepEqual(attachmentsDatapath([SEED_ATTACHMENT], low), []);
   assert.deepEqual(peersDatapath(low, peerEntries(INPUT.peers, low)), []);
 });

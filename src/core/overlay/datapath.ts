@@ -119,17 +119,9 @@ export function datapathReport(context: OverlayContext, datapath: Datapath | und
 
 // ---- parts, as operations without a reading need them ------------------------------------------------------------------
 
-/** A datapath with nothing but what belongs to some attachments; none at level 0. */
-export function attachmentsDatapath(attachments: readonly Attachment[], context: OverlayContext): readonly Datapath[] {
-  if (datapathLevel(context).level === 0) return [];
-  const programs = attachments.map(({ hostIfname }): AttachedProgram => ({ dev: hostIfname, program: "container" }));
-  const entries = attachments.flatMap((attachment) => localEntries(attachment, context));
-  return [{ ...emptyDatapath(context), programs, entries }];
-}
-
 /** A datapath with nothing but peers; none at level 0. */
 export function peersDatapath(context: OverlayContext, entries: PeerEntries): readonly Datapath[] {
-  if (datapathLevel(context).level === 0) return [];
+  if (datapathLevel(context).level === 0 || groupsOf(context.assignment).isAmbiguous) return [];
   return [{ ...emptyDatapath(context), entries: peerRoutes(context, entries) }];
 }
 
@@ -231,9 +223,10 @@ function peerRoutes(context: OverlayContext, { routes, neighbors, fdb }: PeerEnt
   });
 }
 
-/** Further away the kernel knows the way, and the MTU of it. */
+/** Further away the kernel knows the way, and the MTU of it. A peer that is new is asked for by the next pass. */
 function isOnLink(node: Ip, { facts }: OverlayContext): boolean {
-  const { underlayPrefix } = facts;
+  const { underlayPrefix, elsewhere } = facts;
+  if (elsewhere?.has(node) === true) return false;
   return underlayPrefix !== undefined && familyOf(underlayPrefix) === familyOf(node) && contains(underlayPrefix, node);
 }
 

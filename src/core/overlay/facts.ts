@@ -15,6 +15,8 @@ export interface HostFacts {
   readonly underlayMac?: Mac;
   /** What is reached by it without a router. */
   readonly underlayPrefix?: Cidr;
+  /** Nodes that the kernel reaches otherwise, whatever the prefix says. */
+  readonly elsewhere?: ReadonlySet<Ip>;
   /** The kernel encrypts some of what it sends (IPsec). */
   readonly isEncrypted?: boolean;
   /**
@@ -46,6 +48,7 @@ export function readFacts(observed: HostState, agentIp: Ip): HostFacts {
     underlayMtu: underlay.mtu,
     ...(underlay.mac !== undefined && { underlayMac: underlay.mac }),
     ...(holder !== undefined && { underlayPrefix: networkOf(holder.address) }),
+    ...(observed.elsewhere !== undefined && { elsewhere: new Set(observed.elsewhere) }),
     ...(observed.encrypts === true && { isEncrypted: true }),
     foreignDevs: foreign.map(({ name }) => name),
     uplinks: foreign.filter(leadsAway).map(({ name }) => name),

@@ -79,6 +79,8 @@ function kindOf(op: KernelOp | undefined): "nft" | "link.delete" | "other" {
   return op?.op.startsWith("nft.") === true ? "nft" : "other";
 }
 
+type Alone = () => KernelError | undefined | Promise<KernelError | undefined>;
+
 class Run {
   readonly failures: OpFailure[] = [];
   readonly #sockets: KernelSockets;
@@ -98,7 +100,11 @@ class Run {
     const nft = stretch.filter((each): each is NumberedNft => isNftOp(each.op));
     if (nft.length > 0) return this.#transaction(nft);
     if (stretch[0]?.op.op === "link.delete") await Promise.all(stretch.map((each) => this.#deleteLink(each)));
-    else for (const each of stretch) this.#carryOutOne(each);
+    else
+      for (const each of stretch) {
+        const waiting = this.#carryOutOne(each);
+        if (waiting !== undefined) await waiting;
+      }
     this.#flush();
     this.#setSysctls();
   }
@@ -117,46 +123,49 @@ class Run {
     }
   }
 
-  #carryOutOne(each: Numbered): void {
+  /** @returns what has to be waited for, if anything: most is only written down here */
+  #carryOutOne(each: Numbered): Promise<void> | undefined {
     const { op } = each;
     if (op.op === "sysctl.set") {
       this.#flush();
       this.#sysctls.push({ index: each.index, op });
-      return;
+      return undefined;
     }
     this.#setSysctls();
     const alone = this.#alone(op);
-    if (alone !== undefined) {
-      this.#flush();
-      const error = alone();
-      if (error !== undefined) this.#fail(each, error);
-      return;
-    }
+    if (alone !== undefined) return this.#carryOutAlone(each, alone);
     // Links go by their names.
     const dev = op.op.startsWith("link.") ? undefined : deviceOf(op);
     const ifindex = dev === undefined ? undefined : this.#indexOf(dev);
     if (dev !== undefined && ifindex === undefined) {
       this.#fail(each, noDevice(op, dev));
-      return;
+      return undefined;
     }
     encode(this.#batch, op, ifindex);
     this.#batched.push(each);
+    return undefined;
+  }
+
+  async #carryOutAlone(each: Numbered, alone: Alone): Promise<void> {
+    this.#flush();
+    const error = await alone();
+    if (error !== undefined) this.#fail(each, error);
   }
 
   /** How an operation is done that is no message of a batch. */
-  #alone(op: KernelOp): (() => KernelError | undefined) | undefined {
+  #alone(op: KernelOp): Alone | undefined {
     if (op.op === "link.add") return () => this.#addLink(op, op.link);
     if (op.op === "connections.forget") return () => this.#forget(op);
     return isDatapathOp(op) ? () => this.#changeDatapath(op) : undefined;
   }
 
-  #changeDatapath(op: DatapathOp): KernelError | undefined {
+  async #changeDatapath(op: DatapathOp): Promise<KernelError | undefined> {
     const datapath = this.#sockets.datapath();
     if (datapath === undefined)
       return op.op === "datapath.remove" ? undefined : kernelError(op, "EPERM", "this process may not use BPF");
     const ifindexes = () => observeLinks(this.#sockets).map(({ ifindex }) => ifindex);
     try {
-      datapath.carryOut(op, (dev) => this.#indexOf(dev), ifindexes);
+      await datapath.carryOut(op, (dev) => this.#indexOf(dev), ifindexes);
       return undefined;
     } catch (error) {
       return error instanceof SystemCallError ? kernelError(op, error.code, error.message) : thrownError(op, error);

@@ -26,12 +26,13 @@ type Op<K extends DatapathOp["op"]> = Extract<DatapathOp, { readonly op: K }>;
 export function replaceDatapath(namespace: FakeNamespace, { datapath }: Op<"datapath.replace">): void {
   namespace.link(datapath.dev);
   namespace.link(datapath.settings.underlay);
-  for (const entry of datapath.entries) requireDevice(namespace, entry);
-  // A program for a device that is not there is passed over, as the next pass puts it there.
+  // What is not there is passed over; an entry of it is said.
   const programs = datapath.programs.filter(({ dev }) => namespace.links.has(dev));
-  const { kept, full } = stored(datapath.entries);
+  const isHere = (entry: DatapathEntry) => entry.map !== "locals" || namespace.links.has(entry.dev);
+  const { kept, full } = stored(datapath.entries.filter(isHere));
   if (full !== undefined) refuseFull(full);
   namespace.datapath = { ...datapath, programs, entries: kept };
+  for (const entry of datapath.entries) requireDevice(namespace, entry);
 }
 
 export function deleteDatapath(namespace: FakeNamespace): void {

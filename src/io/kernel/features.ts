@@ -9,10 +9,9 @@ import { OWNER, VNI, VXLAN_PORT } from "../../model/names.ts";
 import type { KernelFeatures } from "../ports.ts";
 import { applyOps } from "./apply.ts";
 import { tryPrograms } from "./bpf/datapath-set.ts";
-import { hookOf } from "./bpf/hooks.ts";
 import { datapathObject } from "./bpf/object.ts";
 import { SystemCallError } from "./ffi.ts";
-import { datapathHook, KernelSockets } from "./kernel-sockets.ts";
+import { KernelSockets } from "./kernel-sockets.ts";
 import { createNetns, inNetns, type Netns, noRights } from "./netns.ts";
 
 const SHAPER = "qdisc tbf";
@@ -42,16 +41,16 @@ export async function probeFeatures(): Promise<KernelFeatures> {
 }
 
 const MAY_NOT =
-  "this process may not use BPF (it needs CAP_SYS_ADMIN outside of user namespaces; before Linux 5.11 also 'ulimit -l unlimited')";
+  "this process may not use BPF (it needs CAP_SYS_ADMIN outside of user namespaces; before Linux 5.11 also 'ulimit -l unlimited'); " +
+  "programs of an earlier agent stay as they are";
 
 /** Whether the programs load and can be put on a device, the loopback of the namespace. */
 function probeDatapath(sockets: KernelSockets): DatapathFeature {
-  const hook = datapathHook();
-  if (hook === undefined) return { missing: MAY_NOT };
+  const hooks = sockets.hooks();
+  if (hooks === undefined) return { missing: MAY_NOT };
   try {
-    const programs = hookOf(hook, sockets.netns, sockets.route);
-    const abilities = inNetns(sockets.netns, () => tryPrograms(programs, LOOPBACK_INDEX));
-    return { hook, code: datapathObject().digest, ...abilities };
+    const abilities = inNetns(sockets.netns, () => tryPrograms(hooks, LOOPBACK_INDEX));
+    return { hook: hooks.of("tunnel"), code: datapathObject().digest, ...abilities };
   } catch (error) {
     if (!(error instanceof SystemCallError)) throw error;
     return { missing: error.code === "EPERM" ? MAY_NOT : error.message };

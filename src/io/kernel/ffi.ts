@@ -30,11 +30,13 @@ const libc = {
   ioctl: program.func("int ioctl(int fd, unsigned long request, unsigned long argument)"),
   bpf: program.func("syscall", "long", ["long", "int", "void *", "unsigned int"]),
   mmap: program.func("void *mmap(void *at, size_t length, int protection, int flags, int fd, intptr_t offset)"),
+  sysconf: program.func("long sysconf(int name)"),
   munmap: program.func("int munmap(void *at, size_t length)"),
 };
 
 /** The number of bpf(2), which no C library has a function for. */
 const SYS_BPF = process.arch === "x64" ? 321 : 280;
+const SC_PAGESIZE = 30;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
@@ -192,6 +194,11 @@ export function bpf(command: number, attributes: Uint8Array): number {
 /** Where the buffer is in memory, for a structure that names it. */
 export function addressOf(buffer: Uint8Array): bigint {
   return koffi.address(buffer);
+}
+
+/** Bytes of a page of this machine. */
+export function pageSize(): number {
+  return Number(libc.sysconf(SC_PAGESIZE));
 }
 
 /** Memory that is shared with the kernel. */

@@ -5,7 +5,7 @@ import { constants, existsSync, openSync, readFileSync, writeFileSync } from "no
 import type { Sysctl } from "../../core/host/host-state.ts";
 import { hasTcx } from "./bpf/bpf-calls.ts";
 import { DatapathKernel } from "./bpf/datapath-kernel.ts";
-import { type HookName, hookOf } from "./bpf/hooks.ts";
+import { type HookChoice, type HookName, Hooks } from "./bpf/hooks.ts";
 import { closeFd, SystemCallError } from "./ffi.ts";
 import { decodePolicyCount, encodePolicyCountGet } from "./netlink/ipsec-messages.ts";
 import { MessageWriter } from "./netlink/message.ts";
@@ -20,8 +20,7 @@ export class KernelSockets {
   readonly entered = new Map<string, KernelSockets>();
   #netfilter: NetlinkSocket | undefined;
   #datapath: DatapathKernel | undefined;
-  /** `null`: this kernel has none. */
-  #ipsec: NetlinkSocket | null | undefined;
+  #ipsec: NetlinkSocket | undefined;
   readonly #confFolders = new Map<string, number>();
 
   constructor(netns: Netns | undefined) {
@@ -53,16 +52,18 @@ export class KernelSockets {
     }
   }
 
-  /** Whether the kernel encrypts some of what leaves (IPsec); not where it has no IPsec, or does not tell. */
+  /** Whether the kernel encrypts some of what leaves (IPsec), or does not tell; not where it has no IPsec. */
   encrypts(): boolean {
-    if (this.#ipsec === undefined) this.#ipsec = this.#openIpsec() ?? null;
+    // Its module may come later.
+    this.#ipsec ??= this.#openIpsec();
+    if (this.#ipsec === undefined) return false;
     let count = 0;
     const question = new MessageWriter();
     encodePolicyCountGet(question);
-    this.#ipsec?.ask(question, (message) => {
+    const verdict = this.#ipsec.ask(question, (message) => {
       count += decodePolicyCount(message) ?? 0;
     });
-    return count > 0;
+    return count > 0 || verdict.errno !== 0;
   }
 
   #openIpsec(): NetlinkSocket | undefined {
@@ -76,10 +77,16 @@ export class KernelSockets {
 
   /** Opened at the first use. `undefined` where the process may not ask for programs. */
   datapath(): DatapathKernel | undefined {
-    const hook = datapathHook();
-    if (hook === undefined) return undefined;
-    this.#datapath ??= new DatapathKernel(hookOf(hook, this.netns, this.route));
+    const hooks = this.hooks();
+    if (hooks === undefined) return undefined;
+    this.#datapath ??= new DatapathKernel(hooks);
     return this.#datapath;
+  }
+
+  /** `undefined` where the process may not ask for programs. */
+  hooks(): Hooks | undefined {
+    const choice = datapathHooks();
+    return choice && new Hooks(this.netns, this.route, kernelHasTcx === true, () => hookChoice ?? choice);
   }
 
   /** Whether the kernel has IPv6 at all. */
@@ -139,20 +146,21 @@ export function openKernelSockets(path: string): KernelSockets {
   }
 }
 
-let hookName: HookName | undefined;
+/** What this kernel has, asked once; `undefined`: this process may not know. */
+let kernelHasTcx: boolean | undefined;
+let hookChoice: HookChoice | undefined;
 
-/** How this process puts programs on devices: by TCX where the kernel has it. `undefined`: it may not. */
-export function datapathHook(): HookName | undefined {
-  if (hookName === undefined) {
-    const answer = hasTcx();
-    if (answer !== undefined) hookName = answer ? "tcx" : "clsact";
-  }
-  return hookName;
+/** How this process puts programs on devices. `undefined`: it may not. */
+export function datapathHooks(): HookChoice | undefined {
+  kernelHasTcx ??= hasTcx();
+  if (kernelHasTcx === undefined) return undefined;
+  hookChoice ??= { host: kernelHasTcx ? "tcx" : "clsact", container: "clsact" };
+  return hookChoice;
 }
 
-/** Before anything is read or changed: as older kernels have it. */
+/** All programs by one hook, whatever is best. */
 export function useHook(name: HookName): void {
-  hookName = name;
+  hookChoice = { host: name, container: name };
 }
 
 let ipv6WasSeen = false;

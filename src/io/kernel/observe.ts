@@ -9,7 +9,8 @@ import { setImmediate } from "node:timers/promises";
 import type { HostState, NftChain, NftMap, Sysctl } from "../../core/host/host-state.ts";
 import { FILTER_TABLE } from "../../core/host/passages.ts";
 import { Fault } from "../../model/fault.ts";
-import { KERNEL_READ_ATTEMPTS } from "../../model/limits.ts";
+import { addressOf, familyOf, type Ip } from "../../model/ip.ts";
+import { KERNEL_READ_ATTEMPTS, NETLINK_BATCH_MESSAGES } from "../../model/limits.ts";
 import { OWNER } from "../../model/names.ts";
 import type { KernelSockets } from "./kernel-sockets.ts";
 import { decodeAddress, encodeAddressDump } from "./netlink/address-messages.ts";
@@ -17,7 +18,7 @@ import { settingAt } from "./netlink/device-conf.ts";
 import { decodeLink, encodeLinkGet, type NameOf, type NumberedLink } from "./netlink/link-messages.ts";
 import { type Message, MessageWriter } from "./netlink/message.ts";
 import { decodeFdbEntry, decodeNeighbor, encodeNeighborDump } from "./netlink/neighbor-messages.ts";
-import { decodeRoute, encodeRouteDump } from "./netlink/route-messages.ts";
+import { decodeReach, decodeRoute, encodeRouteDump, encodeRouteGet } from "./netlink/route-messages.ts";
 import { decodeRule, encodeRuleDump } from "./netlink/rule-messages.ts";
 import { decodeShaper, encodeShaperDump, TBF } from "./netlink/shaper-messages.ts";
 import { type NetlinkSocket, refusal } from "./netlink-socket.ts";
@@ -57,6 +58,7 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
         )
       : [],
   );
+  const elsewhere = readElsewhere(sockets, { links: numbered.map(({ link }) => link), addresses, fdb }, nameOf);
   const isShaped = numbered.some(({ qdisc }) => qdisc === TBF);
   const shapers = isShaped ? list("qdiscs", encodeShaperDump, (message) => decodeShaper(message, nameOf)) : [];
   await setImmediate();
@@ -70,10 +72,35 @@ export async function observeKernel(sockets: KernelSockets, sysctlPaths: readonl
     fdb,
     shapers,
     sysctls: readSysctls(sockets, sysctlPaths, numbered),
+    ...(elsewhere.length > 0 && { elsewhere }),
     ...(sockets.encrypts() && { encrypts: true as const }),
     datapaths: sockets.datapath()?.observe(numbered, nameOf) ?? [],
     ...(netfilter === undefined ? { tables: [], passages: [] } : readRuleset(netfilter, nameOf)),
   };
+}
+
+/** Nodes that the kernel does not reach straight by the device from which the tunnel sends. */
+function readElsewhere(
+  { route }: KernelSockets,
+  { links, addresses, fdb }: Pick<HostState, "links" | "addresses" | "fdb">,
+  nameOf: NameOf,
+): readonly Ip[] {
+  return links.flatMap((link) => {
+    if (link.kind !== "vxlan" || link.local === undefined || familyOf(link.local) !== 4) return [];
+    const { local } = link;
+    const underlay = addresses.find(({ address }) => addressOf(address) === local)?.dev;
+    const nodes = [...new Set(fdb.filter(({ dev }) => dev === link.name).map(({ dst }) => dst))];
+    const straight = new Set<Ip>();
+    for (let at = 0; at < nodes.length; at += NETLINK_BATCH_MESSAGES) {
+      const question = new MessageWriter();
+      for (const node of nodes.slice(at, at + NETLINK_BATCH_MESSAGES)) encodeRouteGet(question, node, local);
+      route.ask(question, (message) => {
+        const reach = decodeReach(message, nameOf);
+        if (reach?.dev !== undefined && reach.dev === underlay) straight.add(reach.dst);
+      });
+    }
+    return nodes.filter((node) => !straight.has(node));
+  });
 }
 
 /** What links tell is taken from there, the rest from /proc. */

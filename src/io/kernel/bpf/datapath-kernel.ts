@@ -5,10 +5,12 @@
  * same program is still on the same device.
  */
 import { readFileSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import {
   type AttachedProgram,
   type Datapath,
   type DatapathOp,
+  type DatapathProgram,
   type DatapathSettings,
   type FlowSample,
   PATHS,
@@ -23,7 +25,7 @@ import { closeFd, SystemCallError } from "../ffi.ts";
 import type { NameOf, NumberedLink } from "../netlink/link-messages.ts";
 import { programById, programInfo } from "./bpf-calls.ts";
 import { DatapathSet, type KnownProgram, knownProgram, programName } from "./datapath-set.ts";
-import type { Hook } from "./hooks.ts";
+import type { Hooked, Hooks } from "./hooks.ts";
 import {
   COUNT_BYTES,
   decodePairKey,
@@ -57,13 +59,13 @@ const UNKNOWN_SETTINGS: DatapathSettings = {
 };
 
 export class DatapathKernel {
-  readonly #hook: Hook;
+  readonly #hooks: Hooks;
   /** The program that a container got last: another one gets the same. */
   #containerProgram: number | undefined;
-  #open: { readonly dev: string; readonly ifindex: number; readonly id: number; readonly set: DatapathSet } | undefined;
+  #open: (Hooked & { readonly dev: string; readonly ifindex: number; readonly set: DatapathSet }) | undefined;
 
-  constructor(hook: Hook) {
-    this.#hook = hook;
+  constructor(hooks: Hooks) {
+    this.#hooks = hooks;
   }
 
   // ---- reading -----------------------------------------------------------------------------------------------------
@@ -79,8 +81,8 @@ export class DatapathKernel {
       found.find(({ program }) => program === "tunnel");
     const isCurrent = home?.code === datapathObject().digest;
     const ids = new Set(home?.mapIds);
-    const programs = found.map(({ dev, program, code, mapIds }): AttachedProgram => {
-      const isPart = code === home?.code && mapIds.every((id) => ids.has(id));
+    const programs = found.map(({ dev, program, hook, code, mapIds }): AttachedProgram => {
+      const isPart = code === home?.code && hook === this.#hooks.of(program) && mapIds.every((id) => ids.has(id));
       return { dev, program, ...(isPart ? {} : { isStale: true }) };
     });
     const set = home === undefined || !isCurrent ? undefined : this.#openSet(home.dev, home.ifindex);
@@ -100,27 +102,26 @@ export class DatapathKernel {
     const known = this.#stillOpen(dev);
     if (known !== undefined) return known;
     this.close();
-    for (const id of this.#hook.programs(ifindex)) {
-      const program = knownProgram(id);
-      if (program?.program !== "tunnel" || program.code !== datapathObject().digest) continue;
-      const set = DatapathSet.open(program.mapIds);
-      if (set === undefined) return undefined;
-      this.#open = { dev, ifindex, id, set };
-      return set;
-    }
-    return undefined;
+    const home = this.#ours(ifindex).find(
+      ({ program, code }) => program === "tunnel" && code === datapathObject().digest,
+    );
+    const set = home && DatapathSet.open(home.mapIds);
+    if (home !== undefined && set !== undefined) this.#open = { dev, ifindex, id: home.id, hook: home.hook, set };
+    return set;
   }
 
   /** No device has the number of another, and no program; so the device need not be looked up again. */
   #stillOpen(dev: string): DatapathSet | undefined {
     const open = this.#open;
-    return open?.dev === dev && this.#hook.programs(open.ifindex).includes(open.id) ? open.set : undefined;
+    return open?.dev === dev && this.#hooks.has(open.ifindex, open) ? open.set : undefined;
   }
 
-  #ours(ifindex: number, known = new Map<number, KnownProgram | undefined>()): KnownProgram[] {
-    return this.#hook.programs(ifindex).flatMap((id) => {
+  /** At whichever hook. */
+  #ours(ifindex: number, known = new Map<number, KnownProgram | undefined>()): (KnownProgram & Hooked)[] {
+    return this.#hooks.programs(ifindex).flatMap(({ id, hook }) => {
       if (!known.has(id)) known.set(id, knownProgram(id));
-      return known.get(id) ?? [];
+      const program = known.get(id);
+      return program === undefined ? [] : [{ ...program, hook }];
     });
   }
 
@@ -131,9 +132,8 @@ export class DatapathKernel {
     const set = this.#home(links);
     if (set === undefined) return undefined;
     const perProcessor = possibleProcessors() * COUNT_BYTES;
-    const { values } = set.read("counts", perProcessor);
     const paths = PATHS.flatMap((path) => {
-      const count = sumCounts(values.subarray(pathNumber(path) * perProcessor, (pathNumber(path) + 1) * perProcessor));
+      const count = sumCounts(set.countOf(pathNumber(path), perProcessor));
       return count.packets === 0 ? [] : [[path, count] as const];
     });
     const pairs = ([4, 6] as const).flatMap((family) => {
@@ -174,13 +174,13 @@ export class DatapathKernel {
    * @param ifindexes of all devices, asked for where all have to be looked at
    * @throws SystemCallError; what was done so far stays
    */
-  carryOut(op: DatapathOp, indexOf: IndexOf, ifindexes: () => readonly number[]): void {
+  async carryOut(op: DatapathOp, indexOf: IndexOf, ifindexes: () => readonly number[]): Promise<void> {
     switch (op.op) {
       case "datapath.replace":
-        this.#replace(op.datapath, indexOf, ifindexes());
+        await this.#replace(op.datapath, indexOf, ifindexes());
         break;
       case "datapath.delete":
-        this.#delete(ifindexes());
+        await this.#delete(ifindexes());
         break;
       case "datapath.attach":
         this.#attach(op.program, this.#required(op.dev, indexOf), indexOf);
@@ -206,39 +206,54 @@ export class DatapathKernel {
     return set;
   }
 
-  /** All of it is there before the first device gets its program, so that none works with half. */
-  #replace(datapath: Datapath, indexOf: IndexOf, ifindexes: readonly number[]): void {
+  /**
+   * All of it is there before the first device gets its program, so that none works with half. That one device is not
+   * there, or refuses, is no reason to leave the others: it is said at the end. What does not fit is refused before.
+   */
+  async #replace(datapath: Datapath, indexOf: IndexOf, ifindexes: readonly number[]): Promise<void> {
     const home = required(datapath.dev, indexOf);
     const settings = settingsBytes(datapath, indexOf);
-    const before = this.#openSet(datapath.dev, home);
+    const errors = new FirstError();
     const set = DatapathSet.make();
     const loaded = new Map<string, number>();
     try {
       set.writeSettings(settings);
-      set.put(datapath.entries, indexOf);
-      if (before !== undefined) set.remember(before);
+      errors.note(() => set.put(datapath.entries, indexOf), ["ENODEV"]);
+      this.#takeOver(home, set);
       const wanted = new Set<number>();
-      for (const { dev, program } of datapath.programs) {
+      // The tunnel's first: by it the others are found.
+      for (const { dev, program } of datapath.programs.toSorted((a, b) => rankOf(a) - rankOf(b))) {
         const ifindex = indexOf(dev);
         if (ifindex === undefined) continue;
         wanted.add(ifindex);
         const fd = loaded.get(program) ?? set.load(program);
         loaded.set(program, fd);
-        this.#put(ifindex, fd, programName(program));
+        errors.note(() => this.#put(ifindex, program, fd));
+        await setImmediate();
       }
-      for (const ifindex of ifindexes) if (!wanted.has(ifindex)) this.#detach(ifindex);
+      for (const ifindex of ifindexes) if (!wanted.has(ifindex)) errors.note(() => this.#detach(ifindex));
     } finally {
       for (const fd of loaded.values()) closeFd(fd);
       set.close();
       this.close();
     }
+    errors.throwIfAny();
   }
 
-  /** In the place of the one of ours that is there. */
-  #put(ifindex: number, program: number, name: string): void {
-    const [first, ...others] = this.#ours(ifindex);
-    this.#hook.attach(ifindex, program, name, first?.id);
-    for (const other of others) this.#hook.detach(ifindex, other.id);
+  /** Who spoke to a translated address, of whatever version's programs. */
+  #takeOver(home: number, set: DatapathSet): void {
+    const before = this.#ours(home).find(({ program }) => program === "tunnel");
+    const old = before && DatapathSet.open(before.mapIds);
+    if (old === undefined) return;
+    try {
+      set.remember(old);
+    } finally {
+      old.close();
+    }
+  }
+
+  #put(ifindex: number, program: DatapathProgram, fd: number): void {
+    this.#hooks.attach(ifindex, program, fd, programName(program), this.#ours(ifindex));
   }
 
   /** The program is loaded already where another container has it. */
@@ -246,7 +261,7 @@ export class DatapathKernel {
     const ifindex = required(dev, indexOf);
     const fd = this.#loaded(program) ?? set.load(program);
     try {
-      this.#put(ifindex, fd, programName(program));
+      this.#put(ifindex, program, fd);
       if (program === "container") this.#containerProgram = programInfo(fd).id;
     } finally {
       closeFd(fd);
@@ -262,17 +277,45 @@ export class DatapathKernel {
   }
 
   #detach(ifindex: number): void {
-    for (const { id } of this.#ours(ifindex)) this.#hook.detach(ifindex, id);
+    for (const each of this.#ours(ifindex)) this.#hooks.detach(ifindex, each);
   }
 
-  #delete(ifindexes: readonly number[]): void {
-    for (const ifindex of ifindexes) this.#detach(ifindex);
+  async #delete(ifindexes: readonly number[]): Promise<void> {
+    const errors = new FirstError();
+    for (const ifindex of ifindexes) {
+      errors.note(() => this.#detach(ifindex));
+      await setImmediate();
+    }
     this.close();
+    errors.throwIfAny();
   }
 
   close(): void {
     this.#open?.set.close();
     this.#open = undefined;
+  }
+}
+
+function rankOf({ program }: AttachedProgram): number {
+  return ["tunnel", "underlay", "container"].indexOf(program);
+}
+
+/** Goes on where something is refused, and says the first of it. */
+class FirstError {
+  #error: SystemCallError | undefined;
+
+  /** @param only these codes; absent: all */
+  note(work: () => void, only?: readonly string[]): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || only?.includes(error.code) === false) throw error;
+      this.#error ??= error;
+    }
+  }
+
+  throwIfAny(): void {
+    if (this.#error !== undefined) throw this.#error;
   }
 }
 

@@ -20,7 +20,7 @@ import {
   updateElement,
   updateElements,
 } from "./bpf-calls.ts";
-import type { Hook } from "./hooks.ts";
+import type { Hooks } from "./hooks.ts";
 import { decodeEntry, ENTRY_MAPS, encodeKey, encodeValue, type IndexOf, MAP_SIZES, mapName } from "./layout.ts";
 import { datapathObject, linked, type MapShape } from "./object.ts";
 import { SampleRing } from "./sample-ring.ts";
@@ -188,6 +188,15 @@ export class DatapathSet {
     return deleteElement(this.#map(name), key);
   }
 
+  /** What was counted of a path. One by one: kernels before 5.13 read no array per processor at once. */
+  countOf(path: number, bytes: number): Buffer {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(path, 0);
+    const values = Buffer.alloc(bytes);
+    lookupElement(this.#map("counts"), key, values);
+    return values;
+  }
+
   /** Takes out the samples that wait. */
   takeSamples(): readonly Buffer[] {
     this.#ring ??= new SampleRing(this.#map("samples"), limits.DATAPATH_SAMPLES_BYTES);
@@ -223,14 +232,14 @@ export class DatapathSet {
 }
 
 /** Loads all programs, puts each on the device and takes it away, and lets them show what they can. @throws SystemCallError */
-export function tryPrograms(hook: Hook, ifindex: number): Abilities {
+export function tryPrograms(hooks: Hooks, ifindex: number): Abilities {
   const set = DatapathSet.make();
   const loaded: number[] = [];
   const load = (program: DatapathProgram): number => {
     const fd = set.load(program);
     loaded.push(fd);
-    hook.attach(ifindex, fd, programName(program), undefined);
-    hook.detach(ifindex, programInfo(fd).id);
+    hooks.attach(ifindex, program, fd, programName(program), []);
+    hooks.detach(ifindex, { id: programInfo(fd).id, hook: hooks.of(program) });
     return fd;
   };
   try {

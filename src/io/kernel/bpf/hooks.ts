@@ -1,7 +1,13 @@
 /**
  * Where programs are put: TCX, which newer kernels have (6.6), or a filter of `clsact`. Both stay until they are taken
  * away or the device is, whoever put them there; both replace a program in one step.
+ *
+ * To put the first program on a device by TCX takes the kernel a grace period of RCU, 14 ms here, in which no device of
+ * the host can be made or changed; by `clsact` 0.4 ms. So the two devices of the host have TCX, which costs a packet least,
+ * and containers' veths, which come and go, `clsact` (docs/decisions/0041). Both are looked at whichever is used: a program
+ * that was left at the other would go on with maps that nobody writes.
  */
+import type { DatapathProgram } from "../../../core/host/datapath.ts";
 import { SystemCallError } from "../ffi.ts";
 import {
   decodeFilter,
@@ -18,7 +24,7 @@ import { attachTcx, closeAll, detachTcx, programById, programInfo, queryTcx } fr
 export type HookName = "tcx" | "clsact";
 
 /** Ingress of devices of one network namespace. */
-export interface Hook {
+interface Hook {
   /** Ids of the programs there, of others too. */
   programs(ifindex: number): readonly number[];
   /** @param replaced id of one of ours that is there. @throws SystemCallError */
@@ -27,8 +33,57 @@ export interface Hook {
   detach(ifindex: number, id: number): void;
 }
 
-export function hookOf(name: HookName, netns: Netns | undefined, route: NetlinkSocket): Hook {
-  return name === "tcx" ? new TcxHook(netns) : new ClsactHook(route);
+/** A program on a device, and by which hook. */
+export interface Hooked {
+  readonly id: number;
+  readonly hook: HookName;
+}
+
+/** Which hook the programs of the host's devices have, and those of containers. */
+export interface HookChoice {
+  readonly host: HookName;
+  readonly container: HookName;
+}
+
+export class Hooks {
+  readonly #choice: () => HookChoice;
+  readonly #hooks: Readonly<Record<HookName, Hook>>;
+  readonly #names: readonly HookName[];
+
+  /** @param hasTcx whether the kernel has it; every one has the other */
+  constructor(netns: Netns | undefined, route: NetlinkSocket, hasTcx: boolean, choice: () => HookChoice) {
+    this.#hooks = { tcx: new TcxHook(netns), clsact: new ClsactHook(route) };
+    this.#names = hasTcx ? ["tcx", "clsact"] : ["clsact"];
+    this.#choice = choice;
+  }
+
+  /** Those of other people, too. */
+  programs(ifindex: number): readonly Hooked[] {
+    return this.#names.flatMap((hook) => this.#hooks[hook].programs(ifindex).map((id) => ({ id, hook })));
+  }
+
+  has(ifindex: number, { id, hook }: Hooked): boolean {
+    return this.#hooks[hook].programs(ifindex).includes(id);
+  }
+
+  of(program: DatapathProgram): HookName {
+    return program === "container" ? this.#choice().container : this.#choice().host;
+  }
+
+  /**
+   * Puts a program there in the place of ours, whichever hook they are at.
+   * @param ours those that are there. @throws SystemCallError
+   */
+  attach(ifindex: number, program: DatapathProgram, fd: number, name: string, ours: readonly Hooked[]): void {
+    const hook = this.of(program);
+    const same = ours.find((each) => each.hook === hook);
+    this.#hooks[hook].attach(ifindex, fd, name, same?.id);
+    for (const other of ours) if (other !== same) this.detach(ifindex, other);
+  }
+
+  detach(ifindex: number, { id, hook }: Hooked): void {
+    this.#hooks[hook].detach(ifindex, id);
+  }
 }
 
 class TcxHook implements Hook {

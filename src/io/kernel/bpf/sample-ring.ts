@@ -5,9 +5,8 @@
  * that no record is cut. A record has a header of eight bytes, whose first four are its length and two flags; the next
  * begins at a multiple of eight. Source: kernel/bpf/ringbuf.c.
  */
-import { mapShared, type SharedMemory } from "../ffi.ts";
+import { mapShared, pageSize, type SharedMemory } from "../ffi.ts";
 
-const PAGE = 4_096;
 const HEADER_BYTES = 8;
 /** Somebody is writing it still. */
 const BUSY = 0x8000_0000;
@@ -16,15 +15,16 @@ const DISCARDED = 0x4000_0000;
 
 export class SampleRing {
   readonly #size: number;
+  readonly #page = pageSize();
   readonly #read: SharedMemory;
   readonly #written: SharedMemory;
 
   /** @param fd of the map; may be closed afterwards. @param size the map's, in bytes. @throws SystemCallError */
   constructor(fd: number, size: number) {
     this.#size = size;
-    this.#read = mapShared(fd, PAGE, 0, true);
+    this.#read = mapShared(fd, this.#page, 0, true);
     try {
-      this.#written = mapShared(fd, PAGE + 2 * size, PAGE, false);
+      this.#written = mapShared(fd, this.#page + 2 * size, this.#page, false);
     } catch (error) {
       this.#read.unmap();
       throw error;
@@ -39,7 +39,7 @@ export class SampleRing {
     let at = read.getBigUint64(0, true);
     const end = written.getBigUint64(0, true);
     while (at < end) {
-      const start = PAGE + Number(at % BigInt(this.#size));
+      const start = this.#page + Number(at % BigInt(this.#size));
       const header = written.getUint32(start, true);
       if ((header & BUSY) !== 0) break;
       const length = header & ~(BUSY | DISCARDED);

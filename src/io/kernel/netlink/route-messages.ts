@@ -40,6 +40,12 @@ const RTM_GETROUTE = 26;
 /** struct rtmsg */
 const ROUTE_BYTES = 12;
 const RTA_DST = 1;
+const RTA_SRC = 2;
+const RTA_METRICS = 8;
+const RTA_VIA = 18;
+const RTAX_MTU = 2;
+/** Of the route's type in struct rtmsg. */
+const RTM_TYPE_AT = 7;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
@@ -64,6 +70,32 @@ export function encodeRouteReplace(writer: MessageWriter, route: Route, ifindex:
     writeNextHop(writer, route, ifindex);
     if (route.src !== undefined) writer.attribute(RTA_PREFSRC, ipToBytes(route.src));
   });
+}
+
+/** Asks how the kernel reaches an address from one of its own. */
+export function encodeRouteGet(writer: MessageWriter, dst: Ip, src: Ip): void {
+  const family = familyOf(dst);
+  writer.message(RTM_GETROUTE, NLM_F_REQUEST, () => {
+    writer.raw([familyNumber(family), addressBits(family), addressBits(family), 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    writer.attribute(RTA_DST, ipToBytes(dst));
+    writer.attribute(RTA_SRC, ipToBytes(src));
+  });
+}
+
+/** The address, and the device by which it is reached; without one where a router or a smaller MTU is on the way. */
+export function decodeReach(message: Message, nameOf: NameOf): { readonly dst: Ip; readonly dev?: string } | undefined {
+  if (message.type !== RTM_NEWROUTE || message.payload.length < ROUTE_BYTES) return undefined;
+  const attributes = new Attributes(message.payload, ROUTE_BYTES);
+  const bytes = attributes.bytes(RTA_DST);
+  if (bytes?.length !== 4 && bytes?.length !== 16) return undefined;
+  const dst = bytesToIp(bytes);
+  const oif = attributes.bytes(RTA_OIF);
+  const isDirect =
+    message.payload[RTM_TYPE_AT] === RTN_UNICAST &&
+    [RTA_GATEWAY, RTA_VIA].every((type) => attributes.bytes(type) === undefined) &&
+    attributes.nested(RTA_METRICS)?.bytes(RTAX_MTU) === undefined;
+  const dev = oif?.length === 4 && isDirect ? nameOf(readU32(oif, 0)) : undefined;
+  return { dst, ...(dev !== undefined && { dev }) };
 }
 
 /** Deletes by identity. To the kernel a metric of 0 means "whichever": then the next hop tells routes apart. */
