@@ -52,8 +52,8 @@ between all hosts; a master speaks on 62502.
 
 Packets between containers take a fast way by eBPF programs where the kernel
 lets them: 'weft status --agent' says how high it goes and why not higher. Rules
-of others in the hook 'forward' do not see these packets; --datapath-level 0
-takes the programs away.
+of others in the hook 'forward' do not see these packets, and at level 2 no rule
+sees the tunnel's; --datapath-level 0 takes the programs away.
 
 It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, those two ports free, and a kernel
 with vxlan, bridge, veth and nf_tables. Containers are attached by CNI: see
