@@ -204,7 +204,8 @@ test("an operation that the kernel refuses undoes the whole ADD, whichever it is
   const life = counted.restart();
   await added(counted);
   const ops = life.steps - 2; // the two writes of the store
-  for (let n = 0; n < ops; n++) {
+  // The first is about the datapath: what is refused of it costs speed and no container.
+  for (let n = 1; n < ops; n++) {
     const rig = await FakeAttachRig.open(C1);
     const before = await rig.dump(C1);
     rig.machine.failOp(n);

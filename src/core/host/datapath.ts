@@ -199,6 +199,8 @@ export interface FlowSample {
 export type DatapathOp =
   /** Makes maps and programs, fills them, and puts them in the place of whatever is there of ours, device by device. */
   | { readonly op: "datapath.replace"; readonly datapath: Datapath }
+  /** Makes a new device, which is still down, ready for a program: to do so while it is up loses packets. */
+  | { readonly op: "datapath.prepare"; readonly at: string }
   /** Takes all programs of ours from all devices, and with them the maps. */
   | { readonly op: "datapath.delete"; readonly dev: string }
   | { readonly op: "datapath.set"; readonly dev: string; readonly settings: DatapathSettings }

@@ -67,6 +67,8 @@ function datapathDifference(op: DatapathOp): string {
   switch (op.op) {
     case "datapath.replace":
       return `the datapath of ${op.datapath.dev} is missing or of another version`;
+    case "datapath.prepare":
+      return `device ${op.at} is not ready for a program`;
     case "datapath.delete":
       return "there should be no datapath";
     case "datapath.set":

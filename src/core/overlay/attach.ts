@@ -27,6 +27,7 @@ import {
 } from "../host/host-state.ts";
 import { shapers } from "./bandwidth.ts";
 import { gatewayHolders, type OverlayContext, servedFamilies } from "./context.ts";
+import { datapathLevel } from "./datapath.ts";
 import { ingressChain } from "./ingress.ts";
 import { addPorts, deletePorts, ownPorts, portSysctls } from "./ports.ts";
 import { plainMetric } from "./subnets.ts";
@@ -142,7 +143,10 @@ export function attachOps(
   const tables = [ingressOf(attachment, context)];
   const desired = { ...EMPTY_HOST_STATE, ...desiredAttachment(attachment, context), tables };
   const observed = { ...EMPTY_HOST_STATE, tables: tables.map((table) => ({ ...table, chains: [] })) };
-  return [leaveDatapath(attachment), ...diff(observed, desired), ...addPorts(attachment, siblings, context)];
+  const whole = diff(observed, desired).flatMap((op) =>
+    op.op === "link.add" ? [op, ...prepared(attachment, context)] : [op],
+  );
+  return [leaveDatapath(attachment), ...whole, ...addPorts(attachment, siblings, context)];
 }
 
 /**
@@ -157,6 +161,10 @@ export function detachOps(attachment: Attachment, siblings: readonly Attachment[
     { op: "link.delete", name: attachment.hostIfname },
     { op: "nft.chain.delete", family: "netdev", table: OWNER, chain: attachment.hostIfname },
   ];
+}
+
+function prepared({ hostIfname }: Attachment, context: OverlayContext): KernelOp[] {
+  return datapathLevel(context).level === 0 ? [] : [{ op: "datapath.prepare", at: hostIfname }];
 }
 
 /**

@@ -35,6 +35,10 @@ export function replaceDatapath(namespace: FakeNamespace, { datapath }: Op<"data
   for (const entry of datapath.entries) requireDevice(namespace, entry);
 }
 
+export function prepareDevice(namespace: FakeNamespace, { at }: Op<"datapath.prepare">): void {
+  namespace.link(at);
+}
+
 export function deleteDatapath(namespace: FakeNamespace): void {
   namespace.datapath = undefined;
 }

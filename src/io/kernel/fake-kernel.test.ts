@@ -38,11 +38,12 @@ test("a container that ends takes its pair with it and the host's watchers hear 
   machine.newNetns(SEED_ATTACHMENT.netns);
   const kernel = machine.kernel();
   const attach = attachOps(SEED_ATTACHMENT, [], { ...seedContext(1), features: { ingressForward: false } });
-  // The gateway is held by a bridge of the host, and the chain jumps to another: neither is there.
+  // The gateway is held by a bridge of the host, the chain jumps to another, the tunnel has a datapath: none is there.
   const failures = await kernel.apply(attach);
   assert.deepEqual(
     failures.map(({ op, error }) => [op.op, error.code]),
     [
+      ["datapath.remove", "ENODEV"],
       ["nft.chain.replace", "ENOENT"],
       ["route.replace", "EINVAL"],
     ],

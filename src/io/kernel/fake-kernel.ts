@@ -330,6 +330,7 @@ const CARRIERS: Carriers = {
   "nft.elements.delete": nft.deleteElements,
   "nft.passage.replace": nft.replacePassage,
   "datapath.replace": datapath.replaceDatapath,
+  "datapath.prepare": datapath.prepareDevice,
   "datapath.delete": datapath.deleteDatapath,
   "datapath.set": datapath.setDatapath,
   "datapath.attach": datapath.attachProgram,

@@ -54,6 +54,8 @@ function describeOp(op: KernelOp): string {
       return `replace the rules of Weft in chain ${op.passage.family} filter ${op.passage.chain}`;
     case "datapath.replace":
       return `put the datapath of ${op.datapath.dev} in place`;
+    case "datapath.prepare":
+      return `make ${op.at} ready for a program`;
     case "datapath.delete":
       return "take the datapath away";
     case "datapath.set":

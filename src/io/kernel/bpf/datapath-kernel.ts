@@ -179,6 +179,9 @@ export class DatapathKernel {
       case "datapath.replace":
         await this.#replace(op.datapath, indexOf, ifindexes());
         break;
+      case "datapath.prepare":
+        this.#hooks.prepare(required(op.at, indexOf));
+        break;
       case "datapath.delete":
         await this.#delete(ifindexes());
         break;

@@ -47,7 +47,7 @@ export interface HookChoice {
 
 export class Hooks {
   readonly #choice: () => HookChoice;
-  readonly #hooks: Readonly<Record<HookName, Hook>>;
+  readonly #hooks: { readonly tcx: TcxHook; readonly clsact: ClsactHook };
   readonly #names: readonly HookName[];
 
   /** @param hasTcx whether the kernel has it; every one has the other */
@@ -79,6 +79,11 @@ export class Hooks {
     const same = ours.find((each) => each.hook === hook);
     this.#hooks[hook].attach(ifindex, fd, name, same?.id);
     for (const other of ours) if (other !== same) this.detach(ifindex, other);
+  }
+
+  /** For a container's program, before the device is up. @throws SystemCallError */
+  prepare(ifindex: number): void {
+    if (this.of("container") === "clsact") this.#hooks.clsact.prepare(ifindex);
   }
 
   detach(ifindex: number, { id, hook }: Hooked): void {
@@ -138,8 +143,13 @@ class ClsactHook implements Hook {
     return ids;
   }
 
-  attach(ifindex: number, program: number, name: string): void {
+  /** The kernel stops the queues of a device that is up meanwhile, and what is sent is lost. */
+  prepare(ifindex: number): void {
     this.#change("add qdisc clsact", (writer) => encodeClsactAdd(writer, ifindex), [EEXIST]);
+  }
+
+  attach(ifindex: number, program: number, name: string): void {
+    this.prepare(ifindex);
     this.#change("attach", (writer) => encodeFilterReplace(writer, ifindex, program, name));
   }
 
