@@ -8,6 +8,7 @@ import { openLinuxKernel } from "../../src/io/kernel/linux-kernel.ts";
 import { openWays } from "../support/datapath-ways.ts";
 import { labOrReason } from "../support/lab.ts";
 import { carryTests } from "./datapath-carried.ts";
+import { refusalTests } from "./datapath-refused.ts";
 
 const LEVELS = [0, 1, 2] as const;
 
@@ -22,6 +23,7 @@ export async function pathTests(hook: "tcx" | "clsact"): Promise<void> {
     describe(`level ${level} by ${hook}`, { skip: skip ?? false }, () => {
       const ways = openWays(level, datapath);
       carryTests(ways);
+      refusalTests(ways);
     });
   }
 }

@@ -3,7 +3,8 @@
  * desired state of a cluster of test/support/cluster.ts, at a level of the datapath. All of it is gone at the test's end.
  *
  * The first host's containers are 9.0.0.2 and 9.0.0.3, the second's 9.0.1.2 and 9.0.101.3 (of a further slice), all with
- * an IPv6 address as well; the third container of each is in a network that is closed.
+ * an IPv6 address as well; the third container of each is in a network that is closed. A third host is known to both, and
+ * is not there.
  */
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
@@ -17,8 +18,7 @@ import { desiredHost, type OverlayInput, sysctlPaths } from "../../src/core/over
 import { readFacts } from "../../src/core/overlay/facts.ts";
 import type { Kernel } from "../../src/io/ports.ts";
 import type { Attachment } from "../../src/model/attachment.ts";
-import type { Peer } from "../../src/model/cluster.ts";
-import { type Family, type Ip, ip, ipInterface } from "../../src/model/ip.ts";
+import { type Family, type Ip, ipInterface } from "../../src/model/ip.ts";
 import { type Mac, mac } from "../../src/model/mac.ts";
 import { type ClusterHost, clusterHosts } from "./cluster.ts";
 import { openTestNetns, type TestNetns } from "./netns.ts";
@@ -39,7 +39,8 @@ export interface LabHost {
   readonly netns: TestNetns;
   readonly context: OverlayContext;
   readonly ip: Ip;
-  readonly peers: readonly Peer[];
+  /** The container of the third host. */
+  readonly absent: Pick<LabContainer, "address">;
   readonly containers: readonly [LabContainer, LabContainer, LabContainer];
   /** One pass, after which nothing is left to do. @param change of what is desired, from then on */
   pass(change?: Partial<OverlayInput>): Promise<void>;
@@ -61,6 +62,7 @@ export async function openHosts(
     hosts: [
       { bridges: true, containers: [0, 0, 1] },
       { bridges: true, containers: [0, 0, 1] },
+      { bridges: true, containers: [0] },
     ],
     underlay: 4,
     ingressForward: true,
@@ -120,15 +122,20 @@ async function openHost(
     const counts = Object.entries((await kernel.traffic())?.paths ?? {});
     return Object.fromEntries(counts.map(([path, { packets }]) => [path, packets]));
   };
-  return { netns, context, ip: own, peers, containers: containers as never, pass, paths };
+  const absent = addressesOf(cluster[2]?.attachments[0]);
+  return { netns, context, ip: own, absent: { address: absent }, containers: containers as never, pass, paths };
 }
 
 async function openContainer(t: Pick<TestContext, "after">, planned: Attachment): Promise<LabContainer> {
   const netns = await openTestNetns(t);
   const { ports: _, ...rest } = planned;
   const attachment = { ...rest, netns: netns.path, netnsId: netns.kernel.netnsId };
-  assert.ok(attachment.ip !== undefined && attachment.ip6 !== undefined);
-  return { netns, attachment, mac: attachment.mac, address: { 4: attachment.ip, 6: attachment.ip6 } };
+  return { netns, attachment, mac: attachment.mac, address: addressesOf(attachment) };
+}
+
+function addressesOf(attachment: Attachment | undefined): Readonly<Record<Family, Ip>> {
+  assert.ok(attachment?.ip !== undefined && attachment.ip6 !== undefined);
+  return { 4: attachment.ip, 6: attachment.ip6 };
 }
 
 async function converge(kernel: Kernel, paths: readonly string[], desired: (observed: HostState) => HostState) {
@@ -160,6 +167,3 @@ export async function counted(
     after.flatMap(([path, n]) => (n === (before[path] ?? 0) ? [] : [[path, n - (before[path] ?? 0)]])),
   );
 }
-
-/** An address that nobody has. */
-export const NOBODY: Readonly<Record<Family, Ip>> = { 4: ip("192.0.2.9"), 6: ip("2001:db8::9") };
