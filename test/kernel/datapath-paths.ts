@@ -9,6 +9,7 @@ import { openWays } from "../support/datapath-ways.ts";
 import { labOrReason } from "../support/lab.ts";
 import { carryTests } from "./datapath-carried.ts";
 import { refusalTests } from "./datapath-refused.ts";
+import { translationTests } from "./datapath-translated.ts";
 
 const LEVELS = [0, 1, 2] as const;
 
@@ -24,6 +25,7 @@ export async function pathTests(hook: "tcx" | "clsact"): Promise<void> {
       const ways = openWays(level, datapath);
       carryTests(ways);
       refusalTests(ways);
+      translationTests(ways);
     });
   }
 }
