@@ -1,7 +1,7 @@
 /**
- * The datapath on the wire: two hosts and their containers, at each level, by programs where the kernel has TCX. Another
- * file does it all again by clsact.
+ * The datapath on the wire: two hosts and their containers, at each level, with programs put on devices as this kernel
+ * allows it best. Other files do it all again by TCX alone and by clsact alone.
  */
 import { pathTests } from "./datapath-paths.ts";
 
-await pathTests("tcx");
+await pathTests(undefined);

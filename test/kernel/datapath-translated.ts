@@ -17,15 +17,15 @@ const MEGABYTE = 1 << 20;
 /** A connection that the translation misses is reset at once, or its answers are refused. */
 const [IN_VAIN_MS, CONNECTS_MS] = [300, 5_000];
 
-/** Without connections, as a load balancer does that keeps none: both ways by rule, before anything is tracked. */
+/** Without connections, as a load balancer does that keeps none: both ways by rule, before anything is tracked. Three ports. */
 export const stateless = (family: Family, client: LabContainer, backend: LabContainer): string => {
   const [ip, service] = [family === 4 ? "ip" : "ip6", SERVICE[family]];
   const [from, to] = [client.address[family], backend.address[family]];
   return `table ${ip} services {
     chain both {
       type filter hook prerouting priority -350
-      ${ip} daddr ${service} tcp dport ${SERVICE_PORT} ${ip} daddr set ${to}
-      ${ip} saddr ${to} ${ip} daddr ${from} tcp sport ${SERVICE_PORT} ${ip} saddr set ${service}
+      ${ip} daddr ${service} th dport ${SERVICE_PORT}-${SERVICE_PORT + 2} ${ip} daddr set ${to}
+      ${ip} saddr ${to} ${ip} daddr ${from} th sport ${SERVICE_PORT}-${SERVICE_PORT + 2} ${ip} saddr set ${service}
     }
   }`;
 };

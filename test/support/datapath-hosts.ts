@@ -16,6 +16,7 @@ import type { OverlayContext } from "../../src/core/overlay/context.ts";
 import type { DatapathLevel } from "../../src/core/overlay/datapath.ts";
 import { desiredHost, type OverlayInput, sysctlPaths } from "../../src/core/overlay/desired.ts";
 import { readFacts } from "../../src/core/overlay/facts.ts";
+import { openLinuxKernel } from "../../src/io/kernel/linux-kernel.ts";
 import type { Kernel } from "../../src/io/ports.ts";
 import type { Attachment } from "../../src/model/attachment.ts";
 import { type Family, type Ip, ipInterface } from "../../src/model/ip.ts";
@@ -44,6 +45,8 @@ export interface LabHost {
   readonly containers: readonly [LabContainer, LabContainer, LabContainer];
   /** One pass, after which nothing is left to do. @param change of what is desired, from then on */
   pass(change?: Partial<OverlayInput>): Promise<void>;
+  /** As an agent that starts anew: what it passes with knows nothing of before. */
+  restart(): Promise<void>;
   /** Packets by path since the datapath was made. */
   paths(): Promise<Partial<Record<DatapathPath, number>>>;
 }
@@ -87,7 +90,7 @@ async function openHost(
   place: number,
   level: DatapathLevel,
 ): Promise<LabHost> {
-  const { kernel } = netns;
+  let { kernel } = netns;
   const { context: given, attachments: planned } = cluster[place] as ClusterHost;
   const own = given.assignment.agent.ip;
   await carryOut(kernel, [
@@ -118,12 +121,30 @@ async function openHost(
       () => desired,
     );
   }
+  const restart = async () => {
+    const root = openLinuxKernel();
+    const fresh = await root.enter(netns.path);
+    t.after(() => {
+      fresh.close();
+      root.close();
+    });
+    kernel = fresh;
+  };
   const paths = async () => {
     const counts = Object.entries((await kernel.traffic())?.paths ?? {});
     return Object.fromEntries(counts.map(([path, { packets }]) => [path, packets]));
   };
   const absent = addressesOf(cluster[2]?.attachments[0]);
-  return { netns, context, ip: own, absent: { address: absent }, containers: containers as never, pass, paths };
+  return {
+    netns,
+    context,
+    ip: own,
+    absent: { address: absent },
+    containers: containers as never,
+    pass,
+    restart,
+    paths,
+  };
 }
 
 async function openContainer(t: Pick<TestContext, "after">, planned: Attachment): Promise<LabContainer> {

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import type { DatapathFeature, DatapathPath } from "../../src/core/host/datapath.ts";
 import type { DatapathLevel } from "../../src/core/overlay/datapath.ts";
+import type { HookName } from "../../src/io/kernel/bpf/hooks.ts";
 import type { Family } from "../../src/model/ip.ts";
 import { type LabHost, openHosts } from "./datapath-hosts.ts";
 
@@ -13,6 +14,8 @@ export type Way = "out" | "in" | "same";
 
 export interface Ways {
   readonly level: DatapathLevel;
+  /** Of all programs; absent: as the product chooses for each. */
+  readonly hook?: HookName;
   readonly feature: DatapathFeature;
   /** While tests run. */
   hosts(): readonly [LabHost, LabHost];
@@ -23,7 +26,7 @@ export interface Ways {
 }
 
 /** Opens the hosts before the tests of a suite, and removes them after. */
-export function openWays(level: DatapathLevel, feature: DatapathFeature): Ways {
+export function openWays(level: DatapathLevel, hook: HookName | undefined, feature: DatapathFeature): Ways {
   const ends: (() => unknown)[] = [];
   let hosts: readonly [LabHost, LabHost] | undefined;
   before(async () => {
@@ -40,6 +43,7 @@ export function openWays(level: DatapathLevel, feature: DatapathFeature): Ways {
   };
   return {
     level,
+    ...(hook !== undefined && { hook }),
     feature,
     hosts: () => hosts ?? assert.fail("the hosts are open"),
     path,

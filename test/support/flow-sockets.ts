@@ -32,7 +32,9 @@ const MSG_DONTWAIT = 0x40;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_SNDTIMEO = 21;
+const EINTR = 4;
 const EAGAIN = 11;
+const EISCONN = 106;
 const BACKLOG = 16;
 const DATAGRAM_MAX_BYTES = 65_536;
 
@@ -93,7 +95,7 @@ export function listenTcp(place: Place, address: Ip, port: number, serve: (conne
   return server;
 }
 
-/** @param timeoutMs how long the other end may take. @throws SystemCallError EINPROGRESS when it does not answer */
+/** @param timeoutMs how long the other end may take. @throws SystemCallError when it does not answer */
 export function connectTcp(place: Place, from: Ip, to: Ip, port: number, timeoutMs: number): Socket {
   const fd = bound(place, SOCK_STREAM, from, 0);
   try {
@@ -104,7 +106,9 @@ export function connectTcp(place: Place, from: Ip, to: Ip, port: number, timeout
       BigInt64Array.of(BigInt(Math.floor(timeoutMs / 1e3)), BigInt((timeoutMs % 1e3) * 1e3)),
     );
     const name = socketAddress(to, port);
-    check("connect", libc.connect(fd, name, name.length));
+    // A signal, of a child that ended, interrupts the call and not what it waits for.
+    while (libc.connect(fd, name, name.length) < 0 && koffi.errno() !== EISCONN)
+      check("connect", koffi.errno() === EINTR ? 0 : -1);
   } catch (error) {
     closeFd(fd);
     throw error;

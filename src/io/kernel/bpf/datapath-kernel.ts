@@ -218,11 +218,13 @@ export class DatapathKernel {
     const settings = settingsBytes(datapath, indexOf);
     const errors = new FirstError();
     const set = DatapathSet.make();
+    let before: DatapathSet | undefined;
     const loaded = new Map<string, number>();
     try {
+      before = this.#mapsOf(home);
       set.writeSettings(settings);
       errors.note(() => set.put(datapath.entries, indexOf), ["ENODEV"]);
-      this.#takeOver(home, set);
+      if (before !== undefined) set.remember(before);
       const wanted = new Set<number>();
       // The tunnel's first: by it the others are found.
       for (const { dev, program } of datapath.programs.toSorted((a, b) => rankOf(a) - rankOf(b))) {
@@ -235,7 +237,10 @@ export class DatapathKernel {
         await setImmediate();
       }
       for (const ifindex of ifindexes) if (!wanted.has(ifindex)) errors.note(() => this.#detach(ifindex));
+      // Whoever was noted meanwhile by programs that had not been replaced yet.
+      if (before !== undefined) set.remember(before);
     } finally {
+      before?.close();
       for (const fd of loaded.values()) closeFd(fd);
       set.close();
       this.close();
@@ -243,16 +248,10 @@ export class DatapathKernel {
     errors.throwIfAny();
   }
 
-  /** Who spoke to a translated address, of whatever version's programs. */
-  #takeOver(home: number, set: DatapathSet): void {
-    const before = this.#ours(home).find(({ program }) => program === "tunnel");
-    const old = before && DatapathSet.open(before.mapIds);
-    if (old === undefined) return;
-    try {
-      set.remember(old);
-    } finally {
-      old.close();
-    }
+  /** Those of the programs that are there, whichever version made them. The caller closes them. */
+  #mapsOf(home: number): DatapathSet | undefined {
+    const tunnel = this.#ours(home).find(({ program }) => program === "tunnel");
+    return tunnel && DatapathSet.open(tunnel.mapIds);
   }
 
   #put(ifindex: number, program: DatapathProgram, fd: number): void {
