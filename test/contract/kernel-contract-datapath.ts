@@ -212,6 +212,17 @@ function changingTests(test: DatapathTest): void {
     await isThere(kernel, datapath);
   });
 
+  test("a device is made ready for its program before there is one, once and again, and shows nothing of it", async (world) => {
+    const { kernel, datapath } = world;
+    const before = await kernel.observe([]);
+    const prepare = (at: string): KernelOp => ({ op: "datapath.prepare", at });
+    await done(kernel, [prepare("weft0"), prepare("weft0")]);
+    await refused(kernel, prepare("nobody"), "ENODEV");
+    assert.deepEqual(await kernel.observe([]), before);
+    await done(kernel, [replace(datapath), prepare("weft0")]);
+    await isThere(kernel, datapath);
+  });
+
   test("a datapath in the place of another keeps nothing of it, and waits for devices that are not there", async (world) => {
     const { kernel, datapath } = world;
     await done(kernel, [replace(datapath)]);
