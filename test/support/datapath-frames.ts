@@ -95,6 +95,7 @@ export class FrameSource {
     const rest = Buffer.from([hops, protocol, 0, 0]);
     const header = Buffer.concat([numbers, rest, ipToBytes(source), ipToBytes(destination), options]);
     header.writeUInt16BE(0xffff - onesSum(header), 10);
+    if (this.#one(0.02)) makeSumOnes(header);
     return Buffer.concat([header, segment]);
   }
 
@@ -205,4 +206,11 @@ function u16(value: number): Buffer {
 
 function flip(frame: Buffer, at: number, bit: number): void {
   frame.writeUInt8(frame.readUInt8(at) ^ bit, at);
+}
+
+/** Zero has two forms in ones' complement, and a checksum of all ones is right where one of zero is. */
+function makeSumOnes(header: Buffer): void {
+  const sum = header.readUInt16BE(4) + header.readUInt16BE(10);
+  header.writeUInt16BE((sum & 0xffff) + (sum >>> 16), 4);
+  header.writeUInt16BE(0xffff, 10);
 }
