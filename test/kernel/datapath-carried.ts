@@ -7,12 +7,14 @@ import { it, type TestContext } from "node:test";
 import { waitFor } from "../../src/app/demo/wait.ts";
 import { SystemCallError } from "../../src/io/kernel/ffi.ts";
 import { type Family, ip } from "../../src/model/ip.ts";
+import { mac } from "../../src/model/mac.ts";
 import { VXLAN_PORT } from "../../src/model/names.ts";
 import { ARRIVES_MS, exchange, fieldsOf, MARK, pattern, UdpFlow } from "../support/datapath-flows.ts";
 import { counted, type LabContainer, UNDERLAY_DEV } from "../support/datapath-hosts.ts";
 import { onesSum } from "../support/datapath-oracle.ts";
 import type { Ways } from "../support/datapath-ways.ts";
 import { setTxChecksums } from "../support/ethtool.ts";
+import { openTestNetns } from "../support/netns.ts";
 import { RawSocket } from "../support/packet-socket.ts";
 
 const MEGABYTE = 1 << 20;
@@ -24,10 +26,13 @@ const TUNNEL_MTU = 1_450;
 const HOPS = 64;
 const ECN = { none: 0, ect1: 1, ect0: 2, congested: 3 } as const;
 const EXPEDITED = 46;
+/** Of a container that gives it to somebody behind it. */
+const FORWARDED_PORT = 8_181;
 
 export function carryTests(ways: Ways): void {
   for (const family of FAMILIES) {
     contentTests(ways, family);
+    offloadTests(ways, family);
     sizeTests(ways, family);
     headerTests(ways, family);
     markTests(ways, family);
@@ -80,6 +85,85 @@ function contentTests({ hosts, took }: Ways, family: Family): void {
     for (const { netns } of [from, neighbor, to])
       assert.match(netns.run("nstat", "-asz", "TcpInCsumErrors"), /TcpInCsumErrors +0 /);
   });
+}
+
+function offloadTests({ hosts, took }: Ways, family: Family): void {
+  it(`IPv${family}: megabytes go through cards that neither split nor sum up what is in a tunnel`, async (t) => {
+    const [one, two] = hosts();
+    t.after(() => {
+      for (const { netns } of [one, two]) setTxChecksums(netns, UNDERLAY_DEV, true);
+    });
+    for (const { netns } of [one, two]) setTxChecksums(netns, UNDERLAY_DEV, false);
+    const seen = await counted(one, async () => {
+      await exchange(one.containers[0], two.containers[0], family, MEGABYTE);
+      await exchange(two.containers[0], one.containers[0], family, MEGABYTE);
+    });
+    took(seen, ["out", "in"], family, 1_000);
+  });
+
+  it(`IPv${family}: datagrams that are given to the kernel as one arrive one by one, without the kernel's help`, async (t) => {
+    const [one, two] = hosts();
+    for (const [to, way] of [
+      [two.containers[0], "out"],
+      [one.containers[1], "same"],
+    ] as const) {
+      const flow = flowBetween(t, one.containers[0], to, family);
+      flow.set("segment", 1_000);
+      const seen = await counted(one, async () => {
+        flow.send(pattern(20_500));
+        flow.set("segment", 0);
+        const [datagrams] = await flow.receivedUntilMark(() => flow.send(MARK));
+        const sent = Array.from({ length: 21 }, (_, i) => pattern(20_500).subarray(i * 1_000, (i + 1) * 1_000));
+        assert.deepEqual(datagrams.map(String), sent.map(String));
+      });
+      // Each, and the mark.
+      took(seen, [way], family, 22);
+    }
+  });
+
+  it(`IPv${family}: what a container gets it can forward to somebody behind it, split again`, async (t) => {
+    const [one, two] = hosts();
+    const router = two.containers[0];
+    const behind = await openBehind(t, router, family);
+    const ask = () => exchange(one.containers[0], behind, family, 4 * MEGABYTE, FORWARDED_PORT, router.address[family]);
+    const seen = await counted(one, ask);
+    took(seen, ["out", "in"], family, 4_000);
+  });
+}
+
+/** A namespace that the container gives a port to, over a device that can neither split nor sum up. */
+async function openBehind(t: TestContext, router: LabContainer, family: Family): Promise<LabContainer> {
+  const netns = await openTestNetns(t);
+  const end = { netns: netns.path, name: "eth0", mac: mac("02:00:00:00:07:02"), mtu: TUNNEL_MTU };
+  const link = { kind: "veth", name: "behind", up: true, mtu: TUNNEL_MTU, peer: end } as const;
+  assert.deepEqual(await router.netns.kernel.apply([{ op: "link.add", link }]), []);
+  t.after(() => router.netns.kernel.apply([{ op: "link.delete", name: "behind" }]));
+  const [inside, outside, length] = family === 4 ? ["172.31.0.2", "172.31.0.1", 24] : ["fd99::2", "fd99::1", 64];
+  const ip4or6 = family === 4 ? "ip" : "ip6";
+  netns.run(
+    "sh",
+    "-ec",
+    `ip address add ${inside}/${length} dev eth0 nodad; ip link set eth0 up
+    ip -${family} route add default via ${outside}`,
+  );
+  router.netns.run(
+    "sh",
+    "-ec",
+    `ip address add ${outside}/${length} dev behind nodad; ip address add fe80::1/64 dev behind nodad
+    ip link set behind up
+    echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+    nft -f - <<END
+table ${ip4or6} behind {
+  chain there {
+    type nat hook prerouting priority -100
+    tcp dport ${FORWARDED_PORT} dnat to ${family === 4 ? inside : `[${inside}]`}
+  }
+}
+END`,
+  );
+  t.after(() => void router.netns.run("nft", "delete", "table", ip4or6, "behind"));
+  setTxChecksums(router.netns, "behind", false);
+  return { ...router, netns, address: { ...router.address, [family]: ip(inside) } };
 }
 
 function sizeTests({ hosts, level }: Ways, family: Family): void {

@@ -24,11 +24,21 @@ export function pattern(bytes: number): Buffer {
 
 const digest = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
-/** Sends so many bytes there, which sends them back; fails when they are other ones. */
-export async function exchange(from: LabContainer, to: LabContainer, family: Family, bytes: number, port = PORT) {
+/**
+ * Sends so many bytes there, which sends them back; fails when they are other ones.
+ * @param at where it is reached, when that is not its own address
+ */
+export async function exchange(
+  from: LabContainer,
+  to: LabContainer,
+  family: Family,
+  bytes: number,
+  port = PORT,
+  at = to.address[family],
+) {
   const server = listenTcp(to.netns, to.address[family], port, (connection) => connection.pipe(connection));
   try {
-    await echoed(connectTcp(from.netns, from.address[family], to.address[family], port, CONNECTS_MS), bytes);
+    await echoed(connectTcp(from.netns, from.address[family], at, port, CONNECTS_MS), bytes);
   } finally {
     server.close();
   }

@@ -44,6 +44,8 @@ export const OPTIONS = {
   hops: { 4: [0, 2], 6: [41, 16] },
   /** 2: DF and no fragments; 0: fragments as it needs; 3: DF, and the size is not looked at. */
   pathMtu: { 4: [0, 10], 6: [41, 23] },
+  /** One call's bytes become datagrams of so many (udp(7), UDP_SEGMENT); 0: one. */
+  segment: { 4: [17, 103], 6: [17, 103] },
 } as const satisfies Record<string, Record<Family, readonly [number, number]>>;
 
 type Place = { readonly path: string };

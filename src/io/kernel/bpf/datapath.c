@@ -326,6 +326,9 @@ INLINE int from_underlay(struct __sk_buff *skb, int family, const struct setting
 		return TO_KERNEL;
 	if (ecn == ECT_1 && h.ecn == ECT_0)
 		return leave_marked(skb);
+	/* Datagrams as one are split at the socket, where the kernel must not take them for a tunnel's any more. */
+	if (skb->gso_size && h.protocol == IPPROTO_UDP)
+		return TO_KERNEL;
 	if (family == 6)
 		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
 	/* A packet that stands for many is not always one that this can be done to; then it is as it was. */
