@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { z } from "zod";
 import type { trafficSchema } from "../../src/app/agent/datapath-routes.ts";
 import { Probe } from "../../src/app/demo/probe-client.ts";
+import { waitFor } from "../../src/app/demo/wait.ts";
 import { labOrReason } from "../support/lab.ts";
 import { agentOf, createCluster, hostOf, startContainer } from "../support/lab-cluster.ts";
 
@@ -14,11 +15,16 @@ test("over an IPv6 underlay containers reach each other, and nodes by their IPv6
   const far = await startContainer(cluster, 2, "far", ["dcos", "dcos6"]);
   assert.equal(await near.probe.ask(far.ip), near.ip);
   assert.equal(await near.probe.ask(far.ip6), near.ip6);
-  const { datapath, paths } = (await agentOf(cluster, 1).get("/v1/traffic")) as z.infer<typeof trafficSchema>;
+  const traffic = async () => (await agentOf(cluster, 1).get("/v1/traffic")) as z.infer<typeof trafficSchema>;
+  const { datapath } = await traffic();
   if (datapath.level > 0) {
     assert.equal(datapath.level, 1);
     assert.ok(datapath.reasons.includes("the hosts reach each other by IPv6"));
-    assert.ok((paths.tunnel?.packets ?? 0) > 10, "both connections took it, both ways");
+    await waitFor("programs to carry it, both ways", 10_000, async () => {
+      assert.equal(await near.probe.ask(far.ip), near.ip);
+      const pairs = (await traffic()).pairs.filter(({ path }) => path === "tunnel");
+      return [near.ip, far.ip].every((source) => pairs.some((pair) => pair.source === source)) ? true : undefined;
+    });
   }
   const host2 = hostOf(cluster.lab, 2);
   await Probe.start(host2);
